@@ -1,0 +1,101 @@
+"""Functions on arrays whose results are ordinary files that know what made them.
+
+Each public name is imported when it is first used, so that ``import databacked`` stays light.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from databacked.arrays import Image
+    from databacked.dataset import Dataset
+    from databacked.errors import DatabackedError, FlowFailed
+    from databacked.flow import flow, last_run
+    from databacked.graph import each, flatten, same
+    from databacked.result import LocalDatasetResult, LocalResult
+    from databacked.runners.local import CallingThreadRunner, ProcessRunner, ThreadRunner
+    from databacked.serializers.base import Serializer
+    from databacked.serializers.default import ArrayToDefaultWriter
+    from databacked.serializers.ome_tiff import ArrayToOmeTiff
+    from databacked.serializers.pickle import ToPickle
+    from databacked.task import task
+    from databacked.types import Failed, PhysicalPixelSizes
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArrayToDefaultWriter",
+    "ArrayToOmeTiff",
+    "CallingThreadRunner",
+    "DatabackedError",
+    "Dataset",
+    "Failed",
+    "FlowFailed",
+    "Image",
+    "LocalDatasetResult",
+    "LocalResult",
+    "PhysicalPixelSizes",
+    "ProcessRunner",
+    "Serializer",
+    "ThreadRunner",
+    "ToPickle",
+    "each",
+    "flatten",
+    "flow",
+    "last_run",
+    "same",
+    "task",
+]
+
+_HOMES = {
+    "ArrayToDefaultWriter": "databacked.serializers.default",
+    "ArrayToOmeTiff": "databacked.serializers.ome_tiff",
+    "CallingThreadRunner": "databacked.runners.local",
+    "DatabackedError": "databacked.errors",
+    "Dataset": "databacked.dataset",
+    "Failed": "databacked.types",
+    "FlowFailed": "databacked.errors",
+    "Image": "databacked.arrays",
+    "LocalDatasetResult": "databacked.result",
+    "LocalResult": "databacked.result",
+    "PhysicalPixelSizes": "databacked.types",
+    "ProcessRunner": "databacked.runners.local",
+    "Serializer": "databacked.serializers.base",
+    "ThreadRunner": "databacked.runners.local",
+    "ToPickle": "databacked.serializers.pickle",
+    "each": "databacked.graph",
+    "flatten": "databacked.graph",
+    "flow": "databacked.flow",
+    "last_run": "databacked.flow",
+    "same": "databacked.graph",
+    "task": "databacked.task",
+}
+
+
+class _Package(ModuleType):
+    # Python binds a submodule to its package when it is imported; `databacked.task` must stay the
+    # decorator, whoever imports the module of that name, and whenever.
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, ModuleType) and _HOMES.get(name) == value.__name__:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+if not TYPE_CHECKING:  # so that a misspelt name is an error for type checkers too
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,273 @@
+"""Arrays that know their file: the backed array, and an image with its own metadata."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from databacked.errors import ResultChangedError
+from databacked.fingerprint.files import content_of
+from databacked.records import records_of
+from databacked.storage.base import Stat
+from databacked.types import Description, PhysicalPixelSizes
+
+if TYPE_CHECKING:
+    import dask.array
+
+    from databacked.serializers.base import Serializer
+
+
+@dataclass(frozen=True)
+class Image:
+    """An array with metadata of its own, which win over the serializer's settings."""
+
+    data: Any
+    """numpy or dask array."""
+
+    dim_order: str | None = None
+    """One letter an axis, for example ``CZYX``."""
+
+    channel_names: tuple[str, ...] | None = None
+    """One name a channel."""
+
+    physical_pixel_sizes: PhysicalPixelSizes | None = None
+    """Z, Y, X in micrometres; None where nobody knows."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis."""
+        return tuple(self.data.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels."""
+        return np.dtype(self.data.dtype)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __databacked_token__(self) -> tuple[Any, ...]:
+        return (self.data, self.dim_order, self.channel_names, self.physical_pixel_sizes)
+
+
+class BackedArray(NDArrayOperatorsMixin):
+    """An array that is a file: acts as numpy, and reads what is asked for.
+
+    Indexing reads the part that is asked for; arithmetic, reductions and numpy functions read all
+    of it and give numpy values. It cannot be written to: change a copy (``np.array(x)``).
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        description: Description,
+        serializer: Serializer,
+        stat: Stat,
+        content: str,
+        place: Path | str,
+        value: np.ndarray[Any, Any] | None = None,
+    ) -> None:
+        self._path = str(path)
+        self._description = description
+        self._serializer = serializer
+        self._stat = stat
+        self._content = content
+        self._place = str(place)
+        self._value = value
+        self._opened: Any = None
+
+    # What it is
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return Path(self._path)
+
+    @property
+    def uri(self) -> str:
+        """The file as a URI."""
+        return self.path.as_uri()
+
+    @property
+    def content(self) -> str:
+        """xxh3-128 of the file's bytes."""
+        return self._content
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis in pixels."""
+        if self._description.shape is None:
+            return tuple(self._open().shape)
+        return self._description.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels."""
+        if self._description.dtype is None:
+            return np.dtype(self._open().dtype)
+        return np.dtype(self._description.dtype)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of pixels."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all pixels in memory."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def dim_order(self) -> str | None:
+        """One letter an axis, for example ``CZYX``; None where nobody knows."""
+        return self._description.dim_order
+
+    @property
+    def channel_names(self) -> tuple[str, ...] | None:
+        """One name a channel."""
+        return self._description.channel_names
+
+    @property
+    def physical_pixel_sizes(self) -> PhysicalPixelSizes | None:
+        """Z, Y, X in micrometres; None where nobody knows."""
+        sizes = self._description.physical_pixel_sizes
+        return None if sizes is None else PhysicalPixelSizes(*sizes)
+
+    @property
+    def dask(self) -> dask.array.Array:
+        """The same as a dask array; nothing is read until it is computed."""
+        from dask.array import from_array
+
+        opened = self._open()
+        chunks = self._description.chunks or getattr(opened, "chunks", None) or "auto"
+        return from_array(
+            self, chunks=chunks, name=f"backed-{self._content}", asarray=True, lock=False
+        )
+
+    # Reading
+
+    def _open(self) -> Any:
+        """Return what indexes the pixels, after a look that the file is still the one meant."""
+        if self._value is not None:
+            return self._value
+        if self._opened is None:
+            self._check()
+            self._opened = self._serializer.open(Path(self._path))
+        return self._opened
+
+    def _check(self) -> None:
+        try:
+            info = os.stat(self._path)
+        except OSError as error:
+            raise ResultChangedError(
+                f"{self._path} cannot be read any more: {error.strerror}. It was there when this "
+                "array was made; run the flow again to make it again."
+            ) from None
+        if (info.st_size, info.st_mtime_ns) == self._stat:
+            return
+        if info.st_size == self._stat.size and content_of(self._path) == self._content:
+            return
+        raise ResultChangedError(
+            f"{self._path} is no longer the file that this array was made for: "
+            f"{self._who(Stat(info.st_size, info.st_mtime_ns))}. Run the flow again to use it."
+        )
+
+    def _who(self, stat: Stat) -> str:
+        records = records_of(Path(self._place))
+        target = Path(self._path).relative_to(self._place).as_posix()
+        for record in records.of(target):
+            if record.stat == stat:
+                context = records.contexts.get(record.context, {})
+                return f"{records.task_of(record)} replaced it in run {context.get('run', '?')}"
+        return "something other than databacked changed it"
+
+    def __getitem__(self, key: Any) -> Any:
+        found = self._open()[key]
+        return np.array(found) if self._value is not None else np.asarray(found)[()]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if copy is False:
+            raise ValueError("A backed array is read from its file: a copy cannot be avoided.")
+        if self._value is not None:
+            return np.array(self._value, dtype=dtype)
+        self._check()
+        read = np.asarray(self._serializer.read(Path(self._path)))
+        return read if dtype is None else read.astype(dtype, copy=False)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise ValueError(
+            f"{self._path} is a result and cannot be written to: change a copy (x = np.array(x))."
+        )
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of an array without axes")
+        return self.shape[0]
+
+    def __iter__(self) -> Any:
+        return iter(np.asarray(self))
+
+    # numpy's own protocol: functions, operators and reductions give numpy values
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        outs = options.get("out", ())
+        if any(isinstance(out, BackedArray) for out in outs):
+            raise ValueError("A result cannot be written to: change a copy (x = np.array(x)).")
+        return getattr(ufunc, method)(*(_plain(value) for value in inputs), **options)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        return function(*_plain(args), **_plain(options))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if not hasattr(np.ndarray, name):
+            raise AttributeError(f"Neither a backed array nor a numpy array has {name!r}.")
+        return getattr(np.asarray(self), name)
+
+    def __bool__(self) -> bool:
+        return bool(np.asarray(self))
+
+    def __float__(self) -> float:
+        return float(np.asarray(self))
+
+    def __int__(self) -> int:
+        return int(np.asarray(self))
+
+    def __fspath__(self) -> str:
+        return self._path
+
+    def __databacked_token__(self) -> str:
+        return f"content:{self._content}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The pixels stay behind: another process reads what it needs from the file.
+        return {**self.__dict__, "_value": None, "_opened": None}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def __repr__(self) -> str:
+        order = f" {self.dim_order}" if self.dim_order else ""
+        return f"<BackedArray {self.shape}{order} {self.dtype} at {self._path}>"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BackedArray):
+        return np.asarray(value)
+    if isinstance(value, tuple | list):
+        return type(value)(_plain(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value

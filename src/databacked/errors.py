@@ -1,0 +1,79 @@
+"""What goes wrong, in words: what came, what was expected, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from databacked.types import Failure
+
+
+class DatabackedError(Exception):
+    """Base of every error that databacked raises on purpose."""
+
+
+class ProjectError(DatabackedError):
+    """The project's configuration or root is not usable."""
+
+
+class GraphError(DatabackedError):
+    """A call cannot become part of the graph: lengths, kinds or use of a future."""
+
+
+class TargetError(DatabackedError):
+    """A target cannot be used: unknown key, outside its place, claimed twice."""
+
+
+class SerializerError(DatabackedError):
+    """A value cannot be written, or a file cannot be read, by its serializer."""
+
+
+class FingerprintError(DatabackedError):
+    """A parameter cannot be told apart from others by its content."""
+
+
+class RecordError(DatabackedError):
+    """A journal of records cannot be used as it is."""
+
+
+class StorageError(DatabackedError):
+    """A place cannot be read or written: full, read-only, gone."""
+
+
+class UnknownFilesError(StorageError):
+    """A place holds files at the targets, and no journal says who made them."""
+
+
+class ResultChangedError(DatabackedError):
+    """A file is no longer the one that its backed array stands for."""
+
+
+class ArgumentChangedError(DatabackedError):
+    """A large argument was modified between the call and the run of its item."""
+
+
+class DatasetError(DatabackedError):
+    """A table cannot become a dataset; lists every problem at once."""
+
+
+class FlowFailed(DatabackedError):
+    """Some items of a flow failed; everything that did not depend on them was done."""
+
+    failures: tuple[Failure, ...]
+    """One entry a failed item."""
+
+    value: Any
+    """What the flow returned, with `Failed` marks where a value is missing."""
+
+    def __init__(self, message: str, failures: Sequence[Failure] = (), value: Any = None) -> None:
+        super().__init__(message)
+        self.failures = tuple(failures)
+        self.value = value
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest known name, or an empty string."""
+    close = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,799 @@
+"""What a function's result depends on besides its arguments: the project's own code it reaches.
+
+The function itself, and every function, class and constant of the project that it names, across
+modules. A symbol is named by its file below the project root, so that the digest does not depend on
+where the project lies, nor on whether a file runs as ``__main__`` or is imported. Third-party
+packages are counted by name and version, which stand beside the digest.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import dis
+import functools
+import importlib
+import importlib.machinery
+import importlib.metadata
+import importlib.util
+import linecache
+import os
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+from databacked.errors import FingerprintError
+from databacked.fingerprint.normal_form import normal_form
+from databacked.fingerprint.values import Tokens
+from databacked.hashes import hash_texts
+
+RULES = 1
+"""Version of these rules; part of every digest."""
+
+SHOWN = 80
+"""Characters of a constant that a reason shows."""
+
+_HERE = str(Path(__file__).resolve().parents[1]) + os.sep
+_LIBRARIES = ("site-packages", "dist-packages")
+_STDLIB = tuple(
+    {os.path.realpath(sysconfig.get_paths()[name]) + os.sep for name in ("stdlib", "platstdlib")}
+)
+_STARTED = time.time() - 60
+_COMPUTED = {"getattr", "eval", "exec", "globals", "locals", "vars", "__import__", "import_module"}
+
+
+@dataclass(frozen=True)
+class CodeFingerprint:
+    """What a function reaches, and one hash of it all."""
+
+    digest: str
+    """32 hex digits."""
+
+    symbols: Mapping[str, str] = field(default_factory=dict)
+    """Digest of each function, class and constant, by ``file.py:name``."""
+
+    values: Mapping[str, str] = field(default_factory=dict)
+    """Constants as short texts, so that a reason can show the old and the new one."""
+
+    opaque: tuple[str, ...] = ()
+    """What could not be followed, a line each."""
+
+    packages: Mapping[str, str] = field(default_factory=dict)
+    """Version of each third-party package that is reached."""
+
+    paths: Mapping[str, Path] = field(default_factory=dict)
+    """Path constants that name an existing file or folder: it counts by its content."""
+
+
+def code_fingerprint(function: Any, *, root: Path, own: Sequence[str] = ()) -> CodeFingerprint:
+    """Return what a function (or class) depends on.
+
+    Parameters
+    ----------
+    root
+        The project's root; code below it is the project's own, except installed packages.
+    own
+        Further packages that count as the project's own.
+
+    Raises
+    ------
+    FingerprintError
+        If a source file was changed since it was imported: what runs is not what stands there.
+    """
+    walk = _Walk(Path(os.path.realpath(root)), own, function)
+    with _lock:
+        walk.visit(function)
+        walk.finish()
+    symbols = dict(sorted(walk.symbols.items()))
+    return CodeFingerprint(
+        hash_texts([f"rules {RULES}", *(part for pair in symbols.items() for part in pair)]),
+        symbols,
+        dict(sorted(walk.values.items())),
+        tuple(sorted(walk.opaque)),
+        dict(sorted(walk.packages.items())),
+        dict(sorted(walk.paths.items())),
+    )
+
+
+def explain(old: Any, new: Any) -> str:
+    """Return in words what differs between two fingerprints, the most basic symbols first."""
+    before, after = old.symbols, new.symbols
+    said: list[tuple[int, str]] = []
+    for symbol, digest in after.items():
+        if symbol not in before:
+            said.append((2, f"{_shown(symbol)} is new"))
+        elif before[symbol] != digest:
+            was, now = old.values.get(symbol), new.values.get(symbol)
+            detail = f" ({was} → {now})" if was and now and was != now else ""
+            said.append((0 if detail else 1, f"{_shown(symbol)} changed{detail}"))
+    said += [(3, f"{_shown(symbol)} is gone") for symbol in before if symbol not in after]
+    if any(rank < 2 for rank, _ in said):
+        # A name that appears or goes is a consequence of the change that uses it.
+        said = [one for one in said if one[0] < 2]
+    texts = [text for _, text in sorted(said)]
+    if not texts:
+        return "the rules of the fingerprint changed"
+    return ", ".join(texts[:3]) + (f" and {len(texts) - 3} more" if len(texts) > 3 else "")
+
+
+def _shown(symbol: str) -> str:
+    file, _, name = symbol.rpartition(":")
+    return f"{file.removesuffix('.py').replace('/', '.')}.{name}".lstrip(".")
+
+
+# ---------------------------------------------------------------- sources
+
+
+@dataclass
+class _Source:
+    """A parsed file, with what was found in it."""
+
+    tree: ast.Module
+    functions: dict[tuple[int, str], list[ast.AST]]
+    classes: dict[str, list[ast.ClassDef]]
+    compiled: CodeType | None
+
+
+_sources: dict[str, tuple[tuple[int, int], _Source | None]] = {}
+_lock = threading.RLock()
+
+
+def _source(file: str) -> _Source | None:
+    try:
+        info = os.stat(file)
+        key = (info.st_mtime_ns, info.st_size)
+    except OSError:
+        key = (len(linecache.getlines(file)), hash("".join(linecache.getlines(file))))
+    known = _sources.get(file)
+    if known is not None and known[0] == key:
+        return known[1]
+    try:
+        if os.path.isfile(file):
+            with open(file, "rb") as opened:
+                text: str | bytes = opened.read()
+        else:
+            text = "".join(linecache.getlines(file))
+        found = _parse(text, file) if text else None
+    except (OSError, SyntaxError, ValueError):
+        found = None
+    _sources[file] = (key, found)
+    return found
+
+
+def _parse(text: str | bytes, file: str) -> _Source:
+    tree = ast.parse(text, file)
+    functions: dict[tuple[int, str], list[ast.AST]] = {}
+    classes: dict[str, list[ast.ClassDef]] = {}
+
+    def walk(node: ast.AST, prefix: str) -> None:
+        for child in ast.iter_child_nodes(node):
+            inner = prefix
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                line = min([child.lineno, *(one.lineno for one in child.decorator_list)])
+                functions.setdefault((line, child.name), []).append(child)
+                inner = f"{prefix}{child.name}.<locals>."
+            elif isinstance(child, ast.Lambda):
+                functions.setdefault((child.lineno, "<lambda>"), []).append(child)
+            elif isinstance(child, ast.ClassDef):
+                classes.setdefault(prefix + child.name, []).append(child)
+                inner = f"{prefix}{child.name}."
+            walk(child, inner)
+
+    walk(tree, "")
+    changed = os.path.isfile(file) and os.stat(file).st_mtime > _STARTED
+    return _Source(tree, functions, classes, compile(tree, file, "exec") if changed else None)
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
+
+
+def _alike(one: CodeType, other: CodeType) -> bool:
+    """Whether two code objects do the same, wherever they stand in their files."""
+    return (
+        one.co_code == other.co_code
+        and one.co_names == other.co_names
+        and len(one.co_consts) == len(other.co_consts)
+        and all(
+            _alike(a, b) if isinstance(a, CodeType) and isinstance(b, CodeType) else repr(a) == repr(b)
+            for a, b in zip(one.co_consts, other.co_consts, strict=True)
+        )
+    )
+
+
+def _node_of(code: CodeType, source: _Source) -> ast.AST | None:
+    found = source.functions.get((code.co_firstlineno, code.co_name), [])
+    if len(found) == 1 or not found:
+        return found[0] if found else None
+    places = [(p[0], p[2]) for p in code.co_positions() if p[0] and p[2] is not None and p[3]]
+    best, size = found[0], float("inf")
+    for node in found:
+        body = getattr(node, "body", None)
+        if not isinstance(body, ast.expr):
+            continue
+        start = (body.lineno, body.col_offset)
+        end = (body.end_lineno or 0, body.end_col_offset or 0)
+        width = (end[0] - start[0]) * 10_000 + end[1] - start[1]
+        if places and all(start <= place <= end for place in places[1:] or places) and width < size:
+            best, size = node, width
+    return best
+
+
+# ---------------------------------------------------------------- the walk
+
+
+class _Walk:
+    """One walk from a function through all that it reaches."""
+
+    def __init__(self, root: Path, own: Sequence[str], function: Any) -> None:
+        self.root = str(root)
+        self.own = tuple(own)
+        self.symbols: dict[str, str] = {}
+        self.values: dict[str, str] = {}
+        self.opaque: set[str] = set()
+        self.packages: dict[str, str] = {}
+        self.paths: dict[str, Path] = {}
+        self.home = _home(_file_of(_unwrapped(function)))
+        self._seen: dict[int, str] = {}
+        self._alive: list[Any] = []
+        self._libraries: set[str] = set()
+
+    def finish(self) -> None:
+        """Look up the versions of the packages that were met."""
+        for name in self._libraries:
+            self.packages[name] = _version(name)
+
+    # Whose is it
+
+    def is_own(self, file: str, module: str) -> bool:
+        if not file or not os.path.isfile(file):
+            return module == "__main__" or file.startswith("<") or "ipykernel" in file
+        real = os.path.realpath(file)
+        if real.startswith(_HERE):
+            return False
+        if module.partition(".")[0] in self.own:
+            return True
+        if self.home and real.startswith(self.home):
+            inner = real[len(self.home) :]
+            return not any(part in _LIBRARIES for part in inner.split(os.sep))
+        if real.startswith(_STDLIB) or any(part in _LIBRARIES for part in real.split(os.sep)):
+            return False
+        return real.startswith(self.root + os.sep)
+
+    def symbol(self, file: str, name: str) -> str:
+        if not os.path.isfile(file) or "ipykernel" in file:
+            return f"notebook:{name}"
+        real = os.path.realpath(file)
+        if real.startswith(self.root + os.sep):
+            return f"{os.path.relpath(real, self.root).replace(os.sep, '/')}:{name}"
+        base = os.path.dirname(_home(real).rstrip(os.sep)) if _in_package(real) else (
+            os.path.dirname(real)
+        )
+        return f"{os.path.relpath(real, base).replace(os.sep, '/')}:{name}"
+
+    # Objects
+
+    def visit(self, value: Any, at: str = "") -> str:
+        """Take an object into the fingerprint; return the name that it is known by."""
+        value = _unwrapped(value)
+        known = self._seen.get(id(value))
+        if known is not None:
+            return known
+        self._alive.append(value)
+        if isinstance(value, MethodType):
+            return f"{self.visit(value.__func__)} of {self.visit(value.__self__, at)}"
+        if isinstance(value, FunctionType):
+            return self._function(value)
+        if isinstance(value, type):
+            return self._class(value)
+        if isinstance(value, ModuleType):
+            return self._module(value)
+        wrapped = getattr(value, "__wrapped__", None)
+        if wrapped is not None and type(value).__module__ == "functools":
+            return self.visit(wrapped)
+        return self._constant(value, at)
+
+    def _library(self, module: str) -> str:
+        name = module.partition(".")[0]
+        if name and name not in sys.stdlib_module_names and name != "__main__":
+            self._libraries.add(name)
+        return name
+
+    def _function(self, function: FunctionType) -> str:
+        code = function.__code__
+        module = function.__module__ or ""
+        if not self.is_own(code.co_filename, module):
+            self._library(module)
+            name = f"{module}.{function.__qualname__}"
+            self._seen[id(function)] = name
+            return name
+        symbol = self._fresh(self.symbol(code.co_filename, function.__qualname__))
+        self._seen[id(function)] = symbol
+        node, parts = self._node(function), []
+        scope = _Scope(function.__globals__, _cells(function))
+        if node is None:
+            self.opaque.add(
+                f"{symbol}: no source; its bytecode counts, which differs between Python versions"
+            )
+            parts.append(hash_texts([code.co_code.hex(), repr(code.co_names), repr(code.co_consts)]))
+            names = {name: () for name in _globals_of(code)}
+            parts += self._names(symbol, scope, {(name,) for name in names})
+        else:
+            skipped = self._own_decorators(node, scope)
+            parts.append(normal_form(node, without=skipped))
+            used = _globals_of(code) | set(code.co_freevars)
+            chains = {c for c in _chains(node) if c[0] in used}
+            for decorator in getattr(node, "decorator_list", []):
+                if decorator not in skipped:
+                    chains |= _chains(decorator)
+            parts += self._names(symbol, scope, chains)
+            parts += self._imports(symbol, node, scope)
+            self._look_for_opaque(symbol, node)
+        for name, default in _defaults(function):
+            parts.append(f"{name}={self._value(default, f'{symbol}({name})')}")
+        self.symbols[symbol] = hash_texts(parts)
+        return symbol
+
+    def _node(self, function: FunctionType) -> ast.AST | None:
+        code = function.__code__
+        source = _source(code.co_filename)
+        if source is None:
+            return None
+        node = _node_of(code, source)
+        module = sys.modules.get(function.__module__ or "")
+        loader = getattr(getattr(module, "__spec__", None), "loader", None)
+        plain = loader is None or isinstance(loader, importlib.machinery.SourceFileLoader)
+        if source.compiled is not None and plain and type(loader).__module__ in (
+            "importlib._bootstrap_external", "_frozen_importlib_external", "builtins",
+        ):
+            if not any(
+                one.co_name == code.co_name and _alike(one, code) for one in _codes(source.compiled)
+            ):
+                raise FingerprintError(
+                    f"{code.co_filename} was changed since {function.__qualname__} was loaded from "
+                    "it: what runs is not what stands there. Restart Python (or reload the module) "
+                    "and run again."
+                )
+        return node
+
+    def _own_decorators(self, node: ast.AST, scope: _Scope) -> list[ast.expr]:
+        """Return the decorators of databacked: where a result is kept counts elsewhere."""
+        found = []
+        for decorator in getattr(node, "decorator_list", []):
+            chain = _chain(decorator.func if isinstance(decorator, ast.Call) else decorator)
+            value = scope.get(chain[0]) if chain else None
+            module = getattr(value, "__module__", None) or getattr(value, "__name__", "")
+            if isinstance(module, str) and module.partition(".")[0] == "databacked":
+                found.append(decorator)
+        return found
+
+    def _class(self, kind: type) -> str:
+        module = sys.modules.get(kind.__module__)
+        file = getattr(module, "__file__", None) or _class_file(kind)
+        if kind.__module__ == "builtins" or not self.is_own(file, kind.__module__):
+            self._library(kind.__module__)
+            name = f"{kind.__module__}.{kind.__qualname__}"
+            self._seen[id(kind)] = name
+            return name
+        symbol = self._fresh(self.symbol(file, kind.__qualname__))
+        self._seen[id(kind)] = symbol
+        space = vars(module) if module is not None else {}
+        parts: list[str] = [self.visit(base) for base in kind.__bases__ if base is not object]
+        source = _source(_class_file(kind) or file)
+        nodes = source.classes.get(kind.__qualname__, []) if source is not None else []
+        line = getattr(kind, "__firstlineno__", None) or _first_line(kind)
+        node = next((n for n in nodes if line is not None and _covers(n, line)), None) or (
+            nodes[-1] if nodes else None
+        )
+        if node is None:
+            self.opaque.add(f"{symbol}: no source; its methods count one by one")
+        else:
+            parts.append(normal_form(node))
+            mine = vars(kind).keys() | vars(kind).get("__annotations__", {}).keys()
+            local = _local_names(node) | mine
+            used: set[str] = set()
+            for member in vars(kind).values():
+                for function in _functions_in(member):
+                    used |= _globals_of(function.__code__)
+            chains = {c for c in _chains(node) if c[0] in used or c[0] not in local}
+            parts += self._names(symbol, _Scope(space, {}), chains)
+            self._look_for_opaque(symbol, node)
+        for name, member in sorted(vars(kind).items()):
+            for function in _functions_in(member):
+                if node is None or function.__closure__ or function.__code__.co_name != name:
+                    if function.__qualname__.startswith(kind.__qualname__ + ".") and node is not None:
+                        parts += self._closure(symbol, function)
+                    elif self.is_own(function.__code__.co_filename, function.__module__ or ""):
+                        parts.append(f"{name}={self.visit(function)}")
+        self.symbols[symbol] = hash_texts(parts)
+        return symbol
+
+    def _closure(self, symbol: str, function: FunctionType) -> list[str]:
+        return [
+            f"{name}={self._value(value, f'{symbol}({name})')}"
+            for name, value in _cells(function).items()
+            if name != "__class__"
+        ]
+
+    def _module(self, module: ModuleType) -> str:
+        file = getattr(module, "__file__", None) or ""
+        if not self.is_own(file, module.__name__):
+            return self._library(module.__name__)
+        symbol = self.symbol(file, "*")
+        self._seen[id(module)] = symbol
+        source = _source(file)
+        self.opaque.add(f"{symbol}: the whole module is used as a value; all of it counts")
+        self.symbols[symbol] = hash_texts([normal_form(source.tree) if source else ""])
+        return symbol
+
+    def _constant(self, value: Any, at: str) -> str:
+        kind = type(value)
+        if kind.__module__.partition(".")[0] not in ("builtins", "__main__"):
+            self._library(kind.__module__)
+        if isinstance(value, PurePath):
+            path = Path(value)
+            if path.exists():
+                self.paths[at] = path
+                self.symbols[at] = hash_texts(["path", path.name])
+            else:
+                self.symbols[at] = hash_texts(["path", self._below_root(str(path))])
+            self.values[at] = self._short(value)
+            return at
+        if _is_c(value):
+            module = getattr(value, "__module__", None) or ""
+            name = f"{module}.{getattr(value, '__qualname__', kind.__qualname__)}"
+            file = getattr(sys.modules.get(module), "__file__", None) or ""
+            if module and file and self.is_own(file, module):
+                self.opaque.add(f"{name}: compiled code of the project")
+            self._library(module)
+            return name
+        self.symbols[at] = self._value(value, at)
+        self.values[at] = self._short(value)
+        return at
+
+    def _value(self, value: Any, at: str) -> str:
+        if isinstance(value, str):
+            value = self._below_root(value)
+        try:
+            return Tokens(lambda code: self.visit(code, at)).of(value, "")
+        except FingerprintError as error:
+            if callable(value) or isinstance(value, ModuleType):
+                return self.visit(value, at) if id(value) not in self._seen else "seen"
+            self.opaque.add(f"{at}: {error}")
+            return f"opaque {type(value).__module__}.{type(value).__qualname__}"
+
+    def _below_root(self, text: str) -> str:
+        return text.replace(self.root, "<root>")
+
+    def _short(self, value: Any) -> str:
+        text = self._below_root(" ".join(repr(value).split()))
+        if " at 0x" in text:
+            return type(value).__qualname__
+        return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+
+    def _fresh(self, symbol: str) -> str:
+        """Tell apart symbols of one name, such as several lambdas."""
+        fresh, number = symbol, 1
+        while fresh in self.symbols or fresh in self._seen.values():
+            number += 1
+            fresh = f"{symbol}#{number}"
+        return fresh
+
+    # Names
+
+    def _names(self, symbol: str, scope: _Scope, chains: set[tuple[str, ...]]) -> list[str]:
+        """Take in what chains of names (``config.SIGMA``) stand for; say what each one is."""
+        found: list[str] = []
+        for chain in sorted(chains):
+            name, *attributes = chain
+            if name in scope:
+                value = scope.get(name)
+            elif hasattr(builtins, name):
+                continue
+            else:
+                self.opaque.add(f"{symbol}: the name {name!r} is not defined")
+                continue
+            # A longer chain says more exactly what is meant of a module.
+            if isinstance(_unwrapped(value), ModuleType) and not attributes and any(
+                other[0] == name and len(other) > 1 for other in chains
+            ):
+                continue
+            found.append(f"{'.'.join(chain)}:{self._chain(value, attributes, symbol, scope, name)}")
+        return found
+
+    def _chain(
+        self, value: Any, attributes: Sequence[str], symbol: str, scope: _Scope, name: str
+    ) -> str:
+        where = scope.file
+        for attribute in attributes:
+            if not isinstance(value, ModuleType):
+                break
+            file = getattr(value, "__file__", None) or ""
+            if not self.is_own(file, value.__name__):
+                return self._library(value.__name__)
+            where, name = file, attribute
+            try:
+                value = getattr(value, attribute)
+            except AttributeError:
+                self.opaque.add(f"{symbol}: {attribute!r} is not in {value.__name__}")
+                return "missing"
+        if name in scope.cells:
+            return self._closed(value, f"{symbol}({name})")
+        # A constant imported by name is known by the module that made it, where that can be told.
+        return self.visit(value, self.symbol(*self._origin(value, name, scope, where)))
+
+    def _closed(self, value: Any, at: str) -> str:
+        value = _unwrapped(value)
+        if isinstance(value, FunctionType | type | ModuleType | MethodType):
+            return self.visit(value, at)
+        return self._constant(value, at) if id(value) not in self._seen else self._seen[id(value)]
+
+    def _origin(self, value: Any, name: str, scope: _Scope, where: str) -> tuple[str, str]:
+        """Return file and name of a constant that may have been imported under another name."""
+        if where != scope.file or isinstance(value, FunctionType | type | ModuleType):
+            return where, name
+        source = _source(where) if where else None
+        for node in source.tree.body if source is not None else ():
+            if not isinstance(node, ast.ImportFrom):
+                continue
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    module = _imported(node, scope.space)
+                    file = getattr(module, "__file__", None)
+                    if module is not None and file and self.is_own(file, module.__name__):
+                        return file, alias.name
+        return where, name
+
+    def _imports(self, symbol: str, node: ast.AST, scope: _Scope) -> list[str]:
+        """Take in what is imported inside a function."""
+        found: list[str] = []
+        for one in ast.walk(node):
+            if isinstance(one, ast.ImportFrom):
+                module = _imported(one, scope.space)
+                for alias in one.names:
+                    if module is None:
+                        self._library(one.module or "")
+                        continue
+                    found.append(f"{alias.name}:{self._member(module, alias.name, symbol)}")
+            elif isinstance(one, ast.Import):
+                for alias in one.names:
+                    module = _load(alias.name, self)
+                    if module is None:
+                        self._library(alias.name)
+                        continue
+                    bound = alias.asname or alias.name.partition(".")[0]
+                    start = module if alias.asname else _load(bound, self) or module
+                    local = _Scope({bound: start}, {}, getattr(start, "__file__", "") or "")
+                    found += self._names(symbol, local, {c for c in _chains(node) if c[0] == bound})
+        return found
+
+    def _member(self, module: ModuleType, name: str, symbol: str) -> str:
+        file = getattr(module, "__file__", None) or ""
+        if not self.is_own(file, module.__name__):
+            return self._library(module.__name__)
+        if not hasattr(module, name):
+            inner = _load(f"{module.__name__}.{name}", self)
+            return self.visit(inner) if inner is not None else "missing"
+        return self.visit(getattr(module, name), self.symbol(file, name))
+
+    def _look_for_opaque(self, symbol: str, node: ast.AST) -> None:
+        for one in ast.walk(node):
+            if not isinstance(one, ast.Call):
+                continue
+            name = (_chain(one.func) or ("",))[-1]
+            if name not in _COMPUTED:
+                continue
+            argument = one.args[1:2] if name == "getattr" else one.args[:1]
+            if name in ("getattr", "__import__", "import_module") and argument and isinstance(
+                argument[0], ast.Constant
+            ):
+                continue
+            self.opaque.add(f"{symbol}: {name}(…) with what is known only when it runs")
+
+
+class _Scope:
+    """The names that a function's body can see: its closure, then its module."""
+
+    def __init__(self, space: Mapping[str, Any], cells: Mapping[str, Any], file: str = "") -> None:
+        self.space, self.cells = space, cells
+        self.file = file or space.get("__file__") or "<notebook>"
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.cells or name in self.space
+
+    def get(self, name: str) -> Any:
+        return self.cells[name] if name in self.cells else self.space.get(name)
+
+
+def _unwrapped(value: Any) -> Any:
+    """Return the plain function of a task or flow."""
+    while type(value).__module__.partition(".")[0] == "databacked" and hasattr(value, "fn"):
+        value = value.fn
+    return value
+
+
+def _is_c(value: Any) -> bool:
+    return callable(value) and not hasattr(value, "__dict__") or type(value).__name__ in (
+        "builtin_function_or_method", "ufunc", "method_descriptor", "wrapper_descriptor",
+        "cython_function_or_method", "_ArrayFunctionDispatcher",
+    )
+
+
+def _cells(function: FunctionType) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:
+            continue  # not filled yet
+    return found
+
+
+def _defaults(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount]
+    given = function.__defaults__ or ()
+    yield from zip(names[len(names) - len(given) :], given, strict=True)
+    yield from sorted((function.__kwdefaults__ or {}).items())
+
+
+def _functions_in(member: Any) -> Iterator[FunctionType]:
+    if isinstance(member, FunctionType):
+        yield member
+    elif isinstance(member, staticmethod | classmethod):
+        if isinstance(member.__func__, FunctionType):
+            yield member.__func__
+    elif isinstance(member, property):
+        for one in (member.fget, member.fset, member.fdel):
+            if isinstance(one, FunctionType):
+                yield one
+    elif isinstance(member, functools.cached_property) and isinstance(member.func, FunctionType):
+        yield member.func
+
+
+def _first_line(kind: type) -> int | None:
+    lines = [f.__code__.co_firstlineno for m in vars(kind).values() for f in _functions_in(m)
+             if f.__qualname__.startswith(kind.__qualname__ + ".")]
+    return min(lines, default=None)
+
+
+def _covers(node: ast.ClassDef, line: int) -> bool:
+    first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
+    return first <= line <= (node.end_lineno or node.lineno)
+
+
+def _class_file(kind: type) -> str:
+    for member in vars(kind).values():
+        for function in _functions_in(member):
+            if function.__module__ == kind.__module__:
+                return function.__code__.co_filename
+    return ""
+
+
+def _file_of(value: Any) -> str:
+    if isinstance(value, MethodType):
+        value = value.__func__
+    if isinstance(value, FunctionType):
+        return value.__code__.co_filename
+    kind = value if isinstance(value, type) else type(value)
+    inner = getattr(value, "__wrapped__", None)
+    if inner is not None:
+        return _file_of(inner)
+    return getattr(sys.modules.get(kind.__module__), "__file__", None) or _class_file(kind)
+
+
+def _in_package(file: str) -> bool:
+    return os.path.isfile(os.path.join(os.path.dirname(file), "__init__.py"))
+
+
+def _home(file: str) -> str:
+    """Return the top folder of a file's package, or the folder of a script; with a separator."""
+    if not file or not os.path.isfile(file):
+        return ""
+    folder = os.path.dirname(os.path.realpath(file))
+    while os.path.isfile(os.path.join(folder, "__init__.py")) and _in_package(folder):
+        folder = os.path.dirname(folder)
+    return folder + os.sep
+
+
+def _globals_of(code: CodeType) -> set[str]:
+    """Return the global names that a code object and those inside it use."""
+    return {
+        str(one.argval)
+        for inner in _codes(code)
+        for one in dis.get_instructions(inner)
+        if one.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+    }
+
+
+def _chain(node: ast.AST) -> tuple[str, ...] | None:
+    attributes: list[str] = []
+    while isinstance(node, ast.Attribute):
+        attributes.append(node.attr)
+        node = node.value
+    return (node.id, *reversed(attributes)) if isinstance(node, ast.Name) else None
+
+
+def _chains(node: ast.AST) -> set[tuple[str, ...]]:
+    """Return all names with their attributes, outside of annotations of functions."""
+    found: set[tuple[str, ...]] = set()
+
+    def walk(one: ast.AST, in_class: bool) -> None:
+        chain = _chain(one)
+        if chain is not None:
+            found.add(chain)
+            return
+        inside = isinstance(one, ast.ClassDef)
+        for name, value in ast.iter_fields(one):
+            if name == "returns" or (name == "annotation" and not in_class):
+                continue
+            for child in value if isinstance(value, list) else (value,):
+                if isinstance(child, ast.AST):
+                    walk(child, inside or (in_class and isinstance(one, ast.AnnAssign)))
+
+    walk(node, False)
+    return found
+
+
+def _local_names(node: ast.ClassDef) -> set[str]:
+    """Return the names that only the methods of a class know: parameters and variables."""
+    found: set[str] = set()
+    for one in ast.walk(node):
+        if isinstance(one, ast.arg):
+            found.add(one.arg)
+        elif isinstance(one, ast.Name) and not isinstance(one.ctx, ast.Load):
+            found.add(one.id)
+        elif isinstance(one, ast.ExceptHandler) and one.name:
+            found.add(one.name)
+    return found
+
+
+def _imported(node: ast.ImportFrom, space: Mapping[str, Any]) -> ModuleType | None:
+    package = space.get("__package__") or ""
+    name = "." * node.level + (node.module or "")
+    try:
+        name = importlib.util.resolve_name(name, package) if node.level else name
+    except ImportError:
+        return None
+    return sys.modules.get(name) or _load(name, None)
+
+
+def _load(name: str, walk: _Walk | None) -> ModuleType | None:
+    """Return a module that is loaded, or load it if it is the project's own."""
+    if name in sys.modules:
+        return sys.modules[name]
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    file = spec.origin if spec is not None else None
+    if not file or any(part in _LIBRARIES for part in file.split(os.sep)):
+        return None
+    if os.path.realpath(file).startswith(_STDLIB):
+        return None
+    if walk is not None and not walk.is_own(file, name):
+        return None
+    try:
+        return importlib.import_module(name)
+    except Exception:  # it will fail, or be skipped, when the task runs
+        return None
+
+
+@functools.cache
+def _version(name: str) -> str:
+    found = getattr(sys.modules.get(name), "__version__", None)
+    if isinstance(found, str):
+        return found
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "?"

@@ -1,0 +1,309 @@
+"""A function that calls tasks: its graph is known before anything runs.
+
+[flow] → task → runner → result → serializer → storage → record → dataset → version → remote
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
+
+from databacked.decide import summary as reasons_in_words
+from databacked.errors import FlowFailed, GraphError
+from databacked.graph import Values
+from databacked.progress import Show, summary
+from databacked.project import Project, find_project, make_state_folder, project_of
+from databacked.provenance import collect_in_background, write_run
+from databacked.run import Run, new_id
+from databacked.runners.base import Runner
+from databacked.task import Task
+from databacked.types import Failure
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+QUIET = "DATABACKED_QUIET"
+"""Environment variable that silences runs."""
+
+_current: ContextVar[Run | None] = ContextVar("databacked_run", default=None)
+
+
+def current_run() -> Run | None:
+    """Return the run that calls belong to; None outside of flows."""
+    return _current.get()
+
+
+@dataclass(frozen=True)
+class FlowOptions:
+    """What is said of a flow besides its function."""
+
+    runner: Any = None
+    """What runs the items: a `Runner`, or one of ``"threads"``, ``"processes"``, ``"calling"``."""
+
+    on_error: Literal["raise", "collect"] = "raise"
+    """Whether failed items raise `FlowFailed` at the end, or are only reported."""
+
+    quiet: bool = False
+    """Whether nothing is printed."""
+
+    root: str | os.PathLike[str] | None = None
+    """The project's root; found from the flow's file unless given."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of a run."""
+
+    id: str
+    """When it started (UTC), and a few random letters."""
+
+    name: str
+    """The flow, or the task that was called outside of any."""
+
+    state: str
+    """``done``, ``partly failed``, ``failed`` or ``interrupted``."""
+
+    counts: Mapping[str, Mapping[str, int]]
+    """Made, reused, failed and skipped items of each task."""
+
+    reasons: Mapping[str, Mapping[str, int]]
+    """Why items of each task were made again, with counts."""
+
+    notes: Mapping[str, Mapping[str, int]]
+    """What else was said of each task's items, with counts."""
+
+    failures: tuple[Failure, ...]
+    """Items that failed."""
+
+    value: Any
+    """What the flow returned."""
+
+    folder: Path
+    """Where its record lies."""
+
+
+_last: Report | None = None
+
+
+def last_run() -> Report | None:
+    """Return what became of the last run of this process; None before the first one."""
+    return _last
+
+
+class Flow(Generic[P, R]):
+    """A function of tasks; made by `flow`."""
+
+    def __init__(self, function: Callable[P, R], options: FlowOptions) -> None:
+        self.fn = function
+        """The plain function."""
+        self.options = options
+        functools.update_wrapper(self, function)
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return str(getattr(self.fn, "__name__", "flow"))
+
+    def with_options(self, **changed: Any) -> Flow[P, R]:
+        """Return the same flow with other options, for example another ``runner=``."""
+        known = self.options.__dict__
+        unknown = [name for name in changed if name not in known]
+        if unknown:
+            raise GraphError(
+                f"{self.name}.with_options: {', '.join(map(repr, unknown))} is no option; "
+                f"known are {', '.join(known)}."
+            )
+        return Flow(self.fn, replace(self.options, **changed))
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run it; inside another flow it becomes part of that one.
+
+        Raises
+        ------
+        FlowFailed
+            If items failed, once everything else is done; with ``on_error="collect"`` it is
+            only reported.
+        """
+        if _current.get() is not None:
+            return self.fn(*args, **kwargs)
+        project = _project(self.options.root, self.fn)
+        show = Show(quiet=self.options.quiet or bool(os.environ.get(QUIET)))
+        run = Run(project, make_runner(self.options.runner, project), self.name, show, new_id())
+        show.say(f"{self.name} · run {run.id} · project {project.root}")
+        about = collect_in_background(self.name, _texts(self.fn, args, kwargs), project.root, run.id)
+        folder = make_state_folder(project.root) / "runs" / run.id
+        state, value = "failed", None
+        token = _current.set(run)
+        try:
+            returned = self.fn(*args, **kwargs)
+            value = run.finish(returned)
+            run.raise_fatal()
+            state = "partly failed" if run.failures else "done"
+        except KeyboardInterrupt:
+            state = "interrupted"
+            show.say(
+                f"{self.name} was interrupted. What is done is kept; run again to do the rest."
+            )
+            raise
+        finally:
+            _current.reset(token)
+            run.close(cancel=state == "failed")
+            write_run(folder, about.finished(state, _counts(run)))
+            _report(run, state, value, folder)
+        if run.failures and self.options.on_error == "raise":
+            raise FlowFailed(_failed(run), run.failures, value)
+        return value  # type: ignore[no-any-return]
+
+    def __repr__(self) -> str:
+        return f"<flow {self.name}>"
+
+
+@overload
+def flow(function: Callable[P, R], /) -> Flow[P, R]: ...
+@overload
+def flow(
+    *,
+    runner: Any = ...,
+    on_error: Literal["raise", "collect"] = ...,
+    quiet: bool = ...,
+    root: str | os.PathLike[str] | None = ...,
+) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
+def flow(function: Any = None, /, **options: Any) -> Any:
+    """Make a function of tasks a flow.
+
+    Task calls inside give futures; nothing runs until the flow ends or somebody asks for a
+    ``.result()``. At the end every result is there, and the flow's value is returned.
+
+    Parameters
+    ----------
+    runner
+        What runs the items: a `Runner`, or ``"threads"`` (the default), ``"processes"``,
+        ``"calling"`` (in this thread, for a debugger).
+    on_error
+        ``"collect"`` reports failed items without raising `FlowFailed`.
+    quiet
+        Whether nothing is printed.
+    root
+        The project's root; found from the flow's file unless given.
+    """
+    if function is not None:
+        return Flow(function, FlowOptions())
+    return lambda function: Flow(function, FlowOptions(**options))
+
+
+def run_alone(
+    task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, mapped: bool
+) -> Any:
+    """Run one call outside of any flow, with its checkpoint, and return the value."""
+    project = _project(None, task.fn)
+    quiet = bool(os.environ.get(QUIET))
+    runner = make_runner(None if mapped else "calling", project)
+    run = Run(project, runner, task.name, Show(quiet=quiet), new_id())
+    token = _current.set(run)
+    try:
+        asked: Any = run.map(task, args, kwargs) if mapped else run.call(task, args, kwargs)
+    finally:
+        _current.reset(token)
+    try:
+        value = run.finish(asked)
+        run.raise_fatal()
+    except BaseException:
+        run.close(cancel=True)
+        raise
+    run.close()
+    _report(run, "partly failed" if run.failures else "done", value, None)
+    if run.failures:
+        raise FlowFailed(_failed(run), run.failures, value)
+    return Values(value) if mapped else value
+
+
+def make_runner(given: Any, project: Project) -> Runner:
+    """Return a runner from an object, a name, or the project's configuration.
+
+    Raises
+    ------
+    GraphError
+        If it is none.
+    """
+    from databacked.plugins import find
+
+    if isinstance(given, Runner):
+        return given
+    name = project.runner if given is None else given
+    if isinstance(name, str):
+        return find("runners", name)()  # type: ignore[no-any-return]
+    raise GraphError(
+        f"runner={given!r}: a Runner was expected, for example ProcessRunner(workers=4), or one of "
+        '"threads", "processes", "calling".'
+    )
+
+
+def _project(root: Any, function: Any) -> Project:
+    return project_of(function) if root is None else find_project(Path(root))
+
+
+def _texts(function: Any, args: Any, kwargs: Mapping[str, Any]) -> dict[str, str]:
+    try:
+        bound = inspect.signature(function).bind(*args, **kwargs)
+    except TypeError as error:
+        name = getattr(function, "__name__", "flow")
+        raise GraphError(f"{name}{inspect.signature(function)}: {error}.") from None
+    return {name: _text(value) for name, value in bound.arguments.items()}
+
+
+def _text(value: Any) -> str:
+    if hasattr(value, "shape"):
+        return f"{type(value).__name__} {tuple(value.shape)}"
+    text = repr(value)
+    return text if len(text) <= 200 else text[:197] + "…"
+
+
+def _counts(run: Run) -> dict[str, dict[str, int]]:
+    return {name: dict(counts) for name, (_, counts) in run.progress().items()}
+
+
+def _report(run: Run, state: str, value: Any, folder: Path | None) -> None:
+    """Print what became of the run, and remember it."""
+    global _last
+    _last = Report(
+        run.id, run.name, state, _counts(run), run.reasons(), run.notes(), tuple(run.failures),
+        value, folder or run.project.state,
+    )
+    say = run.show.say
+    progress = run.progress()
+    for name, reasons in run.reasons().items():
+        say(f"{name}: {reasons_in_words(reasons, progress[name][0])}")
+    for name, notes in run.notes().items():
+        for note, count in notes.most_common(10):
+            say(f"{name}: {count:,} × {note}")
+    if folder is not None:
+        for line in summary(progress):
+            say(line)
+
+
+def _failed(run: Run) -> str:
+    """Return the failures of a run in words, grouped by kind."""
+    groups: dict[tuple[str, str, str], list[Failure]] = {}
+    for failure in run.failures:
+        key = (failure.task, failure.exception.partition(":")[0], failure.where)
+        groups.setdefault(key, []).append(failure)
+    skipped = sum(counts["skipped"] for _, counts in run.progress().values())
+    lines = [
+        f"{run.name}: {len(run.failures):,} items failed"
+        + (f", {skipped:,} that need them were skipped" if skipped else "")
+        + "; everything else is done. Correct the cause and run again: only these are left."
+    ]
+    for (name, _, where), members in sorted(groups.items(), key=lambda item: -len(item[1])):
+        first = members[0]
+        given = ", ".join(f"{key}={value}" for key, value in first.parameters.items())
+        lines.append(f"  {len(members):,} × {name} at {where}: {first.exception}")
+        lines.append(f"      for example {first.item} ({given}) after {first.seconds:.2g} s")
+    return "\n".join(lines)
+
+

@@ -1,0 +1,475 @@
+"""What depends on what: futures, maps, and what a map runs over.
+
+A call is a node, a single call a map of one item. A node holds columns, not an object an item, so
+that a hundred thousand items cost little. What is not known before something ran (the cells that
+were found in an image) is a `Dynamic` node: it gets one block of items as each of its sources
+becomes known.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, overload
+
+from databacked.errors import GraphError
+
+if TYPE_CHECKING:
+    from databacked.task import Task
+
+Key: TypeAlias = str | int
+SMALL = 1 << 20
+"""Bytes up to which an array is copied at the call; larger ones are hashed."""
+
+
+# ---------------------------------------------------------------- what a call gives
+
+
+class Future:
+    """Stands for the value of one item until it is known."""
+
+    __slots__ = ("index", "keys", "node")
+
+    def __init__(self, node: AnyNode, index: int | None = 0, keys: tuple[Key, ...] = ()) -> None:
+        self.node = node
+        self.index = index
+        """Which item; None for the list of all items."""
+        self.keys = keys
+
+    def result(self) -> Any:
+        """Run what this value needs, and return it."""
+        return self.node.session.result(self)
+
+    def __getitem__(self, key: Key) -> Future:
+        if not isinstance(key, str | int):
+            raise GraphError(
+                f"{self!r}[{key!r}]: a future is indexed by a name or a number; use .result() to "
+                "slice the value itself."
+            )
+        return Future(self.node, self.index, (*self.keys, key))
+
+    def __repr__(self) -> str:
+        keys = "".join(f"[{key!r}]" for key in self.keys)
+        which = "" if self.node.single or self.index is None else f"[{self.index}]"
+        return f"<future of {self.node.name}{which}{keys}>"
+
+    def _misused(self, *_: object) -> NoReturn:
+        raise GraphError(
+            f"{self!r} is not known yet, so it cannot be used as a number, a truth value, a list "
+            "or a file. Pass it to a task, or call .result() to have the value now."
+        )
+
+    __bool__ = __int__ = __float__ = __index__ = __len__ = __iter__ = __contains__ = _misused
+    __fspath__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _misused
+    __truediv__ = __rtruediv__ = __lt__ = __le__ = __gt__ = __ge__ = __neg__ = __array__ = _misused
+    __format__ = _misused
+
+
+class Futures(Sequence[Future]):
+    """The answer of a map: a sequence of futures, made when asked for."""
+
+    def __init__(
+        self, node: AnyNode, picks: Sequence[int] | None = None, keys: tuple[Key, ...] = ()
+    ) -> None:
+        self.node = node
+        self.picks = picks
+        """Which items; None for all of them, in order."""
+        self.keys = keys
+
+    def __len__(self) -> int:
+        return self.node.length() if self.picks is None else len(self.picks)
+
+    @overload
+    def __getitem__(self, key: int) -> Future: ...
+    @overload
+    def __getitem__(self, key: slice | str) -> Futures: ...
+    def __getitem__(self, key: int | slice | str) -> Future | Futures:
+        if isinstance(key, str):
+            return Futures(self.node, self.picks, (*self.keys, key))
+        picks = range(len(self)) if self.picks is None else self.picks
+        if isinstance(key, slice):
+            return Futures(self.node, picks[key], self.keys)
+        return Future(self.node, picks[key], self.keys)
+
+    def __iter__(self) -> Iterator[Future]:
+        picks = range(len(self)) if self.picks is None else self.picks
+        return (Future(self.node, index, self.keys) for index in picks)
+
+    def result(self) -> list[Any]:
+        """Run what these values need, and return them as a list."""
+        return list(self.node.session.result(self))
+
+    def whole(self) -> Future | list[Future]:
+        """Return the list of all items as one future, where it is all of them."""
+        return Future(self.node, None, self.keys) if self.picks is None else list(self)
+
+    def __repr__(self) -> str:
+        count = "?" if self.picks is None and self.node.dynamic else len(self)
+        return f"<{count} futures of {self.node.name}>"
+
+
+class Values(list[Any]):
+    """The answer of a map outside a flow: a list of values, mapped over like any list."""
+
+
+# ---------------------------------------------------------------- what a map runs over
+
+
+@dataclass(frozen=True)
+class Each:
+    """Marks a value whose elements are the items: an array's first axis, what a task returns."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Same:
+    """Marks a value that is the same for every item."""
+
+    value: Any
+
+
+class Flat:
+    """The elements of many lists as one list; mapped over, it has as many items as they hold."""
+
+    def __init__(self, source: Futures, along: Any = None) -> None:
+        self.source = source
+        self.along = along
+
+    def of(self, column: Any) -> Flat:
+        """Return for each element the item of `column` that belongs to the list it came from.
+
+        Examples
+        --------
+        ``cells = flatten(found); measure.map(cells, image=cells.of(images))``
+        """
+        return Flat(self.source, along=column)
+
+    def __len__(self) -> NoReturn:
+        raise GraphError(
+            "How many elements flatten(...) gives is known only when the lists are: map over it, "
+            "or use .result() of what it flattens."
+        )
+
+    def __repr__(self) -> str:
+        return f"flatten({self.source!r})"
+
+
+def each(value: Any) -> Any:
+    """Map over the elements of `value`: an array's first axis, or what a future will return."""
+    return Each(value)
+
+
+def same(value: Any) -> Any:
+    """Give `value` (a list, for instance) to every item as it is."""
+    return Same(value)
+
+
+def flatten(lists: Any) -> Any:
+    """Turn many lists into one: the cells of many images, each with its own number of cells.
+
+    Parameters
+    ----------
+    lists
+        The answer of a map whose items are lists (inside a flow), or a list of lists.
+    """
+    if isinstance(lists, Futures):
+        return Flat(lists)
+    if isinstance(lists, Future):
+        return Each(lists)
+    if any(not hasattr(item, "__len__") for item in lists):
+        raise GraphError("flatten() takes a list of lists, or the answer of a map of a task.")
+    return Values(element for item in lists for element in item)
+
+
+# ---------------------------------------------------------------- arguments of a node
+
+
+@dataclass(slots=True)
+class Plain:
+    """The same value for every item, known now."""
+
+    value: Any
+    token: str | None = None
+    """What it counts by, where that was taken at the call: a large array is not copied."""
+
+
+@dataclass(slots=True)
+class Column:
+    """One value an item, known now."""
+
+    values: Sequence[Any]
+    token: list[str] | None = None
+    """What the values count by, where it was taken at the call."""
+
+
+@dataclass(slots=True)
+class Items:
+    """One item of another node for each item: the same position, or the one that `picks` names."""
+
+    node: Node
+    picks: Sequence[int] | None = None
+    keys: tuple[Key, ...] = ()
+
+    def pick(self, index: int) -> int:
+        return index if self.picks is None else self.picks[index]
+
+
+@dataclass(slots=True)
+class Nested:
+    """A value that holds futures, the same for every item."""
+
+    value: Any
+    refs: list[Future]
+
+
+@dataclass(slots=True)
+class NestedColumn:
+    """One value an item, and some hold futures."""
+
+    values: Sequence[Any]
+    refs: list[list[Future]]
+
+
+@dataclass(slots=True)
+class Element:
+    """The elements of what one item of another node returned: one an item."""
+
+    node: Node
+    index: int
+    keys: tuple[Key, ...]
+    known: Sequence[Any]
+    """What is known of each element: itself where it is small."""
+
+
+Arg: TypeAlias = Plain | Column | Items | Nested | NestedColumn | Element
+
+
+class Node:
+    """One call of a task: a map of `n` items, or a single call (a map of one)."""
+
+    dynamic = False
+
+    __slots__ = (
+        "alias",
+        "args",
+        "decides",
+        "id",
+        "known",
+        "n",
+        "plan",
+        "readers",
+        "rows",
+        "session",
+        "single",
+        "state",
+        "targets",
+        "task",
+        "token",
+    )
+
+    def __init__(self, session: Any, task: Task[..., Any], args: dict[str, Arg], n: int, single: bool) -> None:
+        self.session = session
+        self.task = task
+        self.args = args
+        self.n = n
+        self.single = single
+        self.id = -1
+        self.readers: list[tuple[Node, str]] = []
+        self.targets: list[str | None] | None = None
+        self.state = bytearray(n)
+        self.token: list[str | None] = [None] * n
+        self.known: dict[int, Any] = {}
+        self.alias: dict[int, tuple[Node, int]] = {}
+        self.rows: dict[str, dict[int, list[int]]] = {}
+        self.decides = False
+        """Whether its values decide the items or targets of other nodes."""
+        self.plan: Any = None
+
+    @property
+    def name(self) -> str:
+        """Name of its task."""
+        return self.task.name
+
+    def length(self) -> int:
+        """Number of items."""
+        return self.n
+
+    def readers_of(self, param: str, upstream_index: int, arg: Items) -> Sequence[int]:
+        """Return the items of this node that read one item of another through `param`."""
+        if arg.picks is None:
+            return (upstream_index,)
+        rows = self.rows.get(param)
+        if rows is None:
+            rows = self.rows[param] = {}
+            for row, pick in enumerate(arg.picks):
+                rows.setdefault(pick, []).append(row)
+        return rows.get(upstream_index, ())
+
+    def __repr__(self) -> str:
+        return f"<node {self.id} {self.name} × {self.n}>"
+
+
+class Dynamic:
+    """A map whose items become known while the flow runs: one block a source."""
+
+    dynamic = True
+    single = False
+
+    def __init__(
+        self, session: Any, task: Task[..., Any], args: dict[str, Any], blocks: int, origin: Any
+    ) -> None:
+        self.session = session
+        self.task = task
+        self.args = args
+        self.origin = origin
+        """What decides the blocks: two dynamic maps with one origin have the same blocks."""
+        self.blocks: list[AnyNode | None] = [None] * blocks
+        self.failed: dict[int, Any] = {}
+        """Blocks that will never be, because their source failed, and why."""
+        self.known: list[Callable[[int], None]] = []
+        """Called with the number of a block that became known, or failed."""
+        self.readers: list[tuple[Node, str]] = []
+
+    @property
+    def name(self) -> str:
+        """Name of its task."""
+        return self.task.name
+
+    @property
+    def complete(self) -> bool:
+        """Whether all items are known."""
+        return all(
+            number in self.failed if block is None else not block.dynamic or block.complete
+            for number, block in enumerate(self.blocks)
+        )
+
+    def length(self) -> int:
+        """Number of items, once all are known."""
+        if not self.complete:
+            raise GraphError(
+                f"How many items {self.name} has is known only when what it runs over is: use "
+                ".result(), or pass the answer on as it is."
+            )
+        return sum(block.length() for block in self.blocks if block is not None)
+
+    def at(self, index: int) -> tuple[Node, int]:
+        """Return node and position of the item `index` of all."""
+        for block in self.blocks:
+            if block is not None:
+                count = block.length()
+                if index < count:
+                    return (block, index) if isinstance(block, Node) else block.at(index)
+                index -= count
+        raise IndexError(index)
+
+
+AnyNode: TypeAlias = Node | Dynamic
+
+
+# ---------------------------------------------------------------- reading arguments
+
+
+def futures_in(value: Any) -> list[Future]:
+    """Return the futures inside plain containers."""
+    kind = type(value)
+    if kind is Future:
+        return [value]
+    if kind is Futures:
+        whole = value.whole()
+        return [whole] if isinstance(whole, Future) else whole
+    if isinstance(value, dict):
+        return [future for item in value.values() for future in futures_in(item)]
+    if isinstance(value, list | tuple | set | frozenset):
+        return [future for item in value for future in futures_in(item)]
+    return []
+
+
+def replace_futures(value: Any, known: Callable[[Future], Any]) -> Any:
+    """Return `value` with every future inside plain containers replaced."""
+    kind = type(value)
+    if kind is Future:
+        return known(value)
+    if kind is Futures:
+        whole = value.whole()
+        return known(whole) if isinstance(whole, Future) else [known(item) for item in whole]
+    if isinstance(value, dict):
+        return {key: replace_futures(item, known) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return kind(*(replace_futures(item, known) for item in value))
+    if isinstance(value, list | tuple | set | frozenset):
+        items: Iterable[Any] = [replace_futures(item, known) for item in value]
+        return list(items) if isinstance(value, list) else kind(items)
+    return value
+
+
+def taken(value: Any) -> Any:
+    """Return the value as it is at the call: small mutable ones are copied."""
+    kind = type(value)
+    if kind in (str, int, float, bool, bytes, type(None)):
+        return value
+    if kind is list or kind is Values:
+        return [taken(item) for item in value]
+    if kind is dict:
+        return {key: taken(item) for key, item in value.items()}
+    if kind is tuple:
+        return tuple(taken(item) for item in value)
+    if isinstance(value, set):
+        return set(value)
+    module = kind.__module__.partition(".")[0]
+    if module == "numpy" and hasattr(value, "nbytes") and hasattr(value, "flags"):
+        return value.copy() if value.nbytes <= SMALL else value
+    if module == "pandas" and hasattr(value, "copy"):
+        return value.copy()
+    if isinstance(value, bytearray):
+        return copy.copy(value)
+    return value
+
+
+def is_large(value: Any) -> bool:
+    """Whether a value is an array that is hashed at the call instead of being copied."""
+    kind = type(value)
+    return (
+        kind.__module__.partition(".")[0] == "numpy"
+        and hasattr(value, "flags")
+        and value.nbytes > SMALL
+    )
+
+
+def elements(value: Any) -> list[Any] | None:
+    """Return the items of what a map runs over, or None if the value is one for all items.
+
+    Raises
+    ------
+    GraphError
+        For a DataFrame (which column?) and for iterators (they can be read only once).
+    """
+    kind = type(value)
+    if kind in (list, tuple, range, Values):
+        return list(value)
+    if kind in (str, bytes, dict, int, float, bool, type(None)):
+        return None
+    module = kind.__module__.partition(".")[0]
+    if module == "pandas":
+        if hasattr(value, "columns"):
+            names = ", ".join(repr(name) for name in value.columns)
+            raise GraphError(
+                f"A DataFrame cannot be mapped over: pass its columns one by one ({names}), or "
+                "wrap it in same(...) to give all of it to every item."
+            )
+        if hasattr(value, "tolist") and hasattr(value, "dtype"):
+            return list(value.tolist())
+        return None
+    if module == "numpy" and getattr(value, "ndim", None) == 1:
+        # Plain numbers and texts arrive as Python's own, other types as numpy's.
+        if value.dtype.str in ("<i8", "<f8", "|b1") or value.dtype.kind in "UO":
+            return list(value.tolist())
+        return list(value)
+    if isinstance(value, Iterator):
+        raise GraphError(
+            f"An iterator ({kind.__name__}) can be read only once: pass list(...) of it to map."
+        )
+    if isinstance(value, list | tuple | range):
+        return list(value)
+    return None

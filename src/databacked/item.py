@@ -1,0 +1,716 @@
+"""What happens to one item, in whatever process it runs.
+
+A batch is a list of chains; a chain is an item and what follows from it alone, in order. A chain is
+worked through on demand: a kept item is compared with its record first, and an item that is not
+kept is computed only if something needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from databacked.arrays import BackedArray
+from databacked.decide import Found, Recipe, is_hit, is_hit_resolved, why_stale
+from databacked.errors import ArgumentChangedError, DatabackedError
+from databacked.fingerprint.values import content as content_of_value
+from databacked.fingerprint.values import token as token_of_value
+from databacked.graph import is_large
+from databacked.hashes import hash_bytes
+from databacked.records import Record, records_of
+from databacked.result import Bound, Claim
+from databacked.types import Failed, Failure
+
+SEPARATOR = "\x1f"
+
+# What became of an item.
+MADE, REUSED, FAILED, SKIPPED, LEFT = range(5)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What all items of a node share; sent to a worker once."""
+
+    id: int
+    name: str
+    """The function's name, for people."""
+
+    task: str
+    """File below the project root and qualified name: whose records these are."""
+
+    function: Any
+    order: tuple[str, ...]
+    """All parameters, in the order of the recipe."""
+
+    positional: tuple[str, ...]
+    """Those that can only be given by position."""
+
+    plain: Mapping[str, Any]
+    """Values that are the same for every item."""
+
+    columns: tuple[str, ...]
+    """Parameters that differ from item to item, in the order of `Work.args`."""
+
+    arrives: Mapping[str, str]
+    """``array``, ``dask`` or ``path``, where the annotation says so."""
+
+    inputs: frozenset[str]
+    """Parameters that come from a task or a file."""
+
+    base: str
+    """Start of every recipe: code, serializer, names of the parameters."""
+
+    bound: Bound | None
+    fields: Mapping[str, Any]
+    """What the context of the records says."""
+
+    context: str
+    run: str
+    retries: int
+    retry_delay: float
+    shared: bool
+    """Whether an un-kept value has more than one reader (a retry is one): then it is read-only."""
+
+    decides: bool
+    """Whether its value decides the items of a map."""
+
+    marks: bool
+    """Whether failed inputs arrive as `Failed` marks."""
+
+    checks: tuple[tuple[str, str], ...]
+    """Large arguments with their hash at the call."""
+
+    root: str
+
+    def recipe(self, tokens: Sequence[str]) -> str:
+        """Return the recipe of an item from the tokens of its parameters, in `order`."""
+        return hash_bytes((self.base + SEPARATOR.join(tokens)).encode("utf-8", "surrogatepass"))
+
+    @cached_property
+    def of_call(self) -> Callable[[Mapping[str, Any]], Any]:
+        """Return what calls the function with the values of its parameters."""
+        if not self.positional:
+            return lambda values: self.function(**values)
+
+        def call(values: Mapping[str, Any]) -> Any:
+            first = [values[name] for name in self.positional]
+            rest = {name: value for name, value in values.items() if name not in self.positional}
+            return self.function(*first, **rest)
+
+        return call
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "of_call"}
+
+
+class InChain(NamedTuple):
+    """The value of an earlier item of the same chain."""
+
+    position: int
+    keys: tuple[Any, ...] = ()
+
+
+class Kept(NamedTuple):
+    """The value of a result that is there."""
+
+    bound: Bound
+    record: Record
+    keys: tuple[Any, ...] = ()
+
+
+class Held(NamedTuple):
+    """A value that is not kept, made earlier and held where it was made."""
+
+    key: tuple[int, int]
+    keys: tuple[Any, ...] = ()
+
+
+class Inside(NamedTuple):
+    """A value that holds other sources; `sources` replaces the marks in it."""
+
+    value: Any
+    sources: list[Any]
+
+
+class Mark(NamedTuple):
+    """Stands in `Inside.value` for a source."""
+
+    position: int
+
+
+class Work(NamedTuple):
+    """One item, as it is sent to a worker."""
+
+    spec: int
+    index: int
+    target: str | None
+    args: tuple[Any, ...]
+    """Value or source of each parameter in `Spec.columns`."""
+
+    tokens: tuple[str | None, ...] | None
+    """Token of each parameter in `Spec.order`; None for what an earlier item decides."""
+
+    found: Found | None
+    """What lies at the target, as it was judged; None to look."""
+
+    wanted: bool
+    """Whether it is made even if nothing in the chain needs it."""
+
+    hold: bool
+    """Whether others need its value after this chain."""
+
+
+class Outcome(NamedTuple):
+    """What became of one item."""
+
+    spec: int
+    index: int
+    state: int
+    token: str | None
+    record: Record | None = None
+    notes: tuple[str, ...] = ()
+    reason: str | None = None
+    failure: Failure | None = None
+    known: Any = None
+    seconds: float = 0.0
+    fatal: bool = False
+
+
+class Store(Protocol):
+    """Where values are held that are not kept."""
+
+    def put(self, key: tuple[int, int], value: Any) -> None: ...
+
+    def get(self, key: tuple[int, int]) -> Any: ...
+
+
+class Skip(Exception):
+    """An input is missing because its own item failed."""
+
+
+@dataclass
+class _Slot:
+    work: Work
+    spec: Spec
+    outcome: Outcome | None = None
+    token: str | None = None
+    tokens: tuple[str, ...] | None = None
+    value: Any = None
+    made: bool = False
+    failed: Failure | None = None
+    content: str | None = None
+    keep: Any = field(default=None, repr=False)
+
+
+class Unknown(NamedTuple):
+    """Stands in what is known of a value for a part that is too large to be known."""
+
+    shape: tuple[int, ...] | None
+
+
+class Worker:
+    """Works through chains, in the thread or process that it lives in."""
+
+    def __init__(self, specs: Mapping[int, Spec], store: Store) -> None:
+        self.specs = specs
+        self.store = store
+
+    def run_batch(self, batch: Sequence[Sequence[Work]]) -> list[Outcome]:
+        """Work through chains, one after another."""
+        specs = {work.spec for chain in batch for work in chain}
+        self.check_arguments(sorted(specs))
+        looking = {work.spec for chain in batch for work in chain if work.found is None}
+        for number in looking:
+            if (bound := self.specs[number].bound) is not None:
+                records_of(bound.folder)  # read on, once a batch
+        return [outcome for chain in batch for outcome in self.run(chain)]
+
+    def run(self, chain: Sequence[Work]) -> list[Outcome]:
+        """Work through one chain; errors of the user's functions become outcomes."""
+        slots = [_Slot(work, self.specs[work.spec]) for work in chain]
+        for slot in slots:
+            if slot.work.wanted or slot.spec.bound is not None:
+                self._finish(slots, slot)
+        return [slot.outcome or self._left(slots, slot) for slot in slots]
+
+    def _left(self, slots: list[_Slot], slot: _Slot) -> Outcome:
+        """Say of an item that was not needed what its token is."""
+        try:
+            self._tokens(slots, slot)
+        except Skip as skipped:
+            return self._skip(slot, skipped)
+        return Outcome(slot.spec.id, slot.work.index, LEFT, slot.token)
+
+    def _finish(self, slots: list[_Slot], slot: _Slot) -> None:
+        if slot.outcome is not None:
+            return
+        started = time.perf_counter()
+        try:
+            self._tokens(slots, slot)
+            if slot.spec.bound is None:
+                self._compute(slots, slot)
+            else:
+                self._keep(slots, slot, slot.spec.bound)
+        except Skip as skipped:
+            slot.outcome = self._skip(slot, skipped)
+        except Exception as error:
+            seconds = time.perf_counter() - started
+            slot.failed = self._failure(slot, error, seconds)
+            slot.outcome = Outcome(
+                slot.spec.id, slot.work.index, FAILED, None, failure=slot.failed, seconds=seconds,
+                fatal=getattr(error, "errno", None) in (28, 122, 30),
+            )
+
+    def _skip(self, slot: _Slot, skipped: Skip) -> Outcome:
+        slot.failed = skipped.args[0]
+        return Outcome(slot.spec.id, slot.work.index, SKIPPED, None, failure=slot.failed)
+
+    # Tokens: what an item counts by
+
+    def _tokens(self, slots: list[_Slot], slot: _Slot) -> tuple[str, ...]:
+        if slot.tokens is None:
+            given = slot.work.tokens
+            assert given is not None
+            if None in given:
+                args = dict(zip(slot.spec.columns, slot.work.args, strict=True))
+                given = tuple(
+                    self._token(slots, args[name]) if token is None else token
+                    for name, token in zip(slot.spec.order, given, strict=True)
+                )
+            slot.tokens = given  # type: ignore[assignment]
+            if slot.spec.bound is None:
+                slot.token = "r:" + slot.spec.recipe(slot.tokens)  # type: ignore[arg-type]
+        return slot.tokens  # type: ignore[return-value]
+
+    def _token(self, slots: list[_Slot], source: Any) -> str:
+        """Return the token of a source in this chain."""
+        assert isinstance(source, InChain)
+        before = slots[source.position]
+        if before.failed is not None:
+            raise Skip(before.failed)
+        if before.spec.bound is not None:
+            self._finish(slots, before)
+        else:
+            self._tokens(slots, before)
+        if before.failed is not None:
+            raise Skip(before.failed)
+        assert before.token is not None
+        return with_keys(before.token, source.keys)
+
+    # Values
+
+    def _value(self, slots: list[_Slot], slot: _Slot, source: Any) -> Any:
+        kind = type(source)
+        if kind is InChain:
+            before = slots[source.position]
+            if not before.made:
+                self._finish(slots, before)
+            if before.failed is not None:
+                raise Skip(before.failed)
+            value = get_keys(before.value, source.keys)
+            return copied(value) if before.spec.shared else value
+        if kind is Kept:
+            return get_keys(source.bound.hand_over(source.record), source.keys)
+        if kind is Held:
+            return copied(get_keys(self.store.get(source.key), source.keys))
+        if kind is Inside:
+            return _fill(source.value, [self._value(slots, slot, item) for item in source.sources])
+        return source
+
+    def _values(self, slots: list[_Slot], slot: _Slot) -> dict[str, Any]:
+        spec = slot.spec
+        values = {name: copied(value) for name, value in spec.plain.items()}
+        for name, source in zip(spec.columns, slot.work.args, strict=True):
+            if is_large(source):
+                self._check(spec, name, source, slot.work.tokens)
+            values[name] = self._value(slots, slot, source)
+        return values
+
+    def _check(self, spec: Spec, name: str, value: Any, tokens: Any) -> None:
+        """Hash a large argument again: one that was changed since the call is an error."""
+        before = tokens[spec.order.index(name)] if tokens is not None else None
+        if before is not None and token_of_value(value) != before:
+            raise ArgumentChangedError(
+                f"{spec.name}: the argument {name!r} was changed between the call and the run of "
+                "its items. Pass a copy, or change it after the flow has ended."
+            )
+
+    # Making
+
+    def _compute(self, slots: list[_Slot], slot: _Slot) -> None:
+        started = time.perf_counter()
+        values = self._values(slots, slot)
+        value = self._call(slot, values)
+        if slot.spec.shared:
+            value = read_only(value)
+        slot.value, slot.made = value, True
+        if slot.work.hold:
+            self.store.put((slot.spec.id, slot.work.index), value)
+        slot.outcome = Outcome(
+            slot.spec.id, slot.work.index, MADE, slot.token,
+            known=sketch(value) if slot.spec.decides else None,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _call(self, slot: _Slot, values: dict[str, Any]) -> Any:
+        spec = slot.spec
+        for name, kind in spec.arrives.items():
+            if name in values:
+                values[name] = _arrive(values[name], kind)
+        for tries_left in range(spec.retries, -1, -1):
+            try:
+                return spec.of_call(values)
+            except Exception as error:
+                if isinstance(error, ValueError) and "read-only" in str(error):
+                    error.add_note(
+                        "An array that other items read too cannot be changed in place: "
+                        "work on a copy (x = x.copy())."
+                    )
+                if not tries_left:
+                    raise
+                time.sleep(spec.retry_delay)
+
+    def _keep(self, slots: list[_Slot], slot: _Slot, bound: Bound) -> None:
+        spec, work = slot.spec, slot.work
+        target = work.target
+        assert target is not None
+        tokens = self._tokens(slots, slot)
+        recipe = spec.recipe(tokens)
+        found = work.found
+        if found is None:
+            records = records_of(bound.folder, refresh=False)
+            found = bound.look(target, bound.storage.stat(target), spec.task, records)
+        reason = None
+        if not bound.always:
+            used = reuse(found, spec, recipe, tokens, bound)
+            if used is not None:
+                self._done(slot, bound, REUSED, used[0], None, used[1])
+                return
+            if found.kind == "ours" and work.found is None:
+                reason = reason_of(found, spec, tokens, bound)
+        started_at, started = time.time(), time.perf_counter()
+        values = self._values(slots, slot)
+        resolved, contents = self._resolve(slots, slot, tokens, values)
+        said = {
+            **recorded(spec, tokens, values),
+            "contents": contents or None,
+            "start": round(started_at, 3),
+        }
+        claim = Claim(spec.task, recipe, resolved, spec.context, spec.fields, said, spec.run)
+        if not bound.always and contents and is_hit_resolved(found, resolved):
+            # What it was made from came out the same: nothing to do but to say so.
+            record = bound.confirm(found, claim)
+            self._done(slot, bound, REUSED, record, None)
+            return
+        value = self._call(slot, values)
+        seconds = time.perf_counter() - started
+        said["seconds"] = round(seconds, 6)
+        record, same, notes = bound.save(value, target, found, claim)
+        self._done(slot, bound, MADE, record, same, notes, reason, time.perf_counter() - started)
+
+    def _done(
+        self,
+        slot: _Slot,
+        bound: Bound,
+        state: int,
+        record: Record,
+        same: Any,
+        notes: tuple[str, ...] = (),
+        reason: str | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        slot.token = "c:" + record.content
+        slot.value = Lazily(bound, record, same)
+        slot.made = True
+        known = sketch(bound.hand_over(record)) if slot.spec.decides else None
+        slot.outcome = Outcome(
+            slot.spec.id, slot.work.index, state, slot.token, record, notes, reason,
+            known=known, seconds=seconds,
+        )
+
+    def _resolve(
+        self, slots: list[_Slot], slot: _Slot, tokens: tuple[str, ...], values: Mapping[str, Any]
+    ) -> tuple[str, dict[str, str]]:
+        """Return the recipe with the content of inputs that are not kept, and these contents."""
+        contents: dict[str, str] = {}
+        resolved = list(tokens)
+        for position, name in enumerate(slot.spec.order):
+            if "r:" in tokens[position] and name in slot.spec.inputs:
+                content = content_of_value(_plain(values[name]))
+                if content is not None:
+                    contents[name] = content
+                    resolved[position] = "v:" + content
+        return slot.spec.recipe(resolved), contents
+
+    def _failure(self, slot: _Slot, error: Exception, seconds: float) -> Failure:
+        notes = " ".join(getattr(error, "__notes__", ()))
+        message = f"{type(error).__name__}: {error}" + (f" {notes}" if notes else "")
+        args = dict(slot.spec.plain)
+        args.update(zip(slot.spec.columns, slot.work.args, strict=True))
+        return Failure(
+            task=slot.spec.name,
+            item=slot.work.target or str(slot.work.index),
+            parameters={name: _short(value) for name, value in args.items()},
+            exception=message,
+            where=_where(error, slot.spec.root),
+            seconds=seconds,
+            traceback="".join(traceback.format_exception(error)),
+        )
+
+    def check_arguments(self, specs: Sequence[int]) -> None:
+        """Hash large arguments again: what was changed since the call is an error."""
+        for number in specs:
+            spec = self.specs[number]
+            for name, before in spec.checks:
+                self._check(spec, name, spec.plain[name], {spec.order.index(name): before})
+
+
+class Lazily:
+    """A kept value inside a chain: handed over to each reader anew."""
+
+    __slots__ = ("bound", "record", "same")
+
+    def __init__(self, bound: Bound, record: Record, same: Any) -> None:
+        self.bound, self.record, self.same = bound, record, same
+
+    def get(self) -> Any:
+        """Return it as a reader gets it."""
+        return self.bound.hand_over(self.record, self.same)
+
+
+def get_keys(value: Any, keys: Sequence[Any]) -> Any:
+    """Follow ``future["a"]["b"]`` into a value."""
+    if type(value) is Lazily:
+        value = value.get()
+    for key in keys:
+        try:
+            value = value[key]
+        except (KeyError, IndexError, TypeError) as error:
+            held = ", ".join(map(repr, value)) if isinstance(value, dict) else type(value).__name__
+            raise DatabackedError(
+                f"[{key!r}] is not in what the task returned (it holds {held})."
+            ) from error
+    return value
+
+
+def with_keys(token: str, keys: Sequence[Any]) -> str:
+    """Return the token of a part of a value."""
+    return token if not keys else f"{token}{''.join(f'[{key!r}]' for key in keys)}"
+
+
+def replaces(found: Found, bound: Bound) -> bool:
+    """Whether an edited file is to be moved aside and made again."""
+    return found.kind == "edited" and bound.options.when_edited == "replace"
+
+
+def reuse(
+    found: Found, spec: Spec, recipe: str, tokens: Sequence[str | None], bound: Bound
+) -> tuple[Record, tuple[str, ...]] | None:
+    """Return the record of what lies at a target if it is used as it is, and what to say of it."""
+    if is_hit(found, recipe):
+        if found.kind == "ours":
+            return found.records[-1], ()
+        if replaces(found, bound):
+            return None
+        record = bound.settle(found, found.records[-1].target, bare_claim(spec, recipe))
+        return record, (edited_note(record, recipe),)
+    if found.kind == "ours" and bound.options.when_stale != "recompute":
+        record = found.records[-1]
+        if bound.options.when_stale == "keep":
+            return record, ()
+        return record, (f"kept although stale: {reason_of(found, spec, tokens, bound)}",)
+    return None
+
+
+def bare_claim(spec: Spec, recipe: str) -> Claim:
+    """Return the claim of a file that nobody is about to make."""
+    return Claim(spec.task, recipe, recipe, spec.context, spec.fields, {}, spec.run)
+
+
+def edited_note(record: Record, recipe: str) -> str:
+    """Return what is said of a file that was corrected by hand."""
+    if record.recipe != recipe:
+        return "edited by hand, used although what it was made from changed since"
+    return "edited by hand, used as it is"
+
+
+def recorded(
+    spec: Spec, tokens: Sequence[str], values: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Return parameters (as JSON where possible) and inputs as the record says them."""
+    parameters: dict[str, Any] = {}
+    inputs: dict[str, str] = {}
+    for name, token in zip(spec.order, tokens, strict=True):
+        if name in spec.inputs:
+            inputs[name] = token
+        else:
+            value = values[name]
+            exact = value is None or type(value) in (bool, int, float, str)
+            parameters[name] = value if exact else {"token": token}
+    return {"parameters": parameters, "inputs": inputs}
+
+
+def reason_of(found: Found, spec: Spec, tokens: Sequence[str | None], bound: Bound) -> str:
+    """Return why a record of this task does not fit."""
+    from databacked.fingerprint.code import explain
+
+    record = found.records[-1]
+    context = records_of(bound.folder, refresh=False).contexts.get(record.context, {})
+    said = record.details
+    old = Recipe(
+        code=context.get("code", ""),
+        symbols=context.get("symbols", {}),
+        values=context.get("values", {}),
+        serializer=context.get("serializer"),
+        parameters={
+            name: value["token"] if isinstance(value, dict) else str(token_of_value(value))
+            for name, value in said.get("parameters", {}).items()
+        },
+        inputs=said.get("inputs", {}),
+    )
+    pairs = list(zip(spec.order, tokens, strict=True))
+    new = Recipe(
+        code=spec.fields["code"],
+        symbols=spec.fields["symbols"],
+        values=spec.fields["values"],
+        serializer=spec.fields["serializer"],
+        parameters={name: token for name, token in pairs if name not in spec.inputs},
+        inputs={name: token for name, token in pairs if name in spec.inputs},
+    )
+    reason, only_parameters = why_stale(old, new, explain)
+    return ("=" if only_parameters else "") + reason
+
+
+def read_only(value: Any) -> Any:
+    """Return a value whose arrays cannot be changed in place by one of several readers."""
+    if isinstance(value, np.ndarray):
+        view = value.view()
+        view.flags.writeable = False
+        return view
+    if type(value) in (list, tuple):
+        return type(value)(read_only(item) for item in value)
+    if type(value) is dict:
+        return {key: read_only(item) for key, item in value.items()}
+    return value
+
+
+def copied(value: Any) -> Any:
+    """Return a value that its reader may change without another one seeing it.
+
+    Arrays are not copied: those with several readers are read-only already.
+    """
+    kind = type(value)
+    if kind is list:
+        return [copied(item) for item in value]
+    if kind is dict:
+        return {key: copied(item) for key, item in value.items()}
+    if kind is set:
+        return set(value)
+    if kind.__module__.startswith("pandas") and hasattr(value, "copy"):
+        return value.copy()
+    return value
+
+
+PLAIN = (str, int, float, bool, type(None))
+SMALL_ELEMENT = 1024
+"""Bytes up to which an array is known by itself."""
+
+
+def sketch(value: Any) -> Any:
+    """Return what is known of a value that decides items: small parts whole, large ones `Unknown`.
+
+    Series come as lists, and a DataFrame as a dict of the lists of its columns.
+    """
+    if type(value) in PLAIN or isinstance(value, np.generic | PurePath):
+        return value
+    if isinstance(value, BackedArray):
+        return Unknown(value.shape)
+    if isinstance(value, np.ndarray):
+        small = value.nbytes <= SMALL_ELEMENT or value.ndim == 1
+        return value if small and not value.dtype.hasobject else Unknown(value.shape)
+    if type(value) in (list, tuple):
+        return type(value)(sketch(item) for item in value)
+    if type(value) is dict:
+        return {key: sketch(item) for key, item in value.items()}
+    if type(value).__module__.startswith("pandas"):
+        if hasattr(value, "columns"):
+            return {str(name): sketch(value[name].tolist()) for name in value.columns}
+        if hasattr(value, "tolist"):
+            return sketch(value.tolist())
+    return Unknown(None)
+
+
+def holds_unknown(value: Any) -> bool:
+    """Whether a sketch leaves out a part."""
+    if type(value) is Unknown:
+        return True
+    if type(value) in (list, tuple):
+        return any(holds_unknown(item) for item in value)
+    if type(value) is dict:
+        return any(holds_unknown(item) for item in value.values())
+    return False
+
+
+def _plain(value: Any) -> Any:
+    return value.get() if type(value) is Lazily else value
+
+
+def _fill(value: Any, found: list[Any]) -> Any:
+    kind = type(value)
+    if kind is Mark:
+        return found[value.position]
+    if kind is list:
+        return [_fill(item, found) for item in value]
+    if kind is dict:
+        return {key: _fill(item, found) for key, item in value.items()}
+    if isinstance(value, tuple) and kind is not Mark:
+        items = (_fill(item, found) for item in value)
+        return kind(*items) if hasattr(value, "_fields") else kind(items)
+    if isinstance(value, set | frozenset):
+        return kind(_fill(item, found) for item in value)
+    return value
+
+
+def _arrive(value: Any, kind: str) -> Any:
+    """Give a value the form that the parameter's annotation asks for."""
+    if isinstance(value, Failed) or value is None:
+        return value
+    if kind == "array":
+        return np.asarray(value) if isinstance(value, BackedArray) else value
+    if kind == "dask":
+        return value.dask if isinstance(value, BackedArray) else value
+    if isinstance(value, BackedArray):
+        return value.path
+    return Path(value) if isinstance(value, str) else value
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Kept):
+        return value.record.target
+    if isinstance(value, InChain | Held | Inside):
+        return "…"
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+def _where(error: BaseException, root: str) -> str:
+    """Return file and line of the innermost frame that is the user's."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = os.path.dirname(__file__)
+    for frame in reversed(frames):
+        if frame.filename.startswith(root) and "site-packages" not in frame.filename:
+            if not frame.filename.startswith(own):
+                return f"{os.path.relpath(frame.filename, root)}:{frame.lineno}"
+    outside = [frame for frame in frames if not frame.filename.startswith(own)]
+    last = (outside or list(frames) or [None])[-1]
+    return f"{last.filename}:{last.lineno}" if last else "?"
+
+

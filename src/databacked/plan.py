@@ -1,0 +1,527 @@
+"""What the items of a node count by, and what lies at their targets.
+
+Everything about a node that needs no scheduling: its specification for the workers, the tokens of
+its arguments, recipes, targets and whose the files there are. Done for whole columns at once.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+
+from databacked.errors import FingerprintError, TargetError, UnknownFilesError
+from databacked.fingerprint.code import CodeFingerprint, code_fingerprint
+from databacked.fingerprint.files import file_tokens
+from databacked.fingerprint.values import token as token_of_value
+from databacked.fingerprint.values import tokens as tokens_of_values
+from databacked.graph import (
+    Arg,
+    Column,
+    Dynamic,
+    Element,
+    Future,
+    Items,
+    Nested,
+    NestedColumn,
+    Node,
+    Plain,
+    replace_futures,
+)
+from databacked.hashes import hash_texts
+from databacked.item import Spec, Unknown, holds_unknown, with_keys
+from databacked.project import STATE, Project
+from databacked.records import Records, context_of
+from databacked.result import Bound, LocalResult
+from databacked.storage.base import Stat
+from databacked.target import Target, check_case, check_targets
+from databacked.task import Task
+from databacked.types import Json
+
+RULES = 1
+"""Version of how recipes are made; a record made by other rules is checked by its parts."""
+
+FAILED_TOKEN = "x:failed"
+
+
+@dataclass
+class Plan:
+    """What is known of a node's items besides their state."""
+
+    spec: Spec
+    bound: Bound | None
+    columns: dict[str, list[str | None] | str | None]
+    """Token of each parameter: one for all items, or one an item; None for what is not known."""
+
+    missing: list[int]
+    """How many inputs of each item have no token yet."""
+
+    wanted: bytearray
+    """Items whose value somebody waits for."""
+
+    wanted_open: int = 0
+    """How many of these are neither there nor gone."""
+
+    nested_missing: int = 0
+    """How many futures in arguments that are the same for all items have no token yet."""
+
+    nested_open: set[tuple[int, int]] | None = None
+    """Which of these (node, row) are not there yet; None before anybody asked."""
+
+    nested_sources: dict[str, Any] = field(default_factory=dict)
+    """Arguments that are the same for all items, as they are sent to workers."""
+
+    found: dict[int, Any] = field(default_factory=dict)
+    """What lies at the targets of items that are to be made."""
+
+    failures: dict[int, Any] = field(default_factory=dict)
+    pinned: set[int] = field(default_factory=set)
+    """Items that are not kept but whose value is held until the run ends."""
+
+    learned: bool = False
+
+    def row_tokens(self, row: int) -> list[str | None]:
+        """Return the token of each parameter of an item, in the order of the recipe."""
+        tokens: list[str | None] = []
+        for name in self.spec.order:
+            column = self.columns[name]
+            tokens.append(column[row] if isinstance(column, list) else column)
+        return tokens
+
+
+class Fingerprints:
+    """Code, results and contexts of the tasks of one run, each looked at once."""
+
+    def __init__(self, project: Project, run: str) -> None:
+        self.project = project
+        self.run = run
+        self._codes: dict[Any, CodeFingerprint] = {}
+        self._bounds: dict[int, tuple[Any, Bound]] = {}
+
+    def code(self, function: Any) -> CodeFingerprint:
+        """Return the code fingerprint of a function or class."""
+        found = self._codes.get(function)
+        if found is None:
+            found = code_fingerprint(function, root=self.project.root, own=self.project.own)
+            self._codes[function] = found
+        return found
+
+    def bound(self, task: Task[..., Any]) -> Bound | None:
+        """Return where a task's values go; None if they are not kept."""
+        result = task.options.result
+        if result is None:
+            if task.target is None:
+                return None
+            result = LocalResult(self.project.place)
+        found = self._bounds.get(id(result))
+        if found is None:
+            bound = result.bind(self.project, lambda kind: self.code(kind).digest)
+            found = self._bounds[id(result)] = (result, bound)
+            self._check_places(task.name, bound.folder)
+        bound = found[1]
+        if task.options.location is not None:
+            bound = Bound(bound.folder, bound.serializer, bound.says, bound.options, always=True)
+        return bound
+
+    def _check_places(self, name: str, folder: Path) -> None:
+        """Raise if a place lies inside another one: whose would a file in both be?"""
+        others = [bound.folder for _, bound in self._bounds.values()]
+        others += [above for above in folder.parents if (above / STATE / "journals").is_dir()]
+        for other in others:
+            if folder != other and (folder in other.parents or other in folder.parents):
+                raise TargetError(
+                    f"{name}: the places {folder} and {other} lie inside one another. Give each "
+                    "its own folder, side by side."
+                )
+
+    def spec(self, node: Node, bound: Bound | None, inputs: Iterable[str]) -> Spec:
+        """Return what all items of a node share, as it is sent to workers."""
+        task = node.task
+        code = self.code(task.fn)
+        symbols = dict(code.symbols)
+        files = file_tokens([str(path) for path in code.paths.values()])
+        symbols.update((f"{name} (its file)", files[str(p)]) for name, p in code.paths.items())
+        digest = hash_texts([code.digest, *(f"{n}={symbols[n]}" for n in sorted(symbols))])
+        fields: dict[str, Json] = {
+            "task": symbol_of(task.fn, self.project.root),
+            "code": digest,
+            "symbols": dict(symbols),
+            "values": dict(code.values),
+            "serializer": None if bound is None else dict(bound.says),
+            "packages": dict(code.packages),
+            "run": self.run,
+        }
+        order = tuple(sorted(node.args))
+        plain = {name: arg.value for name, arg in node.args.items() if isinstance(arg, Plain)}
+        base = hash_texts(
+            [f"rules {RULES}", digest, "" if bound is None else bound.fingerprint, *order]
+        )
+        return Spec(
+            id=node.id,
+            name=task.name,
+            task=str(fields["task"]),
+            function=task.fn,
+            order=order,
+            positional=task.positional,
+            plain=plain,
+            columns=tuple(name for name in node.args if name not in plain),
+            arrives={name: kind for name, kind in task.arrives.items() if kind != "text"},
+            inputs=frozenset(inputs),
+            base=base,
+            bound=bound,
+            fields=fields,
+            context=context_of(fields),
+            run=self.run,
+            retries=int(task.options.retries),
+            retry_delay=float(task.options.retry_delay),
+            shared=is_shared(node),
+            decides=node.decides,
+            marks=task.options.failed == "mark" or getattr(task.options.result, "marks", False),
+            checks=large_arguments(node),
+            root=str(self.project.root),
+        )
+
+
+def symbol_of(function: Any, root: Path) -> str:
+    """Return the name that records know a task by: file below the project root, and name."""
+    qualname = str(getattr(function, "__qualname__", type(function).__qualname__))
+    code = getattr(function, "__code__", None)
+    file = code.co_filename if code is not None else ""
+    if not file or not os.path.isfile(file) or "ipykernel" in file:
+        return f"notebook:{qualname}"
+    try:
+        return f"{Path(file).resolve().relative_to(root.resolve()).as_posix()}:{qualname}"
+    except ValueError:
+        return f"{function.__module__}:{qualname}"
+
+
+def is_shared(node: Node) -> bool:
+    """Whether a value of a node has more than one reader; a retry is one."""
+    if len(node.readers) > 1:
+        return True
+    for reader, param in node.readers:
+        arg = reader.args.get(param)
+        if reader.task.options.retries or isinstance(arg, Element):
+            return True
+        if isinstance(arg, Items):
+            if arg.picks is not None and len(set(arg.picks)) < len(arg.picks):
+                return True
+        elif reader.n > 1 or not isinstance(arg, Nested):
+            return True
+    return False
+
+
+# ---------------------------------------------------------------- inputs of an item
+
+
+def locate(future: Future) -> list[tuple[Node, int]]:
+    """Return the items that a future stands for: one, or all of a map."""
+    node = future.node
+    if future.index is not None:
+        return [(node, future.index)] if isinstance(node, Node) else [node.at(future.index)]
+    if isinstance(node, Node):
+        return [(node, row) for row in range(node.n)]
+    return [node.at(index) for index in range(node.length())]
+
+
+def incomplete(node: Node) -> list[Dynamic]:
+    """Return the dynamic maps that must be complete before a node's arguments are known."""
+    found: list[Dynamic] = []
+    for arg in node.args.values():
+        refs: list[Future] = []
+        if isinstance(arg, Nested):
+            refs = arg.refs
+        elif isinstance(arg, NestedColumn):
+            refs = [future for row in arg.refs for future in row]
+        found += [
+            ref.node for ref in refs if isinstance(ref.node, Dynamic) and not ref.node.complete
+        ]
+    return found
+
+
+def row_inputs(node: Node, row: int) -> Iterator[tuple[Node, int]]:
+    """Yield the items that one item reads, besides those that all items of its node read."""
+    for arg in node.args.values():
+        if isinstance(arg, Items):
+            yield arg.node, arg.pick(row)
+        elif isinstance(arg, Element):
+            if holds_unknown(arg.known[row]):
+                yield arg.node, arg.index
+        elif isinstance(arg, NestedColumn):
+            for future in arg.refs[row]:
+                yield from locate(future)
+
+
+def nested_inputs(node: Node) -> Iterator[tuple[Node, int]]:
+    """Yield the items that all items of a node read."""
+    for arg in node.args.values():
+        if isinstance(arg, Nested):
+            for future in arg.refs:
+                yield from locate(future)
+
+
+def rows_reading(node: Node, param: str, arg: Arg, upstream_row: int) -> Sequence[int]:
+    """Return the items that read one item of another node through an argument of a map."""
+    if isinstance(arg, Items):
+        return node.readers_of(param, upstream_row, arg)
+    if isinstance(arg, Element) and arg.index == upstream_row:
+        return [row for row in range(node.n) if holds_unknown(arg.known[row])]
+    return ()
+
+
+# ---------------------------------------------------------------- tokens
+
+
+def token_of_future(future: Future, marks: bool, gone: Callable[[Node, int], bool]) -> str | None:
+    """Return what a future counts by; None if it is not known yet."""
+    if future.index is not None:
+        return _one(*locate(future)[0], future.keys, marks, gone)
+    tokens = [_one(node, row, future.keys, marks, gone) for node, row in locate(future)]
+    return None if None in tokens else "l:" + hash_texts(tokens)  # type: ignore[arg-type]
+
+
+def _one(
+    node: Node, row: int, keys: tuple[Any, ...], marks: bool, gone: Callable[[Node, int], bool]
+) -> str | None:
+    if marks and gone(node, row):
+        return FAILED_TOKEN
+    token = node.token[row]
+    return None if token is None else with_keys(token, keys)
+
+
+def token_of_nested(
+    value: Any, refs: Sequence[Future], marks: bool, gone: Callable[[Node, int], bool]
+) -> str | None:
+    """Return the token of a value that holds futures."""
+    if len(refs) == 1 and type(value) is Future:
+        return token_of_future(refs[0], marks, gone)
+    unknown = False
+
+    def known(future: Future) -> Any:
+        nonlocal unknown
+        token = token_of_future(future, marks, gone)
+        unknown = unknown or token is None
+        return ("of a task", token)
+
+    filled = replace_futures(value, known)
+    return None if unknown else "n:" + str(token_of_value(filled))
+
+
+def element_token(arg: Element, row: int) -> str | None:
+    """Return what an element counts by: its content when small, else its place."""
+    known = arg.known[row]
+    if not holds_unknown(known):
+        return _value_token(known, "element")
+    above = arg.node.token[arg.index]
+    return None if above is None else with_keys(above, (*arg.keys, row))
+
+
+def plain_tokens(node: Node, files: Mapping[str, bool]) -> dict[str, Any]:
+    """Return the tokens of all arguments of a node that hold no futures."""
+    found: dict[str, Any] = {}
+    for name, arg in node.args.items():
+        where = f"{node.name}: the argument {name!r}"
+        if isinstance(arg, Plain | Column) and arg.token is not None:
+            found[name] = arg.token
+        elif isinstance(arg, Plain):
+            found[name] = (
+                _file_tokens([arg.value])[0]
+                if files.get(name)
+                else _value_token(arg.value, where)
+            )
+        elif isinstance(arg, Column):
+            found[name] = (
+                _file_tokens(arg.values) if files.get(name) else _value_tokens(arg.values, where)
+            )
+    return found
+
+
+def _value_token(value: Any, where: str) -> str:
+    content = getattr(value, "content", None)
+    if content is not None and type(value).__name__ == "BackedArray":
+        return f"c:{content}"
+    try:
+        return str(token_of_value(value))
+    except FingerprintError as error:
+        raise FingerprintError(f"{where}: {error}") from None
+
+
+def _value_tokens(values: Sequence[Any], where: str) -> list[str]:
+    if {type(value).__name__ for value in values} & {"BackedArray"}:
+        return [_value_token(value, where) for value in values]
+    try:
+        return list(tokens_of_values(values))
+    except FingerprintError as error:
+        raise FingerprintError(f"{where}: {error}") from None
+
+
+def _file_tokens(values: Sequence[Any]) -> list[str]:
+    tokens = file_tokens([os.fspath(v) for v in values if isinstance(v, str | PurePath)])
+    found: list[str] = []
+    for value in values:
+        token = tokens.get(os.fspath(value)) if isinstance(value, str | PurePath) else None
+        missing = token is None or token.endswith(":missing")
+        found.append(str(token_of_value(value)) if missing else str(token))
+    return found
+
+
+def file_parameters(node: Node) -> dict[str, bool]:
+    """Say which parameters name files: decided once a parameter, not once an item.
+
+    One annotated as a path, one that gets ``Path`` values, or an unannotated one of which a text
+    contains a separator or a suffix and names an existing file or folder.
+    """
+    found: dict[str, bool] = {}
+    arrives = node.task.arrives
+    for name, arg in node.args.items():
+        kind = arrives.get(name)
+        if kind == "text":
+            continue
+        values = arg.values if isinstance(arg, Column) else [getattr(arg, "value", None)]
+        if kind == "path" or any(isinstance(value, PurePath) for value in values[:1]):
+            found[name] = isinstance(arg, Column | Plain)
+        elif isinstance(arg, Column | Plain) and isinstance(values[0] if values else None, str):
+            texts = dict.fromkeys(value for value in values if isinstance(value, str))
+            found[name] = any(_names_file(text) for text in texts)
+    return found
+
+
+def _names_file(text: str) -> bool:
+    looks = "/" in text or os.sep in text or "." in text[1:]
+    return looks and len(text) < 4096 and "\0" not in text and os.path.exists(text)
+
+
+def large_arguments(node: Node) -> tuple[tuple[str, str], ...]:
+    """Return arguments hashed at the call with their hash: they are hashed again before use."""
+    return tuple(
+        (name, arg.token)
+        for name, arg in node.args.items()
+        if isinstance(arg, Plain) and arg.token is not None
+    )
+
+
+def recipes_of(plan: Plan, n: int) -> list[str | None]:
+    """Return the recipes of all items; None for those of which an input is not known yet."""
+    if plan.nested_missing or any(column is None for column in plan.columns.values()):
+        return [None] * n
+    columns: list[Any] = []
+    for name in plan.spec.order:
+        column = plan.columns[name]
+        columns.append(column if isinstance(column, list) else [column] * n)
+    recipe = plan.spec.recipe
+    if not columns:
+        return [recipe(())] * n
+    if not any(plan.missing):
+        return [recipe(row) for row in zip(*columns, strict=True)]
+    return [
+        None if missing else recipe(row)
+        for missing, row in zip(plan.missing, zip(*columns, strict=True), strict=True)
+    ]
+
+
+# ---------------------------------------------------------------- targets
+
+
+def targets_of(node: Node, target: Target, fields: Mapping[str, Arg]) -> list[str] | None:
+    """Return the targets of all items from their plain arguments; None if some are not plain."""
+    columns: dict[str, Sequence[Any]] = {}
+    for name in target.names:
+        arg = fields[name]
+        if isinstance(arg, Plain):
+            columns[name] = _Repeated(arg.value, node.n)
+        elif isinstance(arg, Column):
+            columns[name] = arg.values
+        elif isinstance(arg, Element) and not any(holds_unknown(item) for item in arg.known):
+            columns[name] = arg.known
+        else:
+            return None
+    return target.of_column(columns, node.n)
+
+
+class _Repeated(Sequence[Any]):
+    def __init__(self, value: Any, count: int) -> None:
+        self._value, self._count = value, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, int) and 0 <= index < self._count:
+            return self._value
+        raise IndexError(index)
+
+
+def check_legal(targets: Sequence[str], bound: Bound, name: str) -> None:
+    """Raise for targets that cannot be files of this place."""
+    check_targets(targets, name)
+    if bound.storage.ignores_case():
+        check_case(list(dict.fromkeys(targets)), name)
+
+
+def refuse_unknown(
+    node: Node, bound: Bound, records: Records, stats: Mapping[str, Stat]
+) -> None:
+    """Raise if a place holds files at the targets but no journal says who made them."""
+    if not stats or records.known or bound.options.when_unknown != "stop":
+        return
+    shown = ", ".join(sorted(stats)[:3])
+    raise UnknownFilesError(
+        f"{node.name}: {bound.folder} holds {len(stats):,} of its targets already ({shown}…), and "
+        "no record says what made them. Say LocalResult(…, when_unknown='accept') to use them as "
+        "they are, or 'replace' to move them aside and make them again."
+    )
+
+
+# ---------------------------------------------------------------- what decides items
+
+
+def encode_known(known: Any) -> Json:
+    """Return what is known of a value as a record holds it: JSON, with a letter for each type.
+
+    Raises
+    ------
+    TypeError
+        If it holds something else than plain values, small arrays and containers of these.
+    """
+    if known is None or type(known) in (bool, int, float, str):
+        return known  # type: ignore[no-any-return]
+    if type(known) is Unknown:
+        return {"unknown": None if known.shape is None else list(known.shape)}
+    if type(known) in (list, tuple):
+        return {type(known).__name__: [encode_known(item) for item in known]}
+    if type(known) is dict:
+        return {"dict": [[encode_known(k), encode_known(v)] for k, v in known.items()]}
+    if isinstance(known, PurePath):
+        return {"path": str(known)}
+    if isinstance(known, np.ndarray | np.generic) and not known.dtype.hasobject:
+        data = base64.b64encode(np.ascontiguousarray(known).tobytes()).decode()
+        return {"array": [known.dtype.str, list(known.shape), isinstance(known, np.generic), data]}
+    raise TypeError(f"{type(known).__name__} cannot be part of a record")
+
+
+def decode_known(said: Any) -> Any:
+    """Return what a record says of a value that decides items."""
+    if not isinstance(said, dict):
+        return said
+    (kind, held), *_ = said.items()
+    match kind:
+        case "unknown":
+            return Unknown(None if held is None else tuple(held))
+        case "list":
+            return [decode_known(item) for item in held]
+        case "tuple":
+            return tuple(decode_known(item) for item in held)
+        case "dict":
+            return {decode_known(key): decode_known(value) for key, value in held}
+        case "path":
+            return Path(held)
+        case "array":
+            dtype, shape, scalar, data = held
+            array = np.frombuffer(base64.b64decode(data), dtype).reshape(shape)
+            return array[()] if scalar else array.copy()
+    raise ValueError(kind)

@@ -1,0 +1,34 @@
+"""Built-in and private plugs, found by the same entry points."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from databacked.errors import ProjectError, did_you_mean
+
+
+@cache
+def find(kind: str, name: str) -> Any:
+    """Return what an installed package offers under the group ``databacked.<kind>``.
+
+    Parameters
+    ----------
+    kind
+        ``runners``, ``serializers`` or ``storage``.
+
+    Raises
+    ------
+    ProjectError
+        If nothing of this name is installed; the known names are listed.
+    """
+    offered = entry_points(group=f"databacked.{kind}")
+    for entry in offered:
+        if entry.name == name:
+            return entry.load()
+    known = sorted({entry.name for entry in offered})
+    raise ProjectError(
+        f"{name!r} is none of the {kind} that are installed{did_you_mean(name, known)}. "
+        f"Known are {', '.join(known) or 'none: is databacked installed?'}."
+    )

@@ -1,0 +1,146 @@
+"""Where a project begins, and what its configuration says.
+
+The root is the nearest folder upward from the flow's file (a notebook's: its folder) that holds
+``databacked.toml``, ``[tool.databacked]`` in ``pyproject.toml``, or ``.git``; else the current one.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from databacked.errors import ProjectError, did_you_mean
+
+STATE = ".databacked"
+"""Name of the folder of records and bookkeeping, in the root and in every place."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project's root folder and its configuration."""
+
+    root: Path
+    """Absolute; relative places are resolved against it."""
+
+    place: str = "results"
+    """Where tasks that have only a ``target=`` keep their results, relative to the root."""
+
+    own: tuple[str, ...] = ()
+    """Further packages whose code counts as the project's own."""
+
+    runner: str = "threads"
+    """Name of the runner that flows use unless they say otherwise."""
+
+    @property
+    def state(self) -> Path:
+        """Folder of runs and records of values without a file."""
+        return self.root / STATE
+
+    def resolve(self, place: str | os.PathLike[str]) -> Path:
+        """Return a place as an absolute path."""
+        return Path(os.path.normpath(self.root / Path(place).expanduser()))
+
+
+def find_project(start: Path) -> Project:
+    """Return the project that the file or folder `start` belongs to.
+
+    Raises
+    ------
+    ProjectError
+        If the configuration cannot be read or holds unknown settings; all of them are named.
+    """
+    start = start.absolute()
+    folder = start if start.is_dir() else start.parent
+    for candidate in (folder, *folder.parents):
+        config = _configuration(candidate)
+        if config is not None:
+            return _project(candidate, *config)
+        if (candidate / ".git").exists():
+            return Project(candidate)
+    return Project(Path.cwd())
+
+
+_given: ContextVar[Project | None] = ContextVar("databacked_project", default=None)
+
+
+@contextmanager
+def use_project(project: Project) -> Iterator[Project]:
+    """Have all flows and tasks in a ``with`` block belong to one project, wherever they stand."""
+    token = _given.set(project)
+    try:
+        yield project
+    finally:
+        _given.reset(token)
+
+
+def project_of(function: Callable[..., Any]) -> Project:
+    """Return the project of a function: from its file, or the current folder in a notebook."""
+    if (given := _given.get()) is not None:
+        return given
+    file = getattr(getattr(function, "__code__", None), "co_filename", "")
+    start = Path(file) if file and os.path.isfile(file) and "ipykernel" not in file else Path.cwd()
+    return find_project(start)
+
+
+def make_state_folder(folder: Path) -> Path:
+    """Create ``.databacked`` in a folder, ignored by git through a ``.gitignore`` of its own."""
+    state = folder / STATE
+    if not (state / ".gitignore").exists():
+        state.mkdir(parents=True, exist_ok=True)
+        (state / ".gitignore").write_text("*\n")
+    return state
+
+
+def _configuration(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    for name, path in (("databacked.toml", ()), ("pyproject.toml", ("tool", "databacked"))):
+        file = folder / name
+        if not file.is_file():
+            continue
+        table: Any = _read(file, file.stat().st_mtime_ns)
+        for key in path:
+            table = table.get(key) if isinstance(table, dict) else None
+        if table is not None:
+            return file, table
+    return None
+
+
+@lru_cache(maxsize=64)
+def _read(file: Path, mtime_ns: int) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProjectError(f"{file} cannot be read: {error}. Correct it and run again.") from error
+
+
+def _project(root: Path, file: Path, table: dict[str, Any]) -> Project:
+    known = {field.name for field in fields(Project)} - {"root"}
+    problems = [
+        f"{name!r} is not a setting{did_you_mean(name, known)}"
+        for name in sorted(table.keys() - known)
+    ]
+    given: dict[str, Any] = {}
+    for name in sorted(table.keys() & known):
+        value = table[name]
+        if name == "own":
+            if not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
+                problems.append(f"own = {value!r}: a list of package names was expected")
+                continue
+            value = tuple(value)
+        elif not isinstance(value, str):
+            problems.append(f"{name} = {value!r}: a text was expected")
+            continue
+        given[name] = value
+    if problems:
+        raise ProjectError(
+            f"{file}: " + "; ".join(problems) + f". Known are {', '.join(sorted(known))}."
+        )
+    return Project(root, **given)
+
+

@@ -1,0 +1,224 @@
+"""What a run says of itself: code, arguments, environment; taken when it starts.
+
+task → runner → result → serializer → storage → [record] → dataset → version → remote
+
+Recording never breaks a run: what cannot be found out is a warning inside the record.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import platform
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+LONGEST_DIFF = 1_000_000
+"""Characters of a diff that are kept; what is cut is said."""
+
+PATIENCE = 10.0
+"""Seconds that git gets for one answer."""
+
+_SECRET = re.compile(r"password|passwd|token|secret|api_?key|credential", re.IGNORECASE)
+_CODE = (".py", ".pyi", ".ipynb", ".toml", ".cfg", ".ini", ".yaml", ".yml", ".lock")
+
+
+@dataclass(frozen=True)
+class Git:
+    """The state of the code as git sees it."""
+
+    commit: str | None = None
+    """Hash of the commit; None before the first one."""
+
+    branch: str | None = None
+    """Name of the branch; None for a detached HEAD."""
+
+    remote: str | None = None
+    """Where it is pushed to, without credentials."""
+
+    dirty: bool = False
+    """Whether code differs from the commit; results never count."""
+
+    diff: str = ""
+    """What differs in files that git knows."""
+
+    untracked: tuple[str, ...] = ()
+    """Code that git does not know."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run says of itself."""
+
+    id: str
+    flow: str
+    arguments: Mapping[str, str]
+    start: str
+    """UTC, ISO 8601."""
+
+    user: str
+    host: str
+    system: str
+    python: str
+    packages: Mapping[str, str] = field(default_factory=dict)
+    git: Git | None = None
+    """None without git or outside of a repository."""
+
+    warnings: tuple[str, ...] = ()
+    """What could not be found out, and why."""
+
+    end: str | None = None
+    state: str = "running"
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Made, reused, failed and skipped items of each task."""
+
+
+class Collecting:
+    """A run's record that is being put together beside the run."""
+
+    def __init__(self, flow: str, arguments: Mapping[str, str], root: Path, identity: str) -> None:
+        self._record = RunRecord(
+            id=identity,
+            flow=flow,
+            arguments={name: redacted(name, text) for name, text in arguments.items()},
+            start=_now(),
+            user=_user(),
+            host=socket.gethostname(),
+            system=platform.platform(),
+            python=platform.python_version(),
+        )
+        self._root = root
+        self._found: dict[str, Any] = {}
+        self._thread = threading.Thread(target=self._collect, daemon=True)
+        self._thread.start()
+
+    def _collect(self) -> None:
+        warnings: list[str] = []
+        # git first: the state of the code is that of the start.
+        self._found["git"] = git_state(self._root, warnings)
+        try:
+            self._found["packages"] = packages()
+        except Exception as error:
+            warnings.append(f"installed packages: {error}")
+        self._found["warnings"] = tuple(warnings)
+
+    def finished(self, state: str, counts: Mapping[str, Mapping[str, int]]) -> RunRecord:
+        """Return the record of a run that ended."""
+        self._thread.join(4 * PATIENCE)
+        known = {**self._record.__dict__, **self._found}
+        return RunRecord(**{**known, "end": _now(), "state": state, "counts": counts})
+
+
+def collect_in_background(
+    flow: str, arguments: Mapping[str, str], root: Path, identity: str
+) -> Collecting:
+    """Start to put a run's record together; costs the run next to nothing."""
+    return Collecting(flow, arguments, root, identity)
+
+
+def write_run(folder: Path, record: RunRecord) -> None:
+    """Write ``run.json``; a disk that does not take it is no reason to fail."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f".run.json.{os.getpid()}"
+        temporary.write_text(json.dumps(asdict(record), indent=1, default=str) + "\n", "utf-8")
+        os.replace(temporary, folder / "run.json")
+    except OSError as error:
+        print(f"The record of run {record.id} could not be written: {error}", file=sys.stderr)
+
+
+def git_state(root: Path, warnings: list[str]) -> Git | None:
+    """Return the state of the repository that a folder lies in; None if there is none."""
+    status = _git(root, warnings, "status", "--porcelain=v2", "--branch", "--untracked-files=all")
+    if status is None:
+        return None
+    commit, branch, changed = None, None, False
+    untracked: list[str] = []
+    for line in status.splitlines():
+        if line.startswith("# branch.oid "):
+            commit = None if line.endswith("(initial)") else line.split(" ", 2)[2]
+        elif line.startswith("# branch.head "):
+            branch = None if line.endswith("(detached)") else line.split(" ", 2)[2]
+        elif line.startswith("? "):
+            if line.endswith(_CODE):
+                untracked.append(line[2:])
+        elif not line.startswith("#"):
+            changed = changed or line.endswith(_CODE)
+    diff = ""
+    if changed and commit:
+        pathspec = [f"*{suffix}" for suffix in _CODE]
+        diff = _git(root, warnings, "diff", "HEAD", "--", *pathspec) or ""
+        if len(diff) > LONGEST_DIFF:
+            warnings.append(f"the diff has {len(diff)} characters; the first {LONGEST_DIFF} are kept")
+            diff = diff[:LONGEST_DIFF]
+    remote = _git(root, [], "config", "--get", "remote.origin.url")
+    return Git(
+        commit,
+        branch,
+        without_credentials(remote.strip()) if remote else None,
+        changed or bool(untracked),
+        diff,
+        tuple(untracked),
+    )
+
+
+def _git(root: Path, warnings: list[str], *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), "--no-optional-locks", *arguments],
+            capture_output=True, timeout=PATIENCE, check=False, stdin=subprocess.DEVNULL,
+            env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
+        )
+    except FileNotFoundError:
+        warnings.append("git is not installed")
+        return None
+    except (OSError, subprocess.SubprocessError) as error:
+        warnings.append(f"git {arguments[0]}: {error}")
+        return None
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip()
+        if "not a git repository" not in said:
+            warnings.append(f"git {arguments[0]}: {said}")
+        return None
+    return done.stdout.decode("utf-8", "replace")
+
+
+def packages() -> dict[str, str]:
+    """Return name and version of every installed package."""
+    found: dict[str, str] = {}
+    for one in distributions():
+        name = one.metadata["Name"]
+        if name:
+            found.setdefault(name, one.version)
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
+def redacted(name: str, text: str) -> str:
+    """Return an argument's text, unless its name says that it is a secret."""
+    return "<redacted>" if _SECRET.search(name) else text
+
+
+def without_credentials(url: str) -> str:
+    """Return a URL without user and password."""
+    return re.sub(r"^(\w+://)[^/@]*@", r"\1", url)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "?"

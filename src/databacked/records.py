@@ -1,0 +1,488 @@
+"""The journals of what made what.
+
+task → runner → result → serializer → storage → [record] → dataset → version → remote
+
+Records lie beside the results, in ``<place>/.databacked/journals/``. Each process appends to a
+journal file of its own, one write an item, before the item's file becomes visible. A record is a
+claim: a file is described by whichever record of its target fits its content, and a claim without
+a file means nothing. One line a record, tab-separated::
+
+    state  target  recipe  resolved  content  size  mtime_ns  context  {details}
+
+``state`` is ``w`` (written), ``e`` (edited by hand) or ``a`` (accepted as it was). ``context`` names
+a line ``=  context  {task, code, symbols, serializer, run, host}``, which many records share.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from databacked.errors import RecordError
+from databacked.hashes import hash_texts
+from databacked.project import STATE, make_state_folder
+from databacked.storage.base import Stat
+from databacked.types import Json
+
+FORMAT = 1
+"""Version of the journal's format; a newer one is an error, never ignored."""
+
+HEADER = b"#databacked\t%d\n"
+COMPACT_ABOVE = 8
+"""Journals of ended runs in one place, above which they are made one."""
+
+_FIELDS = 9
+_NOTHING: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One claim: this recipe made this content at this target."""
+
+    state: str
+    """``w`` written by its task, ``e`` edited by hand since, ``a`` accepted as it was found."""
+
+    target: str
+    """Relative to the place, with ``/``."""
+
+    recipe: str
+    """Hash of code, parameters, inputs and serializer; inputs that are not kept by their recipe."""
+
+    resolved: str
+    """The same with the content of the inputs that are not kept."""
+
+    content: str
+    """xxh3-128 of the file's bytes; empty for a value without a file."""
+
+    size: int
+    """Bytes; -1 for a value without a file."""
+
+    mtime_ns: int
+    """Modification time of the file as it was written, in nanoseconds."""
+
+    context: str
+    """Name of the line that task, code and serializer stand in."""
+
+    body: bytes
+    """The details, as JSON."""
+
+    @cached_property
+    def details(self) -> dict[str, Any]:
+        """Parameters, inputs, start, seconds, shape, dtype …"""
+        try:
+            return dict(json.loads(self.body))
+        except ValueError:
+            return {}  # cut by a full disk: the claim's head is whole, its file never came to be
+
+    @property
+    def stat(self) -> Stat:
+        """Size and time that the file has as long as nobody touches it."""
+        return Stat(self.size, self.mtime_ns)
+
+    def line(self) -> bytes:
+        """Return the record as its line in a journal."""
+        head = (
+            f"{self.state}\t{self.target}\t{self.recipe}\t{self.resolved}\t{self.content}\t"
+            f"{self.size}\t{self.mtime_ns}\t{self.context}\t"
+        )
+        return head.encode("utf-8", "surrogateescape") + self.body + b"\n"
+
+
+def parse(line: bytes) -> Record:
+    """Return the record in one line of a journal."""
+    state, target, recipe, resolved, content, size, mtime, context, body = line.split(b"\t")
+    return Record(
+        state.decode(),
+        target.decode("utf-8", "surrogateescape"),
+        recipe.decode(),
+        resolved.decode(),
+        content.decode(),
+        int(size),
+        int(mtime),
+        context.decode(),
+        body,
+    )
+
+
+def details(**fields: Any) -> bytes:
+    """Return the details of a record as JSON, without the fields that are None."""
+    kept = {name: value for name, value in fields.items() if value is not None}
+    return json.dumps(kept, separators=(",", ":"), default=str).encode()
+
+
+class Records:
+    """All records of one place: read once a process, then only onwards."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.folder = place / STATE / "journals"
+        self.contexts: dict[str, dict[str, Any]] = {}
+        self.notes: list[str] = []
+        """What was wrong with a journal, each said once."""
+        self._lines: dict[str, bytes | list[bytes]] = {}
+        self._read: dict[str, int] = {}
+        self._lock = threading.RLock()
+        self._noted: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @property
+    def known(self) -> bool:
+        """Whether the place has any journal."""
+        return bool(self._read)
+
+    def refresh(self) -> None:
+        """Read what was appended since the last time.
+
+        Raises
+        ------
+        RecordError
+            If a journal was written by a newer databacked.
+        """
+        with self._lock:
+            for _ in range(3):
+                try:
+                    names = sorted(
+                        entry.name for entry in os.scandir(self.folder) if entry.name[0] != "."
+                    )
+                except FileNotFoundError:
+                    return
+                # A journal that is listed and then missing was compacted: list again.
+                if all([self._read_on(name) for name in names]):
+                    return
+
+    def _read_on(self, name: str) -> bool:
+        path = self.folder / name
+        offset = self._read.get(name, 0)
+        try:
+            with open(path, "rb") as file:
+                file.seek(offset)
+                data = file.read()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise RecordError(
+                f"The journal {path} cannot be read: {error.strerror}. Its results would look like "
+                "files of unknown origin; make it readable and run again."
+            ) from error
+        if offset == 0 and data:
+            version = data[: data.find(b"\n") + 1]
+            if version and version != HEADER % FORMAT:
+                raise RecordError(
+                    f"The journal {path} begins with {version[:40]!r}, which this databacked does "
+                    f"not know (it knows format {FORMAT}). If a newer databacked wrote it, upgrade; "
+                    "if it is damaged, move it away, and its results are checked as unknown files."
+                )
+        end = data.rfind(b"\n") + 1
+        self._read[name] = offset + end
+        if end < len(data) and name not in self._noted and not _is_live(path):
+            self._noted.add(name)
+            self.notes.append(
+                f"The last line of {path} is cut (a process was stopped while it wrote); "
+                "it is ignored, and its item is made again."
+            )
+        self._take(data[:end], path)
+        return True
+
+    def _take(self, data: bytes, path: Path) -> None:
+        lines, bad = self._lines, 0
+        for line in data.split(b"\n"):
+            mark, _, rest = line.partition(b"\t")
+            if mark == b"=":
+                context, _, body = rest.partition(b"\t")
+                try:
+                    self.contexts[context.decode()] = json.loads(body)
+                except ValueError:
+                    bad += 1
+            elif mark in (b"w", b"e", b"a"):
+                if line.count(b"\t") != _FIELDS - 1 or line[-1:] != b"}":
+                    bad += 1
+                    continue
+                target = rest[: rest.index(b"\t")].decode("utf-8", "surrogateescape")
+                before = lines.get(target)
+                if before is None:
+                    lines[target] = line
+                elif isinstance(before, bytes):
+                    if before != line:
+                        lines[target] = [before, line]
+                elif line not in before:
+                    before.append(line)
+            elif line and not line.startswith(b"#"):
+                bad += 1
+        if bad:
+            self.notes.append(
+                f"{bad} line(s) of {path} cannot be read and are ignored; their items are made "
+                "again, and files without a record are moved aside, not deleted."
+            )
+
+    def of(self, target: str) -> list[Record]:
+        """Return all claims about a target, newest of each journal last."""
+        found = self._lines.get(target)
+        if found is None:
+            return []
+        return [parse(found)] if isinstance(found, bytes) else [parse(line) for line in found]
+
+    def fits(self, target: str, stat: Stat, recipe: str, task: str) -> str | None:
+        """Return the content of the file at a target if a record of this recipe surely fits it.
+
+        The quick way for many items: None only means that it takes a closer look (see `of`).
+        """
+        found = self._lines.get(target)
+        if found is None:
+            return None
+        for line in (found,) if type(found) is bytes else reversed(found):
+            state, _, made_by, resolved, content, size, mtime, context, _ = line.split(b"\t", 8)
+            if (
+                int(size) == stat.size
+                and int(mtime) == stat.mtime_ns
+                and state != b"e"
+                and recipe in (made_by.decode(), resolved.decode())
+                and self.contexts.get(context.decode(), _NOTHING).get("task") == task
+            ):
+                return content.decode()
+        return None
+
+    def remember(self, line: bytes) -> None:
+        """Take a line that a process of this run has appended, without reading it from disk."""
+        with self._lock:
+            self._take(line.rstrip(b"\n"), self.folder)
+
+    def task_of(self, record: Record) -> str:
+        """Return the name of the task that a record belongs to."""
+        return str(self.contexts.get(record.context, {}).get("task", "?"))
+
+    def by_recipe(self, recipe: str) -> Iterator[Record]:
+        """Yield the claims of a recipe, whatever their target."""
+        sought = recipe.encode()
+        for found in self._lines.values():
+            for line in (found,) if isinstance(found, bytes) else found:
+                if sought in line and (record := parse(line)).recipe == recipe:
+                    yield record
+
+    def all(self) -> Iterator[Record]:
+        """Yield every claim."""
+        for target in list(self._lines):
+            yield from self.of(target)
+
+
+_registry: dict[str, Records] = {}
+_registry_lock = threading.Lock()
+
+
+def records_of(place: Path, *, refresh: bool = True) -> Records:
+    """Return this process's view of a place's records, by default read up to now."""
+    key = str(place)
+    found = _registry.get(key)
+    if found is None:
+        with _registry_lock:
+            found = _registry.setdefault(key, Records(place))
+    if refresh:
+        found.refresh()
+    return found
+
+
+class Journal:
+    """This process's own journal in one place; append is one write."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self._lock = threading.Lock()
+        self._file: int | None = None
+        self._name = ""
+        self._defined: set[str] = set()
+        self._torn = False
+        self._count = 0
+
+    def append(self, record: Record, context: dict[str, Any]) -> bytes:
+        """Append a record (and the line of its context, the first time); return its line.
+
+        Raises
+        ------
+        OSError
+            If the disk is full or not writable; the record then does not count.
+        """
+        line = record.line()
+        with self._lock:
+            file = self._open()
+            data = line
+            if record.context not in self._defined:
+                data = context_line(record.context, context) + line
+            if self._torn:
+                data = b"\n" + data
+            try:
+                written = os.write(file, data)
+            except OSError:
+                self._torn = True
+                raise
+            if written != len(data):
+                self._torn = True
+                raise OSError(28, "No space left on device")
+            self._torn = False
+            self._defined.add(record.context)
+        return line
+
+    def temporary(self, suffix: str) -> str:
+        """Return a fresh name for a file that is not visible yet, on the same disk."""
+        with self._lock:
+            self._open()
+            self._count += 1
+            return f"{self._temporary}{os.sep}{self._count}{suffix}"
+
+    def _open(self) -> int:
+        if self._file is None:
+            state = make_state_folder(self.place)
+            folder = state / "journals"
+            folder.mkdir(exist_ok=True)
+            # Sorted by time of start, so that a reader meets old claims first.
+            self._name = f"{time.time_ns():019d}-{secrets.token_hex(4)}"
+            path = folder / f"{self._name}.tsv"
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            # Held while this process lives: an unlocked journal is one of an ended run.
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            os.write(self._file, HEADER % FORMAT)
+            self._temporary = state / "tmp" / self._name
+            self._temporary.mkdir(parents=True, exist_ok=True)
+        return self._file
+
+    def close(self) -> None:
+        """Close the journal: from now on it is one of an ended run."""
+        with self._lock:
+            if self._file is not None:
+                shutil.rmtree(self._temporary, ignore_errors=True)
+                os.close(self._file)
+                self._file = None
+                self._defined.clear()
+
+
+_journals: dict[tuple[int, str], Journal] = {}
+
+
+@atexit.register
+def close_journals() -> None:
+    """Close all journals of this process; the next record opens new ones."""
+    mine = [key for key in _journals if key[0] == os.getpid()]
+    for journal in [_journals.pop(key) for key in mine]:
+        journal.close()
+
+
+def journal_of(place: Path) -> Journal:
+    """Return this process's journal in a place, created with its first record."""
+    key = (os.getpid(), str(place))
+    found = _journals.get(key)
+    if found is None:
+        with _registry_lock:
+            found = _journals.setdefault(key, Journal(place))
+    return found
+
+
+def context_of(fields: dict[str, Json]) -> str:
+    """Return the name of a context: a hash of what it says."""
+    return hash_texts([json.dumps(fields, sort_keys=True)])[:16]
+
+
+def context_line(name: str, fields: dict[str, Any]) -> bytes:
+    """Return the line of a context."""
+    return f"=\t{name}\t{json.dumps(fields, separators=(',', ':'))}\n".encode()
+
+
+def _is_live(path: Path) -> bool:
+    """Whether the process that writes this journal is still there (here or on another host)."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
+def compact(records: Records, *, always: bool = False) -> int:
+    """Make the journals of ended runs in a place one, and clear away their temporary files.
+
+    A record is dropped only if another one fits the file that is there, or is newer where no file
+    is. The new journal is written before the old ones go.
+
+    Returns
+    -------
+    How many journals were replaced.
+    """
+    state = records.place / STATE
+    if not os.access(records.folder, os.W_OK):
+        return 0
+    guard = os.open(state / "compaction.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return 0  # another process is at it
+        ended = [
+            path for path in sorted(records.folder.iterdir())
+            if path.name[0] != "." and not _is_live(path)
+        ]
+        _clear_temporary(state, records.folder)
+        if len(ended) <= (1 if always else COMPACT_ABOVE):
+            return 0
+        old = Records(records.place)
+        for path in ended:
+            old._read_on(path.name)
+        kept: list[Record] = []
+        for target in old._lines:
+            kept.extend(_worth_keeping(old.of(target), records.place / target))
+        new = records.folder / f".{secrets.token_hex(4)}"
+        with open(new, "wb") as file:
+            file.write(HEADER % FORMAT)
+            used = {record.context for record in kept}
+            file.writelines(
+                context_line(name, fields)
+                for name, fields in old.contexts.items()
+                if name in used
+            )
+            file.writelines(record.line() for record in kept)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(new, ended[-1].with_name(f"{ended[-1].stem}-compacted-{secrets.token_hex(2)}.tsv"))
+        for path in ended:
+            path.unlink(missing_ok=True)
+        return len(ended)
+    finally:
+        os.close(guard)
+
+
+def _worth_keeping(claims: list[Record], path: Path) -> Iterable[Record]:
+    if len(claims) == 1:
+        return claims
+    if claims[-1].size >= 0:
+        try:
+            info = os.stat(path)
+        except OSError:
+            return claims[-1:]
+        fits = [c for c in claims if c.stat == (info.st_size, info.st_mtime_ns)]
+        # Without a claim that surely fits, the content would have to be read to choose.
+        return fits[-1:] if fits else claims
+    return claims[-1:]
+
+
+def _clear_temporary(state: Path, journals: Path) -> None:
+    try:
+        names = os.listdir(state / "tmp")
+    except OSError:
+        return
+    for name in names:
+        if not _is_live(journals / f"{name}.tsv"):
+            shutil.rmtree(state / "tmp" / name, ignore_errors=True)

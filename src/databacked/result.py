@@ -1,0 +1,512 @@
+"""Where a task's value goes.
+
+task → runner → [result] → serializer → storage → record → dataset → version → remote
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from databacked.arrays import BackedArray
+from databacked.decide import Found, is_hit, whose
+from databacked.errors import ResultChangedError, SerializerError, StorageError
+from databacked.fingerprint.files import content_of
+from databacked.hashes import hash_texts
+from databacked.project import STATE, Project
+from databacked.records import Record, Records, details, journal_of, records_of
+from databacked.serializers.base import Serializer
+from databacked.storage.base import Stat
+from databacked.storage.local import LocalStorage, storage_error
+from databacked.types import Description, PhysicalPixelSizes, Written
+
+TRIES = 8
+"""How often a file that changes while it is being replaced is looked at again."""
+
+
+@dataclass(frozen=True)
+class LocalResult:
+    """Keep a task's values as files in a folder.
+
+    Examples
+    --------
+    >>> LocalResult("normalized_cells").place
+    'normalized_cells'
+    """
+
+    place: str | os.PathLike[str]
+    """The folder; a relative one is below the project root."""
+
+    serializer: Serializer | type[Serializer] | None = None
+    """How values are written; a class is as good as an instance. None: by the target's ending."""
+
+    when_stale: Literal["recompute", "warn", "keep"] = "recompute"
+    """``warn`` keeps the old file and says so; ``keep`` is the plain rule that the file exists."""
+
+    when_edited: Literal["keep", "replace"] = "keep"
+    """Whether a file that was corrected by hand is used, or moved aside and made again."""
+
+    when_unknown: Literal["stop", "accept", "replace"] = "stop"
+    """What happens to files at the targets of a place without any journal."""
+
+    def bind(self, project: Project, code_of: Callable[[type], str]) -> Bound:
+        """Return the result with its folder and serializer, ready to be used.
+
+        Parameters
+        ----------
+        code_of
+            Gives the code fingerprint of a serializer of the user's own.
+
+        Raises
+        ------
+        SerializerError
+            If the serializer is neither a `Serializer` nor a class of one.
+        """
+        serializer = self.serializer
+        if serializer is None:
+            from databacked.serializers.default import ArrayToDefaultWriter
+
+            serializer = ArrayToDefaultWriter()
+        elif isinstance(serializer, type) and issubclass(serializer, Serializer):
+            serializer = serializer()
+        if not isinstance(serializer, Serializer):
+            raise SerializerError(
+                f"serializer={self.serializer!r}: a Serializer was expected, such as "
+                "ArrayToOmeTiff(dim_order='CZYX') or ArrayToDefaultWriter()."
+            )
+        own = None if serializer.format is not None else code_of(type(serializer))
+        says: dict[str, Any] = {
+            "name": type(serializer).__name__,
+            "format": serializer.format if own is None else own,
+            "settings": serializer.settings(),
+        }
+        return Bound(project.resolve(self.place), serializer, says, self)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is recorded of a value besides its bytes."""
+
+    task: str
+    recipe: str
+    resolved: str
+    context: str
+    fields: Mapping[str, Any]
+    """The context's own line: task, code, symbols, serializer, run."""
+
+    details: Mapping[str, Any]
+    """Parameters, inputs, start, seconds."""
+
+    run: str
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A result of one project: an absolute folder, and a serializer as an instance."""
+
+    folder: Path
+    serializer: Serializer
+    says: Mapping[str, Any]
+    """Name, format and settings of the serializer, as they count and as records hold them."""
+
+    options: Any
+    always: bool = False
+    """With ``location=``: every run writes."""
+
+    @cached_property
+    def storage(self) -> LocalStorage:
+        """The files of the place."""
+        return LocalStorage(self.folder)
+
+    @property
+    def records(self) -> Records:
+        """The records of the place, read up to now."""
+        return records_of(self.folder)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of what the serializer does to the bytes."""
+        return hash_texts([repr(sorted(self.says.items()))])
+
+    def __getstate__(self) -> dict[str, Any]:
+        hidden = ("storage", "fingerprint")
+        return {name: value for name, value in self.__dict__.items() if name not in hidden}
+
+    def path(self, target: str) -> Path:
+        """Return the absolute path of a target."""
+        return self.folder / target
+
+    # Looking
+
+    def look(self, target: str, stat: Stat | None, task: str, records: Records) -> Found:
+        """Say whose the file at a target is; reads it only where size and time do not decide."""
+        path = self.path(target)
+        return whose(
+            stat,
+            records.of(target) if stat is not None else (),
+            task,
+            task_of=records.task_of,
+            content=lambda: content_of(path),
+            describe=lambda: self.serializer.describe(path),
+        )
+
+    def hand_over(self, record: Record, value: Any = None) -> Any:
+        """Return the value of a record as readers get it: a backed array, or the value itself."""
+        path = self.path(record.target)
+        if not self.serializer.is_backed(_suffix(record.target)):
+            return self.serializer.read(self._unchanged(path, record))
+        said = record.details
+        sizes = said.get("physical_pixel_sizes")
+        description = Description(
+            shape=_tuple(said.get("shape")),
+            dtype=said.get("dtype"),
+            dim_order=said.get("dim_order"),
+            channel_names=_tuple(said.get("channel_names")),
+            physical_pixel_sizes=None if sizes is None else PhysicalPixelSizes(*sizes),
+            chunks=_tuple(said.get("chunks")),
+        )
+        return BackedArray(
+            path, description, self.serializer, record.stat, record.content, self.folder, value
+        )
+
+    @staticmethod
+    def _unchanged(path: Path, record: Record) -> Path:
+        try:
+            info = os.stat(path)
+        except OSError as error:
+            raise ResultChangedError(
+                f"{path} cannot be read any more: {error.strerror}. Run the flow again to make it."
+            ) from None
+        if (info.st_size, info.st_mtime_ns) != record.stat and (
+            info.st_size != record.size or content_of(path) != record.content
+        ):
+            raise ResultChangedError(
+                f"{path} was changed by something else during the run. Run the flow again to use it."
+            )
+        return path
+
+    # Writing
+
+    def save(
+        self, value: Any, target: str, judged: Found, claim: Claim
+    ) -> tuple[Record, Any, tuple[str, ...]]:
+        """Write a value: temporary file, then its record, then one rename.
+
+        Returns
+        -------
+        The record, the value as readers would get it where that is known, and what the user
+        should know once.
+
+        Raises
+        ------
+        SerializerError, StorageError
+            If the value cannot be written, or the disk does not take it.
+        """
+        try:
+            temporary = journal_of(self.folder).temporary(_suffix(target))
+        except OSError as error:
+            raise storage_error(error, str(self.folder), "written") from error
+        try:
+            try:
+                written = self.serializer.save(value, Path(temporary))
+            except OSError as error:
+                raise storage_error(error, str(self.path(target)), "written") from error
+            record, notes = self._publish(temporary, target, written, judged, claim)
+        finally:
+            if os.path.lexists(temporary):
+                os.unlink(temporary)
+        same = record.content == written.content
+        return record, written.value if same else None, (*written.notes, *notes)
+
+    def _publish(
+        self, temporary: str, target: str, written: Written, judged: Found, claim: Claim
+    ) -> tuple[Record, tuple[str, ...]]:
+        record = self._record("w", target, os.stat(temporary), written.content,
+                              written.description, claim)
+        self.append(record, claim)
+        notes: list[str] = []
+        for _ in range(TRIES):
+            if judged.kind == "foreign" or (
+                judged.kind == "edited" and self.options.when_edited == "replace"
+            ):
+                self.storage.move_aside(target, claim.run)
+                notes.append(f"moved aside to {STATE}/replaced/{claim.run}: {judged.why}")
+                judged = Found("missing")
+            if self.storage.publish(temporary, target, judged.stat):
+                return record, tuple(notes)
+            # Something else lies there by now: read the journals on, and judge again.
+            judged = self.look(target, self.storage.stat(target), claim.task, self.records)
+            if is_hit(judged, claim.recipe) and not self.always:
+                if judged.kind == "edited":
+                    if self.options.when_edited == "replace":
+                        continue
+                    notes.append("edited: saved by hand while it was being made")
+                    return self.settle(judged, target, claim), tuple(notes)
+                return judged.records[-1], ("made by another run meanwhile",)
+        raise StorageError(
+            f"{self.path(target)} keeps changing while it is being written. Something else "
+            "writes to it; stop that, and run again."
+        )
+
+    def settle(self, found: Found, target: str, claim: Claim, state: str = "e") -> Record:
+        """Record a file that was edited by hand, or found and accepted, as it is now."""
+        if state == "e" and found.records and found.records[-1].state == "e":
+            return found.records[-1]
+        old = found.records[-1] if found.records else None
+        recipe, resolved = (old.recipe, old.resolved) if old else (claim.recipe, claim.resolved)
+        path = self.path(target)
+        found_by = {"when": os.stat(path).st_mtime, "by": _owner(path)}
+        description = found.description or self.serializer.describe(path)
+        record = self._record(
+            state,
+            target,
+            os.stat(path),
+            content_of(path),
+            description,
+            Claim(
+                claim.task, recipe, resolved, claim.context, claim.fields,
+                {**(old.details if old else claim.details), "edited": found_by}, claim.run,
+            ),
+        )
+        self.append(record, claim)
+        return record
+
+    def accept(self, found: Found, target: str, claim: Claim) -> Found:
+        """Take a file of unknown origin as the result that stands at its target, if it opens."""
+        try:
+            description = self.serializer.describe(self.path(target))
+        except Exception:
+            return found  # it does not open: moved aside and made again
+        taken = Found("foreign", found.stat, (), "", found.why, description)
+        record = self.settle(taken, target, claim, "a")
+        return Found("ours", record.stat, (record,), record.content)
+
+    def confirm(self, found: Found, claim: Claim) -> Record:
+        """Record that a further recipe leads to the file that is there."""
+        old = found.records[-1]
+        record = Record(
+            old.state, old.target, claim.recipe, claim.resolved, old.content, old.size,
+            old.mtime_ns, claim.context, details(**{**old.details, **claim.details}),
+        )
+        self.append(record, claim)
+        return record
+
+    def append(self, record: Record, claim: Claim) -> None:
+        """Append a record to this process's journal of the place."""
+        try:
+            line = journal_of(self.folder).append(record, dict(claim.fields))
+        except OSError as error:
+            raise storage_error(error, str(self.folder / STATE), "written") from error
+        records = records_of(self.folder, refresh=False)
+        records.contexts.setdefault(record.context, dict(claim.fields))
+        records.remember(line)
+
+    def _record(
+        self,
+        state: str,
+        target: str,
+        info: os.stat_result,
+        content: str,
+        description: Description,
+        claim: Claim,
+    ) -> Record:
+        body = details(
+            **{
+                **claim.details,
+                "shape": description.shape,
+                "dtype": description.dtype,
+                "dim_order": description.dim_order,
+                "channel_names": description.channel_names,
+                "physical_pixel_sizes": description.physical_pixel_sizes,
+                "chunks": description.chunks,
+            }
+        )
+        return Record(
+            state, target, claim.recipe, claim.resolved, content, info.st_size,
+            info.st_mtime_ns, claim.context, body,
+        )
+
+
+def _suffix(target: str) -> str:
+    """Return all endings of a file's name, so that ``.ome.tiff`` stays what it is."""
+    name = target.rpartition("/")[2]
+    for known in (".ome.tiff", ".ome.tif", ".ome.zarr"):
+        if name.lower().endswith(known):
+            return name[-len(known) :]
+    return os.path.splitext(name)[1]
+
+
+def _tuple(value: Any) -> tuple[Any, ...] | None:
+    return None if value is None else tuple(value)
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.owner()
+    except (KeyError, OSError, NotImplementedError):
+        return "?"
+
+
+# ---------------------------------------------------------------- datasets
+
+
+@dataclass(frozen=True)
+class LocalDatasetResult:
+    """Keep a task's table as a working dataset: manifest, readme and provenance.
+
+    The task returns a DataFrame; backed arrays in it become file paths, and the files stay where
+    they are. Rows of failed items are left out and listed. The task's value is a `Dataset`.
+
+    Examples
+    --------
+    >>> LocalDatasetResult("aics/my-project/cells", readme="README_cells.md").target
+    'manifest.csv'
+    """
+
+    name: str
+    """``owner/project/dataset`` or ``owner/name``."""
+
+    readme: str | os.PathLike[str]
+    """A Markdown file, relative to the project root."""
+
+    filepath_columns: Sequence[str] | None = None
+    """Columns that name files; the default: those that hold backed arrays or paths."""
+
+    metadata_columns: Sequence[str] | None = None
+    """Columns that come along as they are; the default: all others."""
+
+    optional_columns: Sequence[str] = ()
+    """Filepath columns in which a cell may be None."""
+
+    extra_files: Sequence[str | os.PathLike[str]] = ()
+    """Further files, relative to the project root."""
+
+    usage: str | None = None
+    """How to use it, as Markdown or a file."""
+
+    license: str | None = None
+    """Under which terms it may be used, as Markdown or a file."""
+
+    descriptions: Mapping[str, str] = field(default_factory=dict)
+    """What a column means."""
+
+    units: Mapping[str, str] = field(default_factory=dict)
+    """In which unit a column is."""
+
+    place: str | os.PathLike[str] = "datasets"
+    """Folder of the project's datasets; each lies in a folder of its own name below it."""
+
+    when_stale: Literal["recompute", "warn", "keep"] = "recompute"
+    when_edited: Literal["keep", "replace"] = "replace"
+    when_unknown: Literal["stop", "accept", "replace"] = "replace"
+
+    target = "manifest.csv"
+    """Its record is that of the manifest, which is written last."""
+
+    marks = True
+    """Failed items arrive as `Failed` marks, so that their rows can be listed."""
+
+    def bind(self, project: Project, code_of: Callable[[type], str]) -> BoundDataset:
+        """Return the result with its folder.
+
+        Raises
+        ------
+        DatasetError
+            If name, readme, columns or extra files cannot be used; every problem at once.
+        """
+        from databacked.dataset import check_settings, fingerprint_of
+
+        settings = {
+            one.name: getattr(self, one.name)
+            for one in fields(self)
+            if one.name != "place" and not one.name.startswith("when_")
+        }
+        check_settings(**settings, root=project.root)
+        says = {
+            "name": type(self).__name__,
+            "format": 1,
+            "settings": fingerprint_of(**settings, root=project.root),
+        }
+        folder = project.resolve(self.place).joinpath(*self.name.split("/"))
+        return BoundDataset(folder, _Manifest(), says, self, False, project.root, settings)
+
+
+class _Manifest(Serializer):
+    """Stands where other results have a serializer: a dataset writes itself."""
+
+    suffixes = (".csv",)
+    format = 1
+
+    def write(self, value: Any, path: Path) -> None:
+        raise SerializerError("A dataset is written by its result.")
+
+    def read(self, path: Path) -> Any:
+        from databacked.dataset import Dataset
+
+        return Dataset.load(path.parent)
+
+    def describe(self, path: Path) -> Description:
+        raise SerializerError("it is not as it was written")
+
+
+@dataclass(frozen=True)
+class BoundDataset(Bound):
+    """A dataset's result of one project."""
+
+    root: Path = Path()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def look(self, target: str, stat: Stat | None, task: str, records: Records) -> Found:
+        """Say whose the manifest is; without its other files it counts as missing."""
+        whole = all((self.folder / name).is_file() for name in ("README.md", "manifest.parquet"))
+        return super().look(target, stat if whole else None, task, records)
+
+    def save(
+        self, value: Any, target: str, judged: Found, claim: Claim
+    ) -> tuple[Record, Any, tuple[str, ...]]:
+        """Check the table and write the working dataset, its manifest last."""
+        from databacked.dataset import write_working_dataset
+
+        notes: list[str] = []
+        if judged.kind == "foreign":
+            self.storage.move_aside(target, claim.run)
+            notes.append(f"moved aside to {STATE}/replaced/{claim.run}: {judged.why}")
+        provenance = {"run": claim.run, "task": claim.task, "code": claim.fields.get("code")}
+        try:
+            dataset = write_working_dataset(
+                value, folder=self.folder, root=self.root, provenance=provenance,
+                record_of=_record_of, **self.settings,
+            )
+        except OSError as error:
+            raise storage_error(error, str(self.folder), "written") from error
+        if dataset.dropped:
+            notes.append(f"{dataset.dropped} rows of failed items are left out (dropped.csv)")
+        path = self.path(target)
+        shape = Description(shape=tuple(dataset.table.shape))
+        record = self._record("w", target, os.stat(path), content_of(path), shape, claim)
+        self.append(record, claim)
+        return record, None, tuple(notes)
+
+
+def _record_of(value: Any) -> Mapping[str, Any] | None:
+    """Return what the record of a backed array says, for the provenance of its row."""
+    if not isinstance(value, BackedArray):
+        return None
+    place = Path(value._place)
+    records = records_of(place, refresh=False)
+    for record in records.of(value.path.relative_to(place).as_posix()):
+        if record.content == value.content:
+            context = records.contexts.get(record.context, {})
+            return {
+                "task": context.get("task"),
+                "code": context.get("code"),
+                "run": context.get("run"),
+                "recipe": record.recipe,
+                "content": record.content,
+                **{name: record.details.get(name) for name in ("parameters", "inputs")},
+            }
+    return None

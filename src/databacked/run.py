@@ -1,0 +1,1207 @@
+"""One run of a flow: what must be done, in which order, and by whom.
+
+The driver holds what items count by (tokens), never their arrays. Tokens go forward: an item whose
+inputs are known is compared with its record. Needs go backward: an item that must be made asks for
+the values that it reads. What is ready goes to the runner in batches of chains.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from databacked.calls import Calls, target_values
+from databacked.errors import DatabackedError, GraphError, ResultChangedError, StorageError
+from databacked.graph import (
+    Column,
+    Dynamic,
+    Element,
+    Future,
+    Futures,
+    Items,
+    Nested,
+    NestedColumn,
+    Node,
+    Plain,
+    futures_in,
+    replace_futures,
+)
+from databacked.item import (
+    FAILED,
+    LEFT,
+    MADE,
+    SKIPPED,
+    Held,
+    InChain,
+    Inside,
+    Kept,
+    Mark,
+    Outcome,
+    Work,
+    Worker,
+    bare_claim,
+    get_keys,
+    holds_unknown,
+    reason_of,
+    reuse,
+    sketch,
+    with_keys,
+)
+from databacked.plan import (
+    Fingerprints,
+    Plan,
+    check_legal,
+    decode_known,
+    element_token,
+    encode_known,
+    file_parameters,
+    incomplete,
+    locate,
+    nested_inputs,
+    plain_tokens,
+    recipes_of,
+    refuse_unknown,
+    row_inputs,
+    rows_reading,
+    targets_of,
+    token_of_nested,
+)
+from databacked.progress import Show
+from databacked.project import Project, make_state_folder
+from databacked.records import (
+    Record,
+    compact,
+    details,
+    journal_of,
+    records_of,
+)
+from databacked.result import Bound
+from databacked.runners.base import Runner
+from databacked.storage.base import Stat
+from databacked.target import NotYet, Touched
+from databacked.types import Failed, Failure
+
+# States of an item.
+WAITS, LAZY, TODO, SENT, THERE, GONE, ALIAS = range(7)
+"""An input is not known · not kept and not needed · to be made · sent · there · failed · see other"""
+
+BATCH_SECONDS = 0.03
+"""Batches of small items are made about this long, so that handing over costs little."""
+
+LONGEST_BATCH = 512
+"""Chains in one batch, at most."""
+
+
+class Run(Calls):
+    """The graph of one flow, and its way through."""
+
+    def __init__(self, project: Project, runner: Runner, name: str, show: Show, id: str) -> None:
+        super().__init__()
+        self.project = project
+        self.runner = runner
+        self.name = name
+        self.id = id
+        self.show = show
+        self.failures: list[Failure] = []
+        self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """Made, reused, failed and skipped items of each task."""
+        self._fingerprints = Fingerprints(project, id)
+        self._reasons: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._notes: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._claims: dict[tuple[str, str], tuple[Node, int]] = {}
+        self._aliases: defaultdict[tuple[int, int], list[tuple[Node, int]]] = defaultdict(list)
+        self._watch: defaultdict[tuple[int, int], list[tuple[Node, int | None]]]
+        self._watch = defaultdict(list)
+        self._held: set[tuple[int, int]] = set()
+        self._ready: deque[tuple[Node, int]] = deque()
+        self._later: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._unplanned: set[int] = set()
+        self._pin_later: defaultdict[int, set[int]] = defaultdict(set)
+        self._wants = 0
+        self._batches = 0
+        self._seconds_per_chain = 0.0
+        self._opened = False
+        self._running = False
+        self._fatal: Failure | None = None
+        self._to_hold: set[tuple[int, int]] = set()
+        self._said: set[tuple[str, str]] = set()
+        self._everything = False
+        self._scratch = make_state_folder(project.root) / "tmp" / id
+        self._values = project.state / "values"
+
+    # ------------------------------------------------------------ what the flow asks for
+
+    def result(self, asked: Future | Futures) -> Any:
+        """Run what a future needs, and return its value; a list for the answer of a map."""
+        if isinstance(asked, Futures):
+            if isinstance(asked.node, Dynamic):
+                self._complete(asked.node)
+            futures = list(asked)
+        else:
+            if isinstance(asked.node, Dynamic):
+                self._complete(asked.node)
+            futures = [asked]
+        items = [item for future in futures for item in locate(future)]
+        self._plan_up_to(max((node.id for node, _ in items), default=-1))
+        for node, row in items:
+            self._pin(node, row)
+        self._go(lambda: all(self._settled(node, row) for node, row in items))
+        self.raise_fatal()
+        values = [self._value_of_future(future, raises=True) for future in futures]
+        return values if isinstance(asked, Futures) else values[0]
+
+    def finish(self, returned: Any) -> Any:
+        """Run everything that is wanted, and return what the flow returned, with its values."""
+        self._plan_up_to(len(self.nodes))
+        self._everything = True
+        for future in futures_in(returned):
+            self._pin_future(future)
+        for node in list(self.nodes):
+            self._want_node(node)
+        self._go(lambda: not self._wants and not (self._unplanned and self._batches))
+        return replace_futures(returned, self._value_of_future)
+
+    def _pin_future(self, future: Future) -> None:
+        """Hold what a future stands for, also where it is not known yet how many items it has."""
+        node = future.node
+        if isinstance(node, Dynamic) and not node.complete:
+            node.known.append(lambda number: self._pin_block(node, number, future.index))
+            for number in range(len(node.blocks)):
+                self._pin_block(node, number, future.index)
+        else:
+            for item, row in locate(future):
+                self._pin(item, row)
+
+    def _pin_block(self, node: Dynamic, number: int, index: int | None) -> None:
+        block = node.blocks[number]
+        if block is not None and (index is None or node.complete):
+            self._pin_future(Future(block if index is None else node, index))
+
+    def _want_node(self, node: Node) -> None:
+        """Want what a flow keeps, and calls that nobody reads."""
+        if node.id in self._unplanned:
+            return  # it is wanted once it is planned
+        if node.plan.bound is not None or not (node.readers or node.decides):
+            for row in range(node.n):
+                if node.state[row] not in (THERE, GONE):
+                    self._later.append((self._want, (node, row)))
+
+    def _complete(self, dynamic: Dynamic) -> None:
+        self._plan_up_to(len(self.nodes))
+        self._go(lambda: dynamic.complete)
+
+    def _pin(self, node: Node, row: int) -> None:
+        """Hold an item's value until the run ends."""
+        if node.id in self._unplanned:
+            self._pin_later[node.id].add(row)
+            return
+        node, row = self._real(node, row)
+        node.plan.pinned.add(row)
+        self._later.append((self._want, (node, row)))
+
+    def _settled(self, node: Node, row: int) -> bool:
+        if node.id in self._unplanned:
+            return False
+        node, row = self._real(node, row)
+        return node.state[row] == GONE or self._available(node, row)
+
+    def _value_of_future(self, future: Future, raises: bool = False) -> Any:
+        if isinstance(future.node, Dynamic) and not future.node.complete:
+            return None
+        if future.index is None:
+            return [self._value(node, row, future.keys, raises) for node, row in locate(future)]
+        return self._value(*locate(future)[0], future.keys, raises)
+
+    def _value(self, node: Node, row: int, keys: tuple[Any, ...], raises: bool) -> Any:
+        node, row = self._real(node, row)
+        if node.state[row] == GONE:
+            failure = node.plan.failures[row]
+            if raises:
+                raise DatabackedError(f"{node.name}[{row}] has no value: {failure}")
+            return Failed(failure)
+        if node.plan.bound is not None:
+            record = self._record(node, row)
+            return get_keys(node.plan.bound.hand_over(record), keys)
+        import numpy as np
+
+        value = get_keys(self.runner.fetch((node.id, row)), keys)
+        return value.copy() if isinstance(value, np.ndarray) else value
+
+    # ------------------------------------------------------------ planning
+
+    def built(self, node: Node) -> None:
+        """Take a node that came to be; while the flow runs it is planned at once."""
+        self._unplanned.add(node.id)
+        if self._running:
+            self._later.append((self._plan, (node,)))
+
+    def becomes_known(self, node: Node, row: int) -> None:
+        """Make known what an item returns, because other nodes depend on it."""
+        if self._running:
+            self._later.append((self._want_known, (node, row)))
+
+    def failure_of(self, node: Node, row: int) -> Any:
+        """Return why an item will never be, or None."""
+        return node.plan.failures[row] if node.state[row] == GONE else None
+
+    def _plan_up_to(self, last: int) -> None:
+        self._running = True
+        for node in self.nodes[: last + 1]:
+            if node.id in self._unplanned:
+                self._plan(node)
+
+    def _plan(self, node: Node) -> None:
+        """Find out what a node's items count by, and what of them is there."""
+        if node.id not in self._unplanned:
+            return
+        waiting = incomplete(node)
+        if waiting:
+            waiting[0].known.append(lambda _: self._later.append((self._plan, (node,))))
+            return
+        self._unplanned.discard(node.id)
+        bound = self._fingerprints.bound(node.task)
+        files = file_parameters(node)
+        inputs = [
+            name
+            for name, arg in node.args.items()
+            if files.get(name)
+            or not isinstance(arg, Plain | Column)
+            or _holds_backed(arg)
+        ]
+        spec = self._fingerprints.spec(node, bound, inputs)
+        columns: dict[str, Any] = plain_tokens(node, files)
+        plan = node.plan = Plan(spec, bound, columns, [0] * node.n, bytearray(node.n))
+        for name, arg in node.args.items():
+            if not isinstance(arg, Plain | Column):
+                columns[name] = self._tokens(node, name, arg, plan)
+        target = node.task.target
+        if bound is not None and target is not None:
+            node.targets = [None] * node.n
+            plain = None if callable(target.given) else targets_of(node, target, node.args)
+            node.targets = plain if plain is not None else [  # type: ignore[assignment]
+                self._target(node, row) for row in range(node.n)
+            ]
+            known = [one for one in node.targets if one is not None]
+            check_legal(known, bound, node.name)
+        recipes = recipes_of(plan, node.n)
+        if bound is None:
+            for row, recipe in enumerate(recipes):
+                if recipe is not None:
+                    node.token[row] = "r:" + recipe
+                    node.state[row] = LAZY
+        else:
+            self._judge(node, plan, bound, recipes)
+        for row in range(node.n):
+            if node.token[row] is not None:
+                self._told(node, row)
+        if node.decides:
+            records_of(self._values)
+            for row in range(node.n):
+                if (node.id, row) in self.waiting_for:
+                    self._later.append((self._want_known, (node, row)))
+        if self._everything:
+            self._want_node(node)
+        for row in self._pin_later.pop(node.id, ()):
+            self._pin(node, row)
+
+    def _tokens(self, node: Node, name: str, arg: Any, plan: Plan) -> Any:
+        """Return the tokens of an argument that comes from tasks; count what is missing."""
+        marks = plan.spec.marks
+        if isinstance(arg, Nested):
+            token = token_of_nested(arg.value, arg.refs, marks, self._gone)
+            if token is None:
+                for future in arg.refs:
+                    for upstream, row in locate(future):
+                        if upstream.token[row] is None and not (marks and self._gone(upstream, row)):
+                            plan.nested_missing += 1
+                            self._watch[upstream.id, row].append((node, None))
+            return token
+        tokens: list[str | None] = []
+        for row in range(node.n):
+            if isinstance(arg, Items):
+                above = arg.node.token[arg.pick(row)]
+                token = None if above is None else with_keys(above, arg.keys)
+                if token is None and arg.node.state[arg.pick(row)] == GONE:
+                    self._later.append((self._skip, (node, row, arg.node, arg.pick(row))))
+            elif isinstance(arg, Element):
+                token = element_token(arg, row)
+            else:
+                assert isinstance(arg, NestedColumn)
+                token = token_of_nested(arg.values[row], arg.refs[row], marks, self._gone)
+                if token is None:
+                    for future in arg.refs[row]:
+                        for upstream, above_row in locate(future):
+                            if upstream.token[above_row] is None:
+                                plan.missing[row] += 1
+                                self._watch[upstream.id, above_row].append((node, row))
+                    plan.missing[row] -= 1
+            if token is None:
+                plan.missing[row] += 1
+            tokens.append(token)
+        return tokens
+
+    def _target(self, node: Node, row: int) -> str | None:
+        """Return an item's target; None if it depends on what is not known yet."""
+        target = node.task.target
+        assert target is not None
+        if callable(target.given):
+            try:
+                return target.call(
+                    target_values(node, row, lambda name: self._known_argument(node, name, row)),
+                    node.name,
+                )
+            except Touched:
+                return None
+        values = target_values(node, row, lambda name: self._known_argument(node, name, row))
+        if any(isinstance(values[name], NotYet) for name in target.names):
+            return None
+        return target.of_item(values)
+
+    def _known_argument(self, node: Node, name: str, row: int) -> Any:
+        """Return what is known of an argument that comes from a task."""
+        arg = node.args[name]
+        if isinstance(arg, Element):
+            return arg.known[row]
+        if isinstance(arg, Items):
+            known = arg.node.known.get(arg.pick(row), NotYet(name))
+            return known if type(known) is NotYet else get_keys(known, arg.keys)
+        if isinstance(arg, Nested) and type(arg.value) is Future and arg.value.index is not None:
+            upstream, index = locate(arg.value)[0]
+            known = upstream.known.get(index, NotYet(name))
+            return known if type(known) is NotYet else get_keys(known, arg.value.keys)
+        return NotYet(name)
+
+    def _judge(
+        self, node: Node, plan: Plan, bound: Bound, recipes: Sequence[str | None]
+    ) -> None:
+        """Compare all items of a node with their records, at once."""
+        assert node.targets is not None
+        records = bound.records
+        wanted = [target for target in node.targets if target is not None]
+        stats = bound.storage.find(dict.fromkeys(wanted))
+        if len(stats) > len(wanted):
+            stats = {target: stats[target] for target in dict.fromkeys(wanted) if target in stats}
+        refuse_unknown(node, bound, records, {t: stats[t] for t in wanted[:64] if t in stats})
+        folder, claims, name = str(bound.folder), self._claims, node.name
+        fits, always, task = records.fits, bound.always, plan.spec.task
+        reused = 0
+        for row, (target, recipe) in enumerate(zip(node.targets, recipes, strict=True)):
+            if target is None:
+                continue
+            key = (folder, target)
+            other = claims.setdefault(key, (node, row))
+            if other[0] is not node or other[1] != row:
+                self._claimed_twice(node, row, other, target)
+                continue
+            if recipe is None:
+                continue
+            stat = stats.get(target)
+            if stat is not None and not always:
+                content = fits(target, stat, recipe, task)
+                if content is not None:
+                    node.token[row] = "c:" + content
+                    node.state[row] = THERE
+                    reused += 1
+                    continue
+            self._judge_one(node, row, recipe, stat)
+        self.counts[name]["reused"] += reused
+        self._say_reasons(node, before=True)
+
+    def _judge_one(self, node: Node, row: int, recipe: str, stat: Stat | None) -> None:
+        """Decide about one item whose recipe is known."""
+        plan = node.plan
+        bound, target = plan.bound, node.targets[row]  # type: ignore[index]
+        assert bound is not None and target is not None
+        records = records_of(bound.folder, refresh=False)
+        found = bound.look(target, stat, plan.spec.task, records)
+        tokens = plan.row_tokens(row)
+        if not bound.always:
+            if found.kind == "foreign" and not records.known and (
+                bound.options.when_unknown == "accept"
+            ):
+                found = bound.accept(found, target, bare_claim(plan.spec, recipe))
+                if found.kind == "ours":
+                    self._notes[node.name]["accepted as they were found"] += 1
+            used = reuse(found, plan.spec, recipe, tokens, bound)
+            if used is not None:
+                record, notes = used
+                self._notes[node.name].update(notes)
+                node.token[row] = "c:" + record.content
+                node.state[row] = THERE
+                self.counts[node.name]["reused"] += 1
+                return
+            if found.kind == "ours":
+                self._reasons[node.name][reason_of(found, plan.spec, tokens, bound)] += 1
+        plan.found[row] = found
+        node.state[row] = TODO
+        if plan.wanted[row]:
+            self._later.append((self._advance, (node, row)))
+
+    def _claimed_twice(
+        self, node: Node, row: int, other: tuple[Node, int], target: str
+    ) -> None:
+        """Make two items with one target one, if they have the same recipe; else raise."""
+        first, first_row = other
+        if self._signature(node, row) != self._signature(first, first_row):
+            raise _two_claims(node, row, first, first_row, target)
+        node.state[row] = ALIAS
+        node.alias[row] = other
+        self._aliases[first.id, first_row].append((node, row))
+        if first.state[first_row] == THERE:
+            self._later.append((self._alias_there, (node, row)))
+
+    def _signature(self, node: Node, row: int) -> tuple[Any, ...]:
+        tokens: list[Any] = node.plan.row_tokens(row)
+        if None in tokens:
+            tokens.append(tuple((up.id, i) for up, i in row_inputs(node, row)))
+            tokens.append(tuple((up.id, i) for up, i in nested_inputs(node)))
+        return (node.plan.spec.base, *tokens)
+
+    # ------------------------------------------------------------ tokens go forward
+
+    def _gone(self, node: Node, row: int) -> bool:
+        return node.state[row] == GONE
+
+    def _told(self, node: Node, row: int) -> None:
+        """Tell the readers of an item that its token is known."""
+        for reader, param in node.readers:
+            if reader.plan is None:
+                continue
+            arg = reader.args[param]
+            if isinstance(arg, Items | Element):
+                for index in rows_reading(reader, param, arg, row):
+                    column = reader.plan.columns[param]
+                    if column[index] is None:
+                        token = node.token[row]
+                        assert token is not None
+                        column[index] = (
+                            with_keys(token, arg.keys)
+                            if isinstance(arg, Items)
+                            else element_token(arg, index)
+                        )
+                        reader.plan.missing[index] -= 1
+                        self._maybe_judge(reader, index)
+        for reader, index in self._watch.get((node.id, row), ()):
+            self._told_nested(reader, index)
+
+    def _told_nested(self, reader: Node, index: int | None) -> None:
+        plan = reader.plan
+        if index is not None:
+            plan.missing[index] -= 1
+            if plan.missing[index] == 0:
+                for name, arg in reader.args.items():
+                    if isinstance(arg, NestedColumn) and plan.columns[name][index] is None:
+                        plan.columns[name][index] = token_of_nested(
+                            arg.values[index], arg.refs[index], plan.spec.marks, self._gone
+                        )
+            self._maybe_judge(reader, index)
+            return
+        plan.nested_missing -= 1
+        if plan.nested_missing == 0:
+            for name, arg in reader.args.items():
+                if isinstance(arg, Nested) and plan.columns[name] is None:
+                    plan.columns[name] = token_of_nested(
+                        arg.value, arg.refs, plan.spec.marks, self._gone
+                    )
+            for row in range(reader.n):
+                self._maybe_judge(reader, row)
+
+    def _maybe_judge(self, node: Node, row: int) -> None:
+        """Judge an item once all its inputs are known."""
+        plan = node.plan
+        if node.state[row] != WAITS or plan.missing[row] > 0 or plan.nested_missing:
+            return
+        recipe = plan.spec.recipe(plan.row_tokens(row))
+        if plan.bound is None:
+            node.token[row] = "r:" + recipe
+            node.state[row] = LAZY
+            self._later.append((self._told, (node, row)))
+            if plan.wanted[row]:
+                plan.wanted[row] = 0
+                plan.wanted_open -= 1
+                self._wants -= 1
+                self._later.append((self._want, (node, row)))
+            if (node.id, row) in self.waiting_for:
+                self._later.append((self._want_known, (node, row)))
+            return
+        if node.targets[row] is None and not self._late_target(node, row):  # type: ignore[index]
+            return
+        target = node.targets[row]  # type: ignore[index]
+        assert target is not None
+        if node.state[row] == ALIAS:
+            return
+        self._judge_one(node, row, recipe, plan.bound.storage.stat(target))
+        if node.state[row] == THERE:
+            self._there(node, row)
+
+    def _late_target(self, node: Node, row: int) -> bool:
+        """Find the target of an item once what it depends on is known."""
+        for upstream, index in (*row_inputs(node, row), *nested_inputs(node)):
+            if upstream.decides and index not in upstream.known:
+                waiting = self.waiting_for.setdefault((upstream.id, index), [])
+                waiting.append(lambda: self._later.append((self._maybe_judge, (node, row))))
+                self._later.append((self._want_known, (upstream, index)))
+                return False
+        target = self._target(node, row)
+        if target is None:
+            raise GraphError(
+                f"{node.name}: the target of item {row} depends on a value that is too large to "
+                "be part of a name. Use an id that is passed to the task."
+            )
+        bound = node.plan.bound
+        assert node.targets is not None and bound is not None
+        check_legal([target], bound, node.name)
+        node.targets[row] = target
+        other = self._claims.setdefault((str(bound.folder), target), (node, row))
+        if other != (node, row):
+            self._claimed_twice(node, row, other, target)
+        return True
+
+    # ------------------------------------------------------------ needs go backward
+
+    def _want(self, node: Node, row: int) -> None:
+        """Have an item's value made, unless it is there."""
+        node, row = self._real(node, row)
+        plan, state = node.plan, node.state[row]
+        if plan.wanted[row] or state == GONE or self._available(node, row):
+            return
+        plan.wanted[row] = 1
+        plan.wanted_open += 1
+        self._wants += 1
+        if state in (LAZY, THERE):
+            node.state[row] = TODO
+        if node.state[row] == TODO:
+            self._advance(node, row)
+        elif state == WAITS:
+            self._want_tokens(node, row)
+
+    def _want_tokens(self, node: Node, row: int) -> None:
+        """Have what decides about an item made known."""
+        plan = node.plan
+        if plan.missing[row] > 0:
+            for upstream, index in row_inputs(node, row):
+                self._want_token(upstream, index)
+        if plan.nested_missing and not plan.nested_sources.get("asked"):
+            plan.nested_sources["asked"] = True
+            for upstream, index in nested_inputs(node):
+                self._want_token(upstream, index)
+        if not plan.missing[row] and not plan.nested_missing:
+            self._maybe_judge(node, row)
+
+    def _want_token(self, node: Node, row: int) -> None:
+        if node.id in self._unplanned or node.token[row] is not None:
+            return
+        if node.plan.bound is not None:
+            self._later.append((self._want, (node, row)))
+        else:
+            self._later.append((self._want_tokens, (node, row)))
+
+    def _want_known(self, node: Node, row: int) -> None:
+        """Have what an item returns made known to the driver."""
+        if node.id in self._unplanned or row in node.known:
+            if row in node.known:
+                self._known(node, row)
+            return
+        state = node.state[row]
+        if state == GONE:
+            self._known(node, row)
+        elif node.plan.bound is not None and state == THERE:
+            node.known[row] = sketch(node.plan.bound.hand_over(self._record(node, row)))
+            self._known(node, row)
+        elif node.plan.bound is None and node.token[row] is not None:
+            for record in records_of(self._values, refresh=False).of(node.token[row] or ""):
+                try:
+                    node.known[row] = decode_known(record.details["known"])
+                except (KeyError, TypeError, ValueError):
+                    continue  # not readable: it is computed again
+                self._known(node, row)
+                return
+            self._want(node, row)
+        else:
+            self._want(node, row)
+
+    def _known(self, node: Node, row: int) -> None:
+        """Build what depends on what an item returned."""
+        for build in self.waiting_for.pop((node.id, row), ()):
+            self._later.append((build, ()))
+
+    def _available(self, node: Node, row: int) -> bool:
+        if node.plan.bound is not None:
+            return node.state[row] == THERE
+        return (node.id, row) in self._held
+
+    def _advance(self, node: Node, row: int) -> None:
+        """See whether an item that is to be made has all it needs; ask for what it lacks."""
+        if node.state[row] != TODO:
+            return
+        plan, blocked = node.plan, False
+        for upstream, index in row_inputs(node, row):
+            upstream, index = self._real(upstream, index)
+            if self._available(upstream, index):
+                continue
+            if upstream.state[index] == GONE:
+                if plan.spec.marks:
+                    continue
+                self._skip(node, row, upstream, index)
+                return
+            blocked = True
+            self._want(upstream, index)
+        if plan.nested_open is None:
+            self._open_nested(node)
+        if plan.nested_open:
+            blocked = True
+        elif plan.nested_sources.get("gone") and not plan.spec.marks:
+            self._skip(node, row, *plan.nested_sources["gone"])
+            return
+        if not blocked:
+            self._ready.append((node, row))
+
+    def _open_nested(self, node: Node) -> None:
+        """Ask for what all items of a node read."""
+        plan = node.plan
+        plan.nested_open = set()
+        for upstream, index in nested_inputs(node):
+            upstream, index = self._real(upstream, index)
+            if self._available(upstream, index):
+                continue
+            if upstream.state[index] == GONE:
+                plan.nested_sources.setdefault("gone", (upstream, index))
+                continue
+            plan.nested_open.add((upstream.id, index))
+            self._watch[upstream.id, index].append((node, -1))
+            self._want(upstream, index)
+
+    def _real(self, node: Node, row: int) -> tuple[Node, int]:
+        while node.state[row] == ALIAS:
+            node, row = node.alias[row]
+        return node, row
+
+    # ------------------------------------------------------------ what became of items
+
+    def _final(self, node: Node, row: int) -> None:
+        plan = node.plan
+        if plan.wanted[row]:
+            plan.wanted[row] = 0
+            plan.wanted_open -= 1
+            self._wants -= 1
+
+    def _there(self, node: Node, row: int) -> None:
+        """Go on with what reads an item that is there now."""
+        self._final(node, row)
+        self._told(node, row)
+        self._wake(node, row)
+        for alias, index in self._aliases.get((node.id, row), ()):
+            self._alias_there(alias, index)
+
+    def _alias_there(self, node: Node, row: int) -> None:
+        first, first_row = node.alias[row]
+        node.token[row] = first.token[first_row]
+        self.counts[node.name]["reused"] += 1
+        self._final(node, row)
+        self._told(node, row)
+        self._wake(node, row)
+
+    def _wake(self, node: Node, row: int) -> None:
+        """Advance the items that waited for the value of this one."""
+        for reader, param in node.readers:
+            if reader.plan is None:
+                continue
+            arg = reader.args[param]
+            if isinstance(arg, Items | Element):
+                for index in rows_reading(reader, param, arg, row):
+                    if reader.state[index] == TODO and reader.plan.wanted[index]:
+                        self._later.append((self._advance, (reader, index)))
+        for reader, index in self._watch.get((node.id, row), ()):
+            if index == -1:
+                still = reader.plan.nested_open
+                still.discard((node.id, row))
+                if node.state[row] == GONE:
+                    reader.plan.nested_sources.setdefault("gone", (node, row))
+                if not still:
+                    for one in range(reader.n):
+                        if reader.state[one] == TODO and reader.plan.wanted[one]:
+                            self._later.append((self._advance, (reader, one)))
+            elif index is not None and reader.state[index] == TODO and reader.plan.wanted[index]:
+                self._later.append((self._advance, (reader, index)))
+
+    def _skip(self, node: Node, row: int, upstream: Node, index: int) -> None:
+        if node.state[row] in (THERE, GONE):
+            return
+        self._lose(node, row, upstream.plan.failures[index])
+        self.counts[node.name]["skipped"] += 1
+
+    def _lose(self, node: Node, row: int, failure: Failure) -> None:
+        """Note that an item will never be, and go on with what reads it."""
+        node.state[row] = GONE
+        node.plan.failures[row] = failure
+        self._final(node, row)
+        for reader, param in node.readers:
+            if reader.plan is None:
+                continue
+            arg = reader.args[param]
+            if isinstance(arg, Items | Element):
+                for one in rows_reading(reader, param, arg, row):
+                    self._later.append((self._skip, (reader, one, node, row)))
+        watchers = self._watch.get((node.id, row), [])
+        for reader, one in watchers:
+            if one == -1 or reader.plan.spec.marks:
+                continue
+            rows = range(reader.n) if one is None else (one,)
+            for each in rows:
+                self._later.append((self._skip, (reader, each, node, row)))
+        for reader, one in watchers:
+            if one != -1 and reader.plan.spec.marks and node.token[row] is None:
+                self._told_nested(reader, one)
+        self._wake(node, row)
+        self._known(node, row)
+        for alias, one in self._aliases.get((node.id, row), ()):
+            self._lose(alias, one, failure)
+
+    def _take(self, outcome: Outcome) -> None:
+        """Take what a worker says of one item."""
+        node, row = self.nodes[outcome.spec], outcome.index
+        plan, name = node.plan, node.name
+        if outcome.notes:
+            self._notes[name].update(outcome.notes)
+        if outcome.reason:
+            self._reasons[name][outcome.reason] += 1
+        if outcome.state == FAILED:
+            assert outcome.failure is not None
+            self.failures.append(outcome.failure)
+            self.counts[name]["failed"] += 1
+            if outcome.fatal:
+                self._fatal = outcome.failure
+            self._lose(node, row, outcome.failure)
+        elif outcome.state == SKIPPED:
+            if node.state[row] != GONE:
+                self.counts[name]["skipped"] += 1
+                assert outcome.failure is not None
+                self._lose(node, row, outcome.failure)
+        elif outcome.state == LEFT:
+            node.state[row] = LAZY
+            self._learn_token(node, row, outcome.token)
+            if plan.wanted[row]:
+                self._final(node, row)
+                self._later.append((self._want, (node, row)))
+        else:
+            self._made(node, row, outcome)
+        for upstream, index in (*row_inputs(node, row), *nested_inputs_if_few(node)):
+            self._maybe_drop(upstream, index)
+
+    def _made(self, node: Node, row: int, outcome: Outcome) -> None:
+        plan = node.plan
+        self.counts[node.name]["made" if outcome.state == MADE else "reused"] += 1
+        if outcome.known is not None:
+            node.known[row] = outcome.known
+        if plan.bound is not None:
+            assert outcome.record is not None
+            records = records_of(plan.bound.folder, refresh=False)
+            records.contexts.setdefault(outcome.record.context, dict(plan.spec.fields))
+            records.remember(outcome.record.line())
+            plan.found.pop(row, None)
+            node.token[row] = outcome.token
+            node.state[row] = THERE
+            self._there(node, row)
+        else:
+            held = (node.id, row) in self._to_hold
+            if held:
+                self._to_hold.discard((node.id, row))
+                self._held.add((node.id, row))
+            node.state[row] = THERE
+            if node.decides and outcome.token is not None:
+                self._keep_known(node, outcome)
+            before, node.token[row] = node.token[row], outcome.token
+            self._final(node, row)
+            if before is None:
+                self._told(node, row)
+            if held:
+                self._wake(node, row)
+                self._maybe_drop(node, row)
+        if row in node.known:
+            self._known(node, row)
+
+    def _learn_token(self, node: Node, row: int, token: str | None) -> None:
+        before, node.token[row] = node.token[row], token
+        if before is None and token is not None:
+            self._told(node, row)
+
+    def _keep_known(self, node: Node, outcome: Outcome) -> None:
+        """Record what decides the items of a map, also of a task that keeps nothing."""
+        spec = node.plan.spec
+        try:
+            known = encode_known(outcome.known)
+        except TypeError:
+            return  # it is computed again the next time
+        record = Record(
+            "w", outcome.token or "", (outcome.token or "")[2:], "", "", -1, 0, spec.context,
+            details(known=known),
+        )
+        line = journal_of(self._values).append(record, dict(spec.fields))
+        records_of(self._values, refresh=False).remember(line)
+
+    def _maybe_drop(self, node: Node, row: int) -> None:
+        """Let a value go that is not kept, once its last reader is done."""
+        key = (node.id, row)
+        if key in self._held and row not in node.plan.pinned and not self._needed(node, row, {}):
+            self._held.discard(key)
+            self.runner.drop(key)
+
+    # ------------------------------------------------------------ sending
+
+    def _needed(self, node: Node, row: int, chain: dict[tuple[int, int], int]) -> bool:
+        """Whether an item outside the chain may still read a value."""
+        for reader, param in node.readers:
+            if reader.plan is None:
+                return True
+            arg = reader.args[param]
+            if isinstance(arg, Items | Element):
+                if any(
+                    (reader.id, one) not in chain and self._relevant(reader, one)
+                    for one in rows_reading(reader, param, arg, row)
+                ):
+                    return True
+            elif reader.n == 1:
+                if (reader.id, 0) not in chain and self._relevant(reader, 0):
+                    return True
+            elif reader.plan.wanted_open or any(
+                self._relevant(reader, one) for one in range(reader.n)
+            ):
+                return True
+        return False
+
+    def _relevant(self, node: Node, row: int) -> bool:
+        """Whether an item is yet to be made, or something that needs it."""
+        state = node.state[row]
+        if state in (GONE, ALIAS):
+            return False
+        if node.plan.wanted[row]:
+            return True
+        if node.plan.bound is not None or (state == THERE and (node.id, row) in self._held):
+            return False
+        if state == THERE:
+            return False
+        return self._needed(node, row, {})
+
+    def _chain(self, node: Node, row: int) -> list[tuple[Node, int]]:
+        """Return an item and what follows from it alone."""
+        members: list[tuple[Node, int]] = []
+        places: dict[tuple[int, int], int] = {}
+
+        def add(one: Node, index: int) -> None:
+            places[one.id, index] = len(members)
+            members.append((one, index))
+            for reader, param in one.readers:
+                if reader.plan is None:
+                    continue
+                arg = reader.args[param]
+                if isinstance(arg, Items):
+                    rows = rows_reading(reader, param, arg, index)
+                elif reader.n == one.n == 1 and len(one.readers) == 1 and isinstance(arg, Nested):
+                    rows = (0,)
+                else:
+                    continue
+                for follower in rows if len(rows) == 1 else ():
+                    if (
+                        (reader.id, follower) not in places
+                        and reader.state[follower] in (WAITS, LAZY, TODO)
+                        and (reader.targets is None or reader.targets[follower] is not None)
+                        and self._relevant(reader, follower)
+                        and joins(reader, follower)
+                    ):
+                        add(reader, follower)
+
+        def joins(one: Node, index: int) -> bool:
+            lacking: list[tuple[Node, int]] = []
+            for upstream, above in (*row_inputs(one, index), *nested_inputs_if_few(one)):
+                upstream, above = self._real(upstream, above)
+                if (upstream.id, above) in places or self._available(upstream, above):
+                    continue
+                if not self._absorbs(upstream, above):
+                    return False
+                lacking.append((upstream, above))
+            if one.plan.nested_open or (
+                one.n > 1 and any(isinstance(arg, Nested) for arg in one.args.values())
+                and not all(
+                    self._available(*self._real(*item)) for item in nested_inputs(one)
+                )
+            ):
+                return False
+            for upstream, above in lacking:
+                if (upstream.id, above) not in places:
+                    places[upstream.id, above] = len(members)
+                    members.append((upstream, above))
+            return True
+
+        add(node, row)
+        return members
+
+    def _absorbs(self, node: Node, row: int) -> bool:
+        """Whether an item that is not kept can be made where it is read."""
+        return (
+            node.plan is not None
+            and node.plan.bound is None
+            and node.n > 1
+            and node.state[row] in (LAZY, TODO)
+            and len(node.readers) == 1
+            and all(
+                self._available(*self._real(*item))
+                for item in (*row_inputs(node, row), *nested_inputs(node))
+            )
+        )
+
+    def _work(self, chain: Sequence[tuple[Node, int]]) -> list[Work]:
+        places = {(node.id, row): place for place, (node, row) in enumerate(chain)}
+        works: list[Work] = []
+        for node, row in chain:
+            plan = node.plan
+            if not plan.learned:
+                plan.learned = True
+                self.runner.learn(node.id, plan.spec)
+            hold = False
+            if plan.bound is None:
+                hold = row in plan.pinned or self._needed(node, row, places)
+                if hold:
+                    self._to_hold.add((node.id, row))
+            works.append(
+                Work(
+                    node.id,
+                    row,
+                    None if node.targets is None else node.targets[row],
+                    tuple(
+                        self._source(node, name, row, places) for name in plan.spec.columns
+                    ),
+                    tuple(plan.row_tokens(row)),
+                    plan.found.get(row),
+                    bool(plan.wanted[row]),
+                    hold,
+                )
+            )
+        return works
+
+    def _source(self, node: Node, name: str, row: int, places: dict[tuple[int, int], int]) -> Any:
+        """Return the value of an argument, or where a worker finds it."""
+        arg = node.args[name]
+        if isinstance(arg, Column):
+            return arg.values[row]
+        if isinstance(arg, Items):
+            return self._source_of(arg.node, arg.pick(row), arg.keys, places)
+        if isinstance(arg, Element):
+            if not holds_unknown(arg.known[row]):
+                return arg.known[row]
+            return self._source_of(arg.node, arg.index, (*arg.keys, row), places)
+        if isinstance(arg, NestedColumn):
+            return self._inside(arg.values[row], places)
+        assert isinstance(arg, Nested)
+        cached = node.plan.nested_sources.get(("source", name))
+        if cached is None:
+            cached = self._inside(arg.value, places)
+            if node.n > 1:
+                node.plan.nested_sources["source", name] = cached
+        return cached
+
+    def _inside(self, value: Any, places: dict[tuple[int, int], int]) -> Any:
+        if type(value) is Future and value.index is not None:
+            return self._source_of(*locate(value)[0], value.keys, places)
+        sources: list[Any] = []
+
+        def mark(future: Future) -> Any:
+            marks = []
+            for item in locate(future):
+                marks.append(Mark(len(sources)))
+                sources.append(self._source_of(*item, future.keys, places))
+            return marks if future.index is None else marks[0]
+
+        filled = replace_futures(value, mark)
+        return Inside(filled, sources)
+
+    def _source_of(
+        self, node: Node, row: int, keys: tuple[Any, ...], places: dict[tuple[int, int], int]
+    ) -> Any:
+        node, row = self._real(node, row)
+        place = places.get((node.id, row))
+        if place is not None:
+            return InChain(place, keys)
+        if node.state[row] == GONE:
+            return Failed(node.plan.failures[row])
+        if node.plan.bound is not None:
+            return Kept(node.plan.bound, self._record(node, row), keys)
+        return Held((node.id, row), keys)
+
+    def _record(self, node: Node, row: int) -> Record:
+        """Return the record of a kept item that is there."""
+        bound, target = node.plan.bound, node.targets[row]  # type: ignore[index]
+        content = (node.token[row] or "")[2:]
+        records = records_of(bound.folder, refresh=False)
+        for record in reversed(records.of(target)):
+            if record.content == content:
+                return record
+        raise ResultChangedError(f"{bound.path(target)}: its record is gone. Run the flow again.")
+
+    def _dispatch(self) -> None:
+        """Send batches of what is ready, as long as the runner can take them."""
+        limit = 2 * self.runner.workers
+        while self._ready and self._batches < limit and self._fatal is None:
+            if not self._opened:
+                self.runner.open(Worker, self._scratch)
+                self._opened = True
+            size = 1
+            if self._seconds_per_chain:
+                size = int(BATCH_SECONDS / self._seconds_per_chain)
+            size = max(1, min(size, LONGEST_BATCH, len(self._ready) // limit))
+            batch: list[list[Work]] = []
+            while self._ready and len(batch) < size:
+                node, row = self._ready.popleft()
+                if node.state[row] != TODO:
+                    continue
+                chain = self._chain(node, row)
+                works = self._work(chain)
+                for member, index in chain:
+                    member.state[index] = SENT
+                batch.append(works)
+            if batch:
+                self._batches += 1
+                self.runner.submit(batch)
+
+    def _go(self, reached: Callable[[], bool]) -> None:
+        """Run until a goal is reached."""
+        try:
+            self._drain()
+            while not reached():
+                self._dispatch()
+                self._drain()
+                if not self._batches:
+                    if self._ready and self._fatal is None:
+                        continue
+                    return
+                for result in self.runner.done(0.1):
+                    self._batches -= 1
+                    self._receive(result)
+                    self._drain()
+                self.show.update(self.progress())
+        except KeyboardInterrupt:
+            self.close(cancel=True)
+            raise
+
+    def _receive(self, result: list[Any] | BaseException) -> None:
+        if isinstance(result, BaseException):
+            lost = getattr(result, "lost", None)
+            if lost is None:
+                raise result
+            for number, work in enumerate(lost):
+                self._take(_lost_item(work, self.nodes[work.spec], str(result), number))
+            return
+        seconds = sum(outcome.seconds for outcome in result)
+        chains = max(1, len({outcome.index for outcome in result}))
+        each = max(seconds / chains, 2e-6)
+        self._seconds_per_chain = (
+            0.7 * self._seconds_per_chain + 0.3 * each if self._seconds_per_chain else each
+        )
+        for outcome in result:
+            self._take(outcome)
+
+    def _drain(self) -> None:
+        later = self._later
+        while later:
+            function, args = later.popleft()
+            function(*args)
+
+    # ------------------------------------------------------------ what is said
+
+    def progress(self) -> dict[str, tuple[int, Counter[str]]]:
+        """Return for each task how many items there are, and what became of them."""
+        totals: dict[str, int] = {}
+        for node in self.nodes:
+            totals[node.name] = totals.get(node.name, 0) + node.n
+        return {name: (total, self.counts[name]) for name, total in totals.items()}
+
+    def _say_reasons(self, node: Node, before: bool = False) -> None:
+        """Say what is replaced because a parameter changed, before it is replaced."""
+        for reason, count in self._reasons[node.name].items():
+            if reason.startswith("=") and (node.name, reason) not in self._said:
+                self._said.add((node.name, reason))
+                self.show.say(_replaced(node.name, reason, count))
+
+    def reasons(self) -> dict[str, Counter[str]]:
+        """Return why items of each task were made again."""
+        return {
+            name: Counter({reason.removeprefix("="): n for reason, n in found.items()})
+            for name, found in self._reasons.items()
+            if found
+        }
+
+    def notes(self) -> dict[str, Counter[str]]:
+        """Return what else is to be said of each task's items, with counts."""
+        return {name: Counter(found) for name, found in self._notes.items() if found}
+
+    def raise_fatal(self) -> None:
+        """Raise if the run had to stop, for instance because the disk is full."""
+        if self._fatal is not None:
+            raise StorageError(self._fatal.exception.partition(": ")[2])
+
+    def close(self, *, cancel: bool = False) -> None:
+        """End the run: let values go, compact what many runs have written."""
+        if self._opened:
+            self._opened = False
+            self.runner.close(cancel=cancel)
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        self.show.close()
+        if cancel:
+            return
+        for folder in {
+            node.plan.bound.folder
+            for node in self.nodes
+            if node.plan is not None and node.plan.bound is not None
+        }:
+            compact(records_of(folder, refresh=False))
+
+
+def nested_inputs_if_few(node: Node) -> Iterable[tuple[Node, int]]:
+    """Return what all items of a node read, where the node has one item only."""
+    return nested_inputs(node) if node.n == 1 else ()
+
+
+def _holds_backed(arg: Any) -> bool:
+    if isinstance(arg, Column):
+        return any(type(value).__name__ == "BackedArray" for value in arg.values)
+    return type(getattr(arg, "value", None)).__name__ == "BackedArray"
+
+
+def _two_claims(
+    node: Node, row: int, first: Node, first_row: int, target: str
+) -> DatabackedError:
+    from databacked.errors import TargetError
+
+    if first is node:
+        who = f"items {first_row} and {row} of {node.name}"
+        advice = "Add what tells them apart to the target, for example {cell_id}."
+    else:
+        who = f"{first.name}[{first_row}] and {node.name}[{row}]"
+        advice = "Give the tasks different places or targets."
+    return TargetError(f"{who} have the same target {target!r} but not the same recipe. {advice}")
+
+
+def _replaced(name: str, reason: str, count: int) -> str:
+    text = reason.removeprefix("=")
+    parameter = text.removeprefix("parameter ").partition(" ")[0]
+    return (
+        f"{name}: {count:,} results are replaced ({text}); add {{{parameter}}} to the target to "
+        "keep both"
+    )
+
+
+def _lost_item(work: Work, node: Node, why: str, number: int) -> Outcome:
+    failure = Failure(
+        node.name, work.target or str(work.index), {}, f"WorkerLost: {why}", "?", 0.0
+    )
+    state = FAILED if number == 0 else SKIPPED
+    return Outcome(work.spec, work.index, state, None, failure=failure)
+
+
+def new_id() -> str:
+    """Return the name of a run: when it started (UTC), and a few random letters."""
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+

@@ -1,0 +1,1 @@
+"""What runs the items; one file a kind."""

@@ -1,0 +1,76 @@
+"""What runs the items: in this thread, in others, in other processes, on a cluster.
+
+task → [runner] → result → serializer → storage → record → dataset → version → remote
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+Chain: TypeAlias = Sequence[Any]
+"""Items that run one after another in one place: an item and what follows from it alone."""
+
+Key: TypeAlias = tuple[int, int]
+"""Node and item of a value that is held."""
+
+
+class Works(Protocol):
+    """What a runner calls where an item runs; see `databacked.item.Worker`."""
+
+    def run_batch(self, batch: Sequence[Chain]) -> list[Any]:
+        """Work through chains; returns one outcome an item."""
+        ...
+
+
+class Runner(ABC):
+    """Takes batches of chains, says when they are done, and holds values that are not kept.
+
+    A held value lives where it was made: the driver sees it only if somebody asks for it.
+    """
+
+    workers: int = 1
+    """How many chains run at once."""
+
+    @abstractmethod
+    def open(
+        self, make_worker: Callable[[Mapping[int, Any], Any], Works], scratch: Path
+    ) -> None:
+        """Get ready for a run.
+
+        Parameters
+        ----------
+        make_worker
+            Makes what works through batches, from the specs of the nodes and a store of values.
+        scratch
+            A folder of this run for values that do not fit into memory or cross processes.
+        """
+
+    @abstractmethod
+    def learn(self, number: int, spec: Any) -> None:
+        """Make what the items of a node share known to all workers."""
+
+    @abstractmethod
+    def submit(self, batch: Sequence[Chain]) -> None:
+        """Start a batch, or queue it."""
+
+    @abstractmethod
+    def done(self, timeout: float) -> list[list[Any] | BaseException]:
+        """Return the outcomes of batches that ended; waits up to `timeout` seconds for the first.
+
+        An exception stands for a batch that could not be worked through at all.
+        """
+
+    @abstractmethod
+    def fetch(self, key: Key) -> Any:
+        """Return a held value to the driver."""
+
+    @abstractmethod
+    def drop(self, key: Key) -> None:
+        """Let a held value go."""
+
+    @abstractmethod
+    def close(self, *, cancel: bool = False) -> None:
+        """End: wait for what runs, or with `cancel` drop what has not started."""

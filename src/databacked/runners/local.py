@@ -1,0 +1,366 @@
+"""Runners on this machine: the calling thread, threads, processes."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import shutil
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from databacked.errors import DatabackedError
+from databacked.runners.base import Chain, Key, Runner, Works
+
+HELD_BYTES = 256 << 20
+"""Bytes of held values that stay in memory; what is beyond goes to the scratch folder."""
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class MemoryStore:
+    """Values of this process; large ones beyond `limit` bytes in all wait on disk."""
+
+    def __init__(self, scratch: Path, limit: int = HELD_BYTES) -> None:
+        self._scratch = FolderStore(scratch)
+        self._limit = limit
+        self._held: dict[Key, Any] = {}
+        self._sizes: dict[Key, int] = {}
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def put(self, key: Key, value: Any) -> None:
+        """Hold a value."""
+        size = nbytes(value)
+        with self._lock:
+            fits = self._bytes + size <= self._limit or size < 4096
+            if fits:
+                self._held[key] = value
+                self._sizes[key] = size
+                self._bytes += size
+        if not fits:
+            self._scratch.put(key, value)
+
+    def get(self, key: Key) -> Any:
+        """Return a held value."""
+        with self._lock:
+            if key in self._held:
+                return self._held[key]
+        return self._scratch.get(key)
+
+    def drop(self, key: Key) -> None:
+        """Let a value go."""
+        with self._lock:
+            if key in self._held:
+                del self._held[key]
+                self._bytes -= self._sizes.pop(key)
+                return
+        self._scratch.drop(key)
+
+
+class FolderStore:
+    """Values as files of a scratch folder: how they get from one process to another."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def _path(self, key: Key) -> Path:
+        return self.folder / f"{key[0]}-{key[1]}.pickle"
+
+    def put(self, key: Key, value: Any) -> None:
+        """Hold a value; a reader never sees half of it."""
+        path = self._path(key)
+        temporary = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            cloudpickle.dump(value, file, protocol=5)
+        os.replace(temporary, path)
+
+    def get(self, key: Key) -> Any:
+        """Return a held value; arrays are read-only if they were."""
+        with open(self._path(key), "rb") as file:
+            return pickle.load(file)
+
+    def drop(self, key: Key) -> None:
+        """Let a value go."""
+        self._path(key).unlink(missing_ok=True)
+
+
+def nbytes(value: Any) -> int:
+    """Return roughly how much memory a value takes, in bytes."""
+    size = getattr(value, "nbytes", None)
+    if isinstance(size, int):
+        return size
+    if isinstance(value, list | tuple | set | frozenset):
+        return sum(nbytes(item) for item in value)
+    if isinstance(value, dict):
+        return sum(nbytes(item) for item in value.values())
+    if hasattr(value, "memory_usage"):
+        used = value.memory_usage(deep=False)
+        return int(used.sum() if hasattr(used, "sum") else used)
+    return sys.getsizeof(value)
+
+
+class CallingThreadRunner(Runner):
+    """Runs every item in the thread that called the flow, so that a debugger stops in it."""
+
+    def open(self, make_worker: Callable[[Mapping[int, Any], Any], Works], scratch: Path) -> None:
+        self._specs: dict[int, Any] = {}
+        self._store = MemoryStore(scratch)
+        self._worker = make_worker(self._specs, self._store)
+        self._done: list[list[Any] | BaseException] = []
+
+    def learn(self, number: int, spec: Any) -> None:
+        self._specs[number] = spec
+
+    def submit(self, batch: Sequence[Chain]) -> None:
+        try:
+            self._done.append(self._worker.run_batch(batch))
+        except Exception as error:
+            self._done.append(error)
+
+    def done(self, timeout: float) -> list[list[Any] | BaseException]:
+        found, self._done = self._done, []
+        return found
+
+    def fetch(self, key: Key) -> Any:
+        return self._store.get(key)
+
+    def drop(self, key: Key) -> None:
+        self._store.drop(key)
+
+    def close(self, *, cancel: bool = False) -> None:
+        self._done = []
+
+
+class ThreadRunner(Runner):
+    """Runs items in threads of this process: starts at once, and shares memory.
+
+    Parameters
+    ----------
+    workers
+        How many threads; the default is the number of cores.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.workers = workers or cores()
+
+    def open(self, make_worker: Callable[[Mapping[int, Any], Any], Works], scratch: Path) -> None:
+        self._specs: dict[int, Any] = {}
+        self._store = MemoryStore(scratch)
+        self._worker = make_worker(self._specs, self._store)
+        self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="databacked")
+        self._queue: queue.SimpleQueue[list[Any] | BaseException] = queue.SimpleQueue()
+
+    def learn(self, number: int, spec: Any) -> None:
+        self._specs[number] = spec
+
+    def submit(self, batch: Sequence[Chain]) -> None:
+        self._pool.submit(self._run, batch)
+
+    def _run(self, batch: Sequence[Chain]) -> None:
+        try:
+            self._queue.put(self._worker.run_batch(batch))
+        except BaseException as error:
+            self._queue.put(error)
+
+    def done(self, timeout: float) -> list[list[Any] | BaseException]:
+        return _drain(self._queue, timeout)
+
+    def fetch(self, key: Key) -> Any:
+        return self._store.get(key)
+
+    def drop(self, key: Key) -> None:
+        self._store.drop(key)
+
+    def close(self, *, cancel: bool = False) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=cancel)
+
+
+def _drain(
+    source: queue.SimpleQueue[list[Any] | BaseException], timeout: float
+) -> list[list[Any] | BaseException]:
+    found: list[list[Any] | BaseException] = []
+    try:
+        found.append(source.get(timeout=timeout))
+        while True:
+            found.append(source.get_nowait())
+    except queue.Empty:
+        return found
+
+
+class ProcessRunner(Runner):
+    """Runs items in processes of their own, for functions that hold Python's global lock.
+
+    The script needs no ``if __name__ == "__main__"`` guard: workers do not run it again. Values
+    that are not kept go from worker to worker through files, never through the driver. A worker
+    that dies is replaced; its chains are tried again one by one, so that only a deadly one fails.
+
+    Parameters
+    ----------
+    workers
+        How many processes; the default is the number of cores.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.workers = workers or cores()
+
+    def open(self, make_worker: Callable[[Mapping[int, Any], Any], Works], scratch: Path) -> None:
+        self._scratch = scratch
+        scratch.mkdir(parents=True, exist_ok=True)
+        self._make_worker = make_worker
+        self._store = FolderStore(scratch)
+        self._queue: queue.SimpleQueue[list[Any] | BaseException] = queue.SimpleQueue()
+        self._lock = threading.RLock()
+        self._running: dict[int, tuple[Future[Any], Sequence[Chain]]] = {}
+        self._suspects: deque[tuple[Chain, int]] = deque()
+        self._waiting: deque[Sequence[Chain]] = deque()
+        self._count = 0
+        self._pool: Any = self._new_pool()
+
+    def _new_pool(self) -> Any:
+        from loky.backend import get_context
+        from loky.process_executor import ProcessPoolExecutor
+
+        return ProcessPoolExecutor(
+            self.workers,
+            context=get_context("loky"),
+            initializer=_start_worker,
+            initargs=(list(sys.path), os.getcwd()),
+        )
+
+    def learn(self, number: int, spec: Any) -> None:
+        path = self._scratch / f"spec-{number}.pickle"
+        path.write_bytes(cloudpickle.dumps(spec, protocol=5))
+
+    def submit(self, batch: Sequence[Chain]) -> None:
+        with self._lock:
+            if self._suspects:
+                self._waiting.append(batch)
+            else:
+                self._send(batch, 0)
+
+    def _send(self, batch: Sequence[Chain], deaths: int) -> None:
+        self._count += 1
+        number = self._count
+        payload = cloudpickle.dumps((self._make_worker, batch), protocol=5)
+        future = self._pool.submit(_work, str(self._scratch), payload)
+        self._running[number] = (future, batch)
+        future.add_done_callback(lambda done: self._ended(number, done, deaths))
+
+    def _ended(self, number: int, future: Future[Any], deaths: int) -> None:
+        if future.cancelled():
+            return
+        error = future.exception()
+        with self._lock:
+            sent = self._running.pop(number, None)
+            if sent is None:
+                return
+            if error is None:
+                self._queue.put(pickle.loads(future.result()))
+            elif _is_death(error):
+                self._died(sent[1], deaths)
+            else:
+                self._queue.put(error)
+            self._next()
+
+    def _died(self, batch: Sequence[Chain], deaths: int) -> None:
+        alone = len(batch) == 1 and deaths > 0
+        if alone and deaths >= 2:
+            self._queue.put(_lost(batch[0]))
+        else:
+            self._suspects.extend((chain, deaths + 1) for chain in batch)
+
+    def _next(self) -> None:
+        """With suspects: one chain at a time, until the deadly one has shown itself."""
+        if self._running:
+            return
+        if getattr(self._pool, "_flags", None) is not None and self._pool._flags.broken:
+            self._pool.shutdown(wait=False, kill_workers=True)
+            self._pool = self._new_pool()
+        if self._suspects:
+            chain, deaths = self._suspects.popleft()
+            self._send([_again(chain)], deaths)
+            return
+        while self._waiting:
+            self._send(self._waiting.popleft(), 0)
+
+    def done(self, timeout: float) -> list[list[Any] | BaseException]:
+        return _drain(self._queue, timeout)
+
+    def fetch(self, key: Key) -> Any:
+        return self._store.get(key)
+
+    def drop(self, key: Key) -> None:
+        self._store.drop(key)
+
+    def close(self, *, cancel: bool = False) -> None:
+        with self._lock:
+            if cancel:
+                self._running.clear()
+                self._suspects.clear()
+                self._waiting.clear()
+        self._pool.shutdown(wait=True, kill_workers=cancel)
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def _is_death(error: BaseException) -> bool:
+    from concurrent.futures.process import BrokenProcessPool
+
+    return isinstance(error, BrokenProcessPool)
+
+
+def _again(chain: Chain) -> Chain:
+    """Return a chain that looks anew at what is there: part of it may have been done."""
+    return [work._replace(found=None) for work in chain]
+
+
+def _lost(chain: Chain) -> DatabackedError:
+    error = DatabackedError(
+        "the worker process died while it ran this item (out of memory, or a crash in C code)"
+    )
+    error.lost = chain  # type: ignore[attr-defined]
+    return error
+
+
+# In the worker process
+
+_workers: dict[str, tuple[dict[int, Any], Works]] = {}
+
+
+class _Specs(dict[int, Any]):
+    """Specs of a run, read from the scratch folder when first asked for."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def __missing__(self, number: int) -> Any:
+        with open(os.path.join(self._folder, f"spec-{number}.pickle"), "rb") as file:
+            spec = self[number] = pickle.load(file)
+        return spec
+
+
+def _start_worker(path: list[str], folder: str) -> None:
+    sys.path[:] = path
+    os.chdir(folder)
+
+
+def _work(scratch: str, payload: bytes) -> bytes:
+    make_worker, batch = pickle.loads(payload)
+    if scratch not in _workers:
+        specs = _Specs(scratch)
+        _workers[scratch] = (specs, make_worker(specs, FolderStore(Path(scratch))))
+    return cloudpickle.dumps(_workers[scratch][1].run_batch(batch), protocol=5)

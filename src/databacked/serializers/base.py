@@ -1,0 +1,113 @@
+"""How a value becomes a file and comes back.
+
+task → runner → result → [serializer] → storage → record → dataset → version → remote
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+from databacked.hashes import hash_file
+from databacked.types import Description, Json, Written
+
+
+class Serializer(ABC):
+    """Writes a value to one file and reads it back; subclass it for a format of your own.
+
+    A subclass needs `suffixes`, `write` and `read`. Everything else has a default. The same value
+    must always give the same bytes: no date, no random identifier.
+
+    Examples
+    --------
+    >>> class Upper(Serializer):
+    ...     suffixes = (".txt",)
+    ...     def write(self, value, path):
+    ...         path.write_text(value.upper())
+    ...     def read(self, path):
+    ...         return path.read_text()
+    """
+
+    suffixes: ClassVar[tuple[str, ...]]
+    """File name endings that it writes, with the dot; the first is the usual one."""
+
+    format: ClassVar[int | None] = None
+    """Built-in serializers: a number that changes only when their bytes do. None: its code counts."""
+
+    backed: bool = False
+    """Whether readers get a lazy backed array (see `open`) instead of the value."""
+
+    @abstractmethod
+    def write(self, value: Any, path: Path) -> Description | None:
+        """Write `value` to the new file `path` (its suffix is the target's).
+
+        Returns
+        -------
+        What the file holds, or None to have `describe` say it.
+
+        Raises
+        ------
+        SerializerError
+            If the value cannot be written: what came, what was expected, what to do.
+        """
+
+    @abstractmethod
+    def read(self, path: Path) -> Any:
+        """Read the whole value back."""
+
+    def save(self, value: Any, path: Path) -> Written:
+        """Write `value` and hash the bytes; override it to hash beside the write, not after it."""
+        description = self.write(value, path)
+        return Written(
+            content=hash_file(path),
+            size=path.stat().st_size,
+            description=description or self.describe(path),
+        )
+
+    def describe(self, path: Path) -> Description:
+        """Open the file and say what it holds; raises if it is not a whole file of this format.
+
+        Used for files that were edited by hand or put there by others. The default reads the value.
+        """
+        value = self.read(path)
+        shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+        if shape is None or dtype is None:
+            return Description()
+        return Description(shape=tuple(int(n) for n in shape), dtype=str(dtype))
+
+    def open(self, path: Path) -> Any:
+        """Open a backed value lazily: an object with shape, dtype and numpy indexing.
+
+        Only called where `backed` is true. The default reads everything.
+        """
+        return self.read(path)
+
+    def is_backed(self, suffix: str) -> bool:
+        """Whether a file with this ending is handed over as a backed array."""
+        return self.backed
+
+    def settings(self) -> dict[str, Json]:
+        """What decides the bytes besides the value; counts in the fingerprint of a result.
+
+        The default: the instance's public attributes.
+        """
+        return {
+            name: _plain(value)
+            for name, value in sorted(vars(self).items())
+            if not name.startswith("_")
+        }
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.settings().items())
+        return f"{type(self).__name__}({given})"
+
+
+def _plain(value: Any) -> Json:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return repr(value)

@@ -1,0 +1,383 @@
+"""Values as the file that the target's ending names: png, jpg, tiff, npy, npz, json, csv …"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from databacked.errors import SerializerError, did_you_mean
+from databacked.hashes import hash_bytes
+from databacked.serializers.base import Serializer
+from databacked.types import Description, Json, Written
+
+_TIFF = (".ome.tiff", ".ome.tif", ".tiff", ".tif")
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+class ArrayToDefaultWriter(Serializer):
+    """Write a value in the format that its target's ending names.
+
+    ========================  ==========================================  ====================
+    ending                    takes                                       readers get
+    ========================  ==========================================  ====================
+    png, jpg, jpeg            pictures: (Y, X), (Y, X, 3 or 4)            a backed array
+    tiff, tif, ome.tiff       arrays, see `ArrayToOmeTiff`                a backed array
+    npy                       any array                                   a backed array
+    npz                       dict of arrays                              dict of arrays
+    json                      numbers, texts, lists, dicts with text keys  the same
+    csv, parquet              DataFrame                                   the same
+    txt                       text                                        the same
+    ========================  ==========================================  ====================
+
+    Parameters
+    ----------
+    scale
+        How floats become pixels of a picture: ``(low, high)`` or ``"minmax"``. Without it floats
+        in a picture are an error; nothing is clipped unless a scale says so.
+    dim_order, channel_names, physical_pixel_sizes
+        For tiff, as `ArrayToOmeTiff` has them.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = (
+        ".png", ".jpg", ".jpeg", *_TIFF, ".npy", ".npz", ".json", ".csv", ".parquet", ".txt",
+    )
+    format = 1
+
+    def __init__(
+        self,
+        scale: tuple[float, float] | str | None = None,
+        dim_order: str | None = None,
+        channel_names: Sequence[str] | None = None,
+        physical_pixel_sizes: Sequence[float | None] | None = None,
+    ) -> None:
+        if scale is not None and scale != "minmax":
+            scale = (float(scale[0]), float(scale[1]))
+            if not scale[0] < scale[1]:
+                raise SerializerError(f"scale={scale!r}: (low, high) or 'minmax' was expected.")
+        self.scale = scale
+        self.dim_order = dim_order
+        self.channel_names = None if channel_names is None else tuple(channel_names)
+        self.physical_pixel_sizes = physical_pixel_sizes
+        self._tiff: Any = None
+
+    def save(self, value: Any, path: Path) -> Written:
+        """Write a value in the format of the path's ending."""
+        suffix = _ending(path)
+        if suffix in _TIFF:
+            return self._of_tiff().save(value, path)  # type: ignore[no-any-return]
+        data, description, notes = _WRITERS[suffix](value, self)
+        with open(path, "wb", buffering=0) as file:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) or 0 :]
+        return Written(hash_bytes(data), len(data), description, notes)
+
+    def write(self, value: Any, path: Path) -> Description:
+        """Write a value in the format of the path's ending."""
+        return self.save(value, path).description
+
+    def read(self, path: Path) -> Any:
+        """Read a value back."""
+        suffix = _ending(path)
+        if suffix in _TIFF:
+            return self._of_tiff().read(path)
+        try:
+            return _READERS[suffix](path)
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise SerializerError(f"{path} is not a whole {suffix} file: {error}.") from error
+
+    def describe(self, path: Path) -> Description:
+        """Say what a file holds."""
+        if _ending(path) in _TIFF:
+            return self._of_tiff().describe(path)  # type: ignore[no-any-return]
+        if not self.is_backed(_ending(path)):
+            value = self.read(path)
+            return Description(tuple(value.shape)) if hasattr(value, "columns") else Description()
+        return _of_array(np.asarray(self.read(path)))
+
+    def open(self, path: Path) -> Any:
+        """Open an array lazily: a memory map where the format allows it."""
+        suffix = _ending(path)
+        if suffix in _TIFF:
+            return self._of_tiff().open(path)
+        if suffix == ".npy":
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        return self.read(path)
+
+    def is_backed(self, suffix: str) -> bool:
+        """Pictures and arrays are handed over as backed arrays, everything else as itself."""
+        return suffix.lower() in (".png", ".jpg", ".jpeg", ".npy", *_TIFF)
+
+    def _of_tiff(self) -> Any:
+        if self._tiff is None:
+            from databacked.serializers.ome_tiff import ArrayToOmeTiff
+
+            self._tiff = ArrayToOmeTiff(
+                self.dim_order, self.channel_names, self.physical_pixel_sizes
+            )
+        return self._tiff
+
+
+def _ending(path: Path | str) -> str:
+    name = os.path.basename(path).lower()
+    for suffix in (".ome.tiff", ".ome.tif"):
+        if name.endswith(suffix):
+            return suffix
+    suffix = os.path.splitext(name)[1]
+    if suffix not in ArrayToDefaultWriter.suffixes:
+        known = ArrayToDefaultWriter.suffixes
+        raise SerializerError(
+            f"{name!r} ends in {suffix!r}, which no default writer knows"
+            f"{did_you_mean(suffix, known)}. Known are {', '.join(known)}; for anything else pass "
+            "serializer=."
+        )
+    return suffix
+
+
+Made = tuple[bytes, Description, tuple[str, ...]]
+
+
+def _of_array(array: np.ndarray[Any, Any], order: str | None = None) -> Description:
+    return Description(tuple(array.shape), str(array.dtype), order)
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def _picture(value: Any, writer: ArrayToDefaultWriter, deep: bool) -> tuple[Any, tuple[str, ...]]:
+    """Return pixels that a picture can hold: uint8, or uint16 where it is `deep`."""
+    data, notes = np.asarray(getattr(value, "data", value) if _is_image(value) else value), ()
+    shape = data.shape
+    if data.ndim > 2:
+        data = data.reshape([n for n in shape[:-3] if n != 1] + list(shape[-3:]))
+        if data.ndim == 3 and data.shape[-1] not in (3, 4):
+            if data.shape[0] in (3, 4) and data.shape[1] > 4 and data.shape[2] > 4:
+                data = np.moveaxis(data, 0, -1)
+            elif data.shape[0] == 1:
+                data = data[0]
+            elif data.shape[-1] == 1:
+                data = data[..., 0]
+    if data.ndim not in (2, 3) or (data.ndim == 3 and data.shape[-1] not in (3, 4)) or not data.size:
+        raise SerializerError(
+            f"an array of shape {shape} is no picture: (Y, X), (Y, X, 3) or (Y, X, 4) was "
+            "expected. Project it first, or keep it as .ome.tiff."
+        )
+    if data.dtype.kind == "b":
+        data, notes = data.astype(np.uint8) * np.uint8(255), ("bool is stored as 0 and 255",)
+    elif data.dtype.kind == "f" and writer.scale is not None:
+        data = _scaled(data, writer.scale)
+    elif data.dtype.kind == "f":
+        raise SerializerError(
+            f"floats ({data.dtype}, from {data.min():.4g} to {data.max():.4g}) have no place in a "
+            "picture: say ArrayToDefaultWriter(scale=(low, high)) or scale='minmax', or keep them "
+            "as .ome.tiff."
+        )
+    elif data.dtype != np.uint8 and not (deep and data.dtype == np.uint16 and data.ndim == 2):
+        low, high = int(data.min()), int(data.max())
+        if data.dtype.kind not in "iu" or low < 0 or high > (65535 if deep and data.ndim == 2 else 255):
+            raise SerializerError(
+                f"{data.dtype} values from {low} to {high} do not fit this picture (uint8"
+                f"{' or uint16 without colours' if deep else ''}). Scale them, or keep them as "
+                ".ome.tiff."
+            )
+        # By type, not by value: one map gives pictures of one type.
+        to = np.uint8 if not deep or data.ndim == 3 else np.uint16
+        notes = (f"{data.dtype} is stored as {np.dtype(to)}, which holds all values",)
+        data = data.astype(to)
+    return np.ascontiguousarray(data), notes
+
+
+def _is_image(value: Any) -> bool:
+    return type(value).__name__ == "Image" and hasattr(value, "data")
+
+
+def _scaled(data: Any, scale: Any) -> np.ndarray[Any, Any]:
+    low, high = (float(np.nanmin(data)), float(np.nanmax(data))) if scale == "minmax" else scale
+    if np.isnan(data).any():
+        raise SerializerError("NaN has no place in a picture: replace it (np.nan_to_num) first.")
+    span = (high - low) or 1.0
+    return np.round(np.clip((data - low) / span, 0, 1) * 255).astype(np.uint8)
+
+
+def _write_png(value: Any, writer: ArrayToDefaultWriter) -> Made:
+    from PIL import Image
+
+    data, notes = _picture(value, writer, deep=True)
+    file = io.BytesIO()
+    Image.fromarray(data).save(file, "PNG")
+    return file.getvalue(), _of_array(data, "YXS" if data.ndim == 3 else "YX"), notes
+
+
+def _write_jpg(value: Any, writer: ArrayToDefaultWriter) -> Made:
+    from PIL import Image
+
+    data, notes = _picture(value, writer, deep=False)
+    if data.ndim == 3 and data.shape[-1] == 4:
+        raise SerializerError("a JPEG has no transparency: (Y, X) or (Y, X, 3) was expected.")
+    file = io.BytesIO()
+    Image.fromarray(data).save(file, "JPEG", quality=95)
+    return file.getvalue(), _of_array(data, "YXS" if data.ndim == 3 else "YX"), notes
+
+
+def _read_picture(path: Path) -> Any:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        array = np.asarray(picture)
+    return array.astype(np.uint16) if array.dtype == np.int32 else array
+
+
+# ---------------------------------------------------------------- arrays
+
+
+def _write_npy(value: Any, writer: ArrayToDefaultWriter) -> Made:
+    array = np.asarray(value)
+    if array.dtype.hasobject:
+        raise SerializerError(
+            f"{type(value).__name__} is no array of numbers; .npy holds these only."
+        )
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue(), _of_array(array), ()
+
+
+def _write_npz(value: Any, writer: ArrayToDefaultWriter) -> Made:
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+        raise SerializerError(f"{type(value).__name__}: a dict of arrays was expected for .npz.")
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in value.items():
+            # A fixed date: the same arrays give the same bytes.
+            entry = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
+            archive.writestr(entry, _write_npy(array, writer)[0])
+    return file.getvalue(), Description(), ()
+
+
+def _read_npz(path: Path) -> dict[str, Any]:
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+# ---------------------------------------------------------------- plain values and tables
+
+
+def _write_json(value: Any, writer: ArrayToDefaultWriter) -> Made:
+    text = json.dumps(_jsonable(value, ""), ensure_ascii=False, indent=1)
+    return (text + "\n").encode("utf-8", "surrogatepass"), Description(), ()
+
+
+def _jsonable(value: Any, where: str) -> Json:
+    """Return a value as JSON gives it back: what would come back as something else is an error."""
+    if value is None or type(value) in (bool, int, str):
+        return value  # type: ignore[no-any-return]
+    if isinstance(value, np.bool_ | np.integer | np.floating):
+        value = value.item()
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise SerializerError(
+                f"{value} at {where or 'the top'}: JSON has no NaN or infinity. Use None, or "
+                "another format (.npy, .parquet)."
+            )
+        return value
+    if isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, list):
+        return [_jsonable(item, f"{where}[{number}]") for number, item in enumerate(value)]
+    if isinstance(value, dict):
+        odd = [key for key in value if type(key) is not str]
+        if odd:
+            raise SerializerError(
+                f"the key {odd[0]!r} at {where or 'the top'} would come back as text from JSON: "
+                "use text keys."
+            )
+        return {key: _jsonable(item, f"{where}[{key!r}]") for key, item in value.items()}
+    hint = {"tuple": "a list", "ndarray": "x.tolist() or .npy", "DataFrame": ".csv or .parquet"}
+    raise SerializerError(
+        f"a {type(value).__name__} at {where or 'the top'} has no place in JSON: numbers, texts, "
+        f"lists and dicts were expected (use {hint.get(type(value).__name__, 'plain values')})."
+    )
+
+
+def _table(value: Any, suffix: str) -> Any:
+    import pandas as pd
+
+    if not isinstance(value, pd.DataFrame):
+        raise SerializerError(f"{type(value).__name__}: a DataFrame was expected for {suffix}.")
+    if value.columns.has_duplicates or not all(isinstance(name, str) for name in value.columns):
+        raise SerializerError(
+            f"columns {list(value.columns)}: names that are texts, each once, were expected."
+        )
+    return value
+
+
+def _write_csv(value: Any, writer: ArrayToDefaultWriter) -> Made:
+    import pandas as pd
+
+    table = _table(value, ".csv")
+    if not isinstance(table.index, pd.RangeIndex) or table.index.name is not None:
+        raise SerializerError(
+            "a table with an index of its own would come back from .csv without it: use "
+            ".reset_index(), or .parquet."
+        )
+    data = table.to_csv(index=False, lineterminator="\n").encode("utf-8")
+    try:
+        back = _csv(io.BytesIO(data))
+        pd.testing.assert_frame_equal(back, table.reset_index(drop=True), check_exact=True)
+    except AssertionError as error:
+        first = " ".join(str(error).split())
+        raise SerializerError(
+            f"this table would come back from .csv as something else ({first}): use .parquet, "
+            "which keeps the types."
+        ) from None
+    return data, Description(tuple(table.shape)), ()
+
+
+def _csv(file: Any) -> Any:
+    import pandas as pd
+
+    return pd.read_csv(file, float_precision="round_trip")
+
+
+def _write_parquet(value: Any, writer: ArrayToDefaultWriter) -> Made:
+    file = io.BytesIO()
+    table = _table(value, ".parquet")
+    try:
+        table.to_parquet(file, engine="pyarrow", compression="snappy")
+    except Exception as error:
+        raise SerializerError(f"this table cannot be kept as .parquet: {error}.") from error
+    return file.getvalue(), Description(tuple(table.shape)), ()
+
+
+def _read_parquet(path: Path) -> Any:
+    import pandas as pd
+
+    return pd.read_parquet(path, engine="pyarrow")
+
+
+def _write_txt(value: Any, writer: ArrayToDefaultWriter) -> Made:
+    if not isinstance(value, str):
+        raise SerializerError(f"{type(value).__name__}: a text was expected for .txt.")
+    return value.encode("utf-8"), Description(), ()
+
+
+_WRITERS: dict[str, Callable[[Any, ArrayToDefaultWriter], Made]] = {
+    ".png": _write_png, ".jpg": _write_jpg, ".jpeg": _write_jpg, ".npy": _write_npy,
+    ".npz": _write_npz, ".json": _write_json, ".csv": _write_csv, ".parquet": _write_parquet,
+    ".txt": _write_txt,
+}
+_READERS: dict[str, Callable[[Path], Any]] = {
+    ".png": _read_picture, ".jpg": _read_picture, ".jpeg": _read_picture,
+    ".npy": lambda path: np.load(path, allow_pickle=False), ".npz": _read_npz,
+    ".json": lambda path: json.loads(path.read_bytes()), ".csv": _csv,
+    ".parquet": _read_parquet, ".txt": lambda path: path.read_bytes().decode("utf-8"),
+}

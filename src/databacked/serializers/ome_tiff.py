@@ -1,0 +1,606 @@
+"""Arrays as OME-TIFF: pixels, axes, channel names and pixel sizes in one file.
+
+Items of one map mostly share shape, type and metadata. tifffile writes the first of them; what it
+wrote around the pixels is kept, and for the following ones the pixels are put in between: byte for
+byte what tifffile writes, without its cost. Where that does not hold (compression, pyramids, dask,
+more than 4 GB) tifffile itself writes.
+
+The OME-XML follows the schema 2016-06 (https://docs.openmicroscopy.org/ome-model/latest/). It holds
+no UUID, date or version, so that the same value gives the same bytes; a map annotation keeps
+``dim_order``, because OME itself cannot tell ``YX`` from ``ZYX`` with one plane.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+from xxhash import xxh3_128
+
+from databacked.errors import SerializerError
+from databacked.hashes import hash_file
+from databacked.serializers.base import Serializer
+from databacked.types import Description, PhysicalPixelSizes, Written
+
+DIM_ORDERS = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}
+"""What axes are taken for where nobody says."""
+
+LARGE_PLANE = 4096
+"""Pixels along Y or X beyond which a pyramid is written unless told otherwise."""
+
+SMALLEST_LEVEL = 1024
+"""Pixels along Y and X that the smallest level of a pyramid stays below."""
+
+TILE = 512
+"""Pixels along Y and X of a tile, where files are tiled."""
+
+CLASSIC = (1 << 32) - (1 << 25)
+"""Bytes up to which a classic TIFF is written (as tifffile decides it), then BigTIFF."""
+
+BLOCK = 1 << 20
+"""Bytes that are hashed and written at once."""
+
+_OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"
+_NAMESPACE = "databacked/dim_order"
+_OME_INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
+_OME_TYPES = {*_OME_INTEGERS, "float32", "float64", "complex64", "complex128"}
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """An array with all that is said of it."""
+
+    data: Any
+    dim_order: str
+    channel_names: tuple[str, ...] | None
+    sizes: PhysicalPixelSizes | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(int(length) for length in self.data.shape)
+
+    @property
+    def lazy(self) -> bool:
+        return not isinstance(self.data, np.ndarray)
+
+    @property
+    def inner(self) -> int:
+        """Axes of a plane: Y and X, and samples if there are any."""
+        return 3 if self.dim_order.endswith("S") else 2
+
+    def description(self, tiled: bool) -> Description:
+        """Return what the file will hold."""
+        plane = self.shape[-self.inner :]
+        if tiled:
+            plane = (*(min(TILE, length) for length in plane[:2]), *plane[2:])
+        chunks = (1,) * (len(self.shape) - self.inner) + plane
+        return Description(
+            self.shape, str(self.data.dtype), self.dim_order, self.channel_names, self.sizes, chunks
+        )
+
+
+class ArrayToOmeTiff(Serializer):
+    """Write arrays as OME-TIFF.
+
+    Parameters
+    ----------
+    dim_order
+        One letter of ``TCZYX`` an axis, ending in ``YX`` (or ``YXS`` for RGB samples); the default
+        is ``YX``, ``ZYX``, ``CZYX`` or ``TCZYX`` by the number of axes.
+    channel_names
+        One name a channel.
+    physical_pixel_sizes
+        Z, Y, X in micrometres; None where nobody knows.
+    image_name
+        Name of the image inside the file.
+    compression
+        None, or one that tifffile knows, for example ``"zlib"`` or ``"zstd"`` (needs imagecodecs).
+    pyramid
+        Whether smaller levels are written too; None: where a plane is larger than 4096 pixels. A
+        level takes every second pixel, which is right for label images as well.
+
+    Notes
+    -----
+    Metadata of the value itself (an `Image`, a backed array, an xarray DataArray) win over these
+    settings. What OME cannot hold is stored as the next type that holds all values, and said:
+    64-bit integers as the smallest integer type, float16 as float32, bool as 0 and 255.
+    """
+
+    suffixes = (".ome.tiff", ".ome.tif", ".tiff", ".tif")
+    format = 1
+    backed = True
+
+    def __init__(
+        self,
+        dim_order: str | None = None,
+        channel_names: Sequence[str] | None = None,
+        physical_pixel_sizes: Sequence[float | None] | None = None,
+        image_name: str | None = None,
+        compression: str | None = None,
+        pyramid: bool | None = None,
+    ) -> None:
+        self.dim_order = None if dim_order is None else _checked_order(dim_order)
+        self.channel_names = None if channel_names is None else tuple(map(str, channel_names))
+        self.physical_pixel_sizes = _sizes(physical_pixel_sizes)
+        self.image_name = image_name
+        self.compression = _checked_compression(compression)
+        self.pyramid = pyramid
+
+    # Writing
+
+    def write(self, value: Any, path: Path) -> Description:
+        """Write an array."""
+        return self.save(value, path).description
+
+    def save(self, value: Any, path: Path) -> Written:
+        """Write an array, and hash the bytes beside it where tifffile is not needed."""
+        facts = self._facts(value)
+        levels = self._levels(facts)
+        nbytes = int(np.prod(facts.shape, dtype=np.int64)) * facts.data.dtype.itemsize
+        large = max(facts.shape[-facts.inner :][:2]) > LARGE_PLANE
+        tiled = levels > 0 or (facts.lazy and large)
+        if facts.lazy or self.compression or levels or nbytes >= CLASSIC:
+            self._by_tifffile(facts, path, levels, tiled, nbytes >= CLASSIC)
+            content, size = hash_file(path), path.stat().st_size
+        else:
+            content, size = self._spliced(facts, path)
+        held = None if facts.lazy else _read_only(facts.data)
+        return Written(content, size, facts.description(tiled), facts.notes, held)
+
+    def _spliced(self, facts: _Facts, path: Path) -> tuple[str, int]:
+        """Write header, pixels and tail; hash each block while it is in the cache."""
+        header, tail = self._around(facts)
+        data = np.ascontiguousarray(facts.data)
+        pixels = memoryview(data.reshape(-1).view(np.uint8))
+        digest = xxh3_128(header)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        try:
+            if len(pixels) <= BLOCK:
+                digest.update(pixels)
+                digest.update(tail)
+                _write_all(file, [header, pixels, tail])
+            else:
+                _write_all(file, [header])
+                for start in range(0, len(pixels), BLOCK):
+                    block = pixels[start : start + BLOCK]
+                    digest.update(block)
+                    _write_all(file, [block])
+                digest.update(tail)
+                _write_all(file, [tail])
+        finally:
+            os.close(file)
+        return digest.hexdigest(), len(header) + len(pixels) + len(tail)
+
+    def _around(self, facts: _Facts) -> tuple[bytes, bytes]:
+        """Return what stands before and after the pixels of such an array, as tifffile writes it."""
+        key = (
+            facts.shape, facts.data.dtype.str, facts.dim_order, facts.channel_names, facts.sizes,
+            self.image_name,
+        )
+        found = _templates.get(key)
+        if found is None:
+            # Zeros: what stands around the pixels does not depend on them.
+            blank = np.zeros(facts.shape, facts.data.dtype)
+            found = _cut(self._in_memory(facts, blank), blank.nbytes)
+            _templates.put(key, found)
+        return found
+
+    def _in_memory(self, facts: _Facts, data: np.ndarray[Any, Any]) -> bytes:
+        file = io.BytesIO()
+        with tifffile.TiffWriter(file, bigtiff=False) as tiff:
+            tiff.write(data, **self._options(facts))
+        return file.getvalue()
+
+    def _options(self, facts: _Facts) -> dict[str, Any]:
+        return {
+            "photometric": "rgb" if facts.dim_order.endswith("S") else "minisblack",
+            "metadata": None,
+            "description": self._xml(facts),
+            "software": "databacked",
+            "compression": self.compression,
+        }
+
+    def _by_tifffile(
+        self, facts: _Facts, path: Path, levels: int, tiled: bool, big: bool
+    ) -> None:
+        options = self._options(facts)
+        dtype, samples = facts.data.dtype, facts.inner
+        if tiled:
+            options["tile"] = (TILE, TILE)
+        with tifffile.TiffWriter(path, bigtiff=big) as tiff:
+            for level in range(levels + 1):
+                step = 2**level
+                key = (..., slice(None, None, step), slice(None, None, step))
+                if samples == 3:
+                    key = (*key, slice(None))
+                data = facts.data[key]
+                if level == 0 and levels:
+                    options["subifds"] = levels
+                elif level:
+                    options.pop("subifds", None)
+                    options.pop("description", None)
+                    options["subfiletype"] = 1
+                if facts.lazy:
+                    parts = _tiles(data, samples) if tiled else _planes(data, samples)
+                    tiff.write(parts, shape=data.shape, dtype=dtype, **options)
+                else:
+                    tiff.write(np.ascontiguousarray(data), **options)
+
+    def _levels(self, facts: _Facts) -> int:
+        plane = facts.shape[-facts.inner :][:2]
+        if self.pyramid is False or (self.pyramid is None and max(plane) <= LARGE_PLANE):
+            return 0
+        levels, longest = 0, max(plane)
+        while longest > SMALLEST_LEVEL or (self.pyramid and not levels and longest > 1):
+            longest = (longest + 1) // 2
+            levels += 1
+        return levels
+
+    def _xml(self, facts: _Facts) -> bytes:
+        xml = tifffile.OmeXml(Creator="databacked", UUID="urn:uuid:" + "0" * 32)
+        more: dict[str, Any] = {"Name": self.image_name or "Image0"}
+        if facts.channel_names is not None:
+            more["Channel"] = {"Name": list(facts.channel_names)}
+        for axis, size in zip("ZYX", facts.sizes or (), strict=False):
+            if size is not None:
+                more[f"PhysicalSize{axis}"] = size
+                more[f"PhysicalSize{axis}Unit"] = "µm"
+        shape, order = facts.shape, facts.dim_order
+        planes = int(np.prod(shape[: -facts.inner], dtype=np.int64))
+        height, width, samples = (*shape[-facts.inner :], 1)[:3]
+        xml.addimage(
+            facts.data.dtype, shape, (planes, 1, 1, height, width, samples), axes=order, **more
+        )
+        text = xml.tostring(declaration=True)
+        text = text.replace(f' UUID="urn:uuid:{"0" * 32}"', "")
+        note = (
+            '<StructuredAnnotations><MapAnnotation ID="Annotation:0" '
+            f'Namespace="{_NAMESPACE}"><Value><M K="dim_order">{order}</M></Value>'
+            "</MapAnnotation></StructuredAnnotations></OME>"
+        )
+        return text.replace("</OME>", note).encode("utf-8")
+
+    # What came
+
+    def _facts(self, value: Any) -> _Facts:
+        data, order, names, sizes = _said_by(value)
+        problems: list[str] = []
+        if not hasattr(data, "dask"):
+            data = np.asarray(data)
+        order = order or self.dim_order or DIM_ORDERS.get(data.ndim)
+        names = names or self.channel_names
+        sizes = sizes or self.physical_pixel_sizes
+        if order is None:
+            problems.append(
+                f"an array of shape {data.shape} has {data.ndim} axes; 2 to 5 were expected, or "
+                "dim_order= to say what they are"
+            )
+        elif len(order) != data.ndim:
+            problems.append(
+                f"an array of shape {data.shape} does not fit dim_order={order!r} "
+                f"({len(order)} axes were expected)"
+            )
+        elif 0 in data.shape:
+            problems.append(f"an array of shape {data.shape} holds no pixels")
+        elif names is not None:
+            count = data.shape[order.index("C")] if "C" in order else 1
+            if len(names) != count:
+                problems.append(
+                    f"{len(names)} channel names ({', '.join(names)}) for {count} channels"
+                )
+        if data.dtype.kind not in "biufc" or data.dtype.itemsize > 16 or data.dtype == np.longdouble:
+            problems.append(
+                f"pixels of type {data.dtype} have no place in OME-TIFF; integers, floats, complex "
+                "numbers or bool were expected"
+            )
+        if problems:
+            raise SerializerError(f"ArrayToOmeTiff: {'; '.join(problems)}.")
+        assert order is not None
+        data, notes = _ome_type(data, ArrayToOmeTiff.__name__)
+        return _Facts(data, _checked_order(order), names, sizes, notes)
+
+    # Reading
+
+    def read(self, path: Path) -> np.ndarray[Any, Any]:
+        """Return all pixels, with the axes that they were written with."""
+        with _opened(path) as tiff:
+            facts = _Layout(tiff, self.dim_order)
+            try:
+                return facts.series.asarray().reshape(facts.shape)
+            except Exception as error:
+                raise SerializerError(f"{path} cannot be read: {error}.") from error
+
+    def describe(self, path: Path) -> Description:
+        """Say what a file holds; raises if pixels are missing at its end."""
+        with _opened(path) as tiff:
+            facts = _Layout(tiff, self.dim_order)
+            size = os.path.getsize(path)
+            for page in facts.series.pages:
+                if page is None:
+                    continue
+                ends = zip(page.dataoffsets, page.databytecounts, strict=True)
+                if any(start + count > size for start, count in ends):
+                    raise SerializerError(f"{path} is cut: its pixels end behind the file.")
+            return facts.description
+
+    def open(self, path: Path) -> Any:
+        """Return an array that reads what is asked for: a memory map, or zarr over tiles."""
+        with _opened(path) as tiff:
+            facts = _Layout(tiff, self.dim_order)
+            offset = facts.series.dataoffset
+            if offset is not None and facts.series.keyframe.is_memmappable:
+                dtype = np.dtype(tiff.byteorder + facts.series.dtype.char)
+                return np.memmap(path, dtype, "r", offset, facts.shape)
+        return _Tiled(path, facts.description, facts.axes)
+
+
+class _Tiled:
+    """Pixels that are read by strips or tiles; the file is opened for each request."""
+
+    def __init__(self, path: Path, description: Description, axes: str) -> None:
+        assert description.shape is not None
+        self.path = path
+        self.shape = description.shape
+        self.dtype = np.dtype(description.dtype)
+        self.ndim = len(self.shape)
+        self.chunks = description.chunks
+        self._order = description.dim_order or ""
+        self._axes = axes
+
+    def __getitem__(self, key: Any) -> np.ndarray[Any, Any]:
+        import zarr
+
+        keys = _full_key(key, self.ndim)
+        with tifffile.TiffFile(self.path) as tiff:
+            store = tiff.series[0].aszarr(level=0, squeeze=False)
+            try:
+                array: Any = zarr.open_array(store, mode="r")
+                if keys is None:
+                    return np.asarray(array[...]).reshape(self.shape)[key]
+                by_axis = dict(zip(self._order, keys, strict=True))
+                return np.asarray(array[tuple(by_axis.get(axis, 0) for axis in self._axes)])
+            finally:
+                store.close()
+
+
+class _Layout:
+    """How the pixels of an open file lie."""
+
+    def __init__(self, tiff: tifffile.TiffFile, dim_order: str | None) -> None:
+        self.series = tiff.series[0]
+        self.axes: str = self.series.get_axes(squeeze=False)
+        lengths = dict(zip(self.axes, self.series.get_shape(squeeze=False), strict=True))
+        names: tuple[str, ...] | None = None
+        sizes: PhysicalPixelSizes | None = None
+        said: str | None = None
+        if tiff.is_ome and tiff.ome_metadata:
+            said, names, sizes = _of_xml(tiff.ome_metadata)
+        order = said or dim_order or self.series.axes
+        if set(order) - set(lengths) - set("TCZ"):
+            order = self.series.axes
+        self.shape = tuple(int(lengths.get(axis, 1)) for axis in order)
+        if int(np.prod(self.shape)) != int(np.prod(self.series.shape)):
+            order, self.shape = self.series.axes, tuple(map(int, self.series.shape))
+        keyframe = self.series.keyframe
+        inner = 3 if order.endswith("S") else 2
+        plane = tuple(keyframe.tile) if keyframe.is_tiled else self.shape[-inner:]
+        plane = (*plane[:2], *self.shape[len(self.shape) - inner + 2 :])
+        chunks = (1,) * (len(self.shape) - inner) + tuple(
+            min(one, length) for one, length in zip(plane, self.shape[-inner:], strict=True)
+        )
+        self.description = Description(
+            self.shape, str(self.series.dtype), order, names, sizes, chunks
+        )
+
+
+def _of_xml(
+    text: str,
+) -> tuple[str | None, tuple[str, ...] | None, PhysicalPixelSizes | None]:
+    root = ElementTree.fromstring(text)
+    pixels = root.find(f"{_OME}Image/{_OME}Pixels")
+    if pixels is None:
+        return None, None, None
+    found = [channel.get("Name") for channel in pixels.findall(f"{_OME}Channel")]
+    names = tuple(str(name) for name in found) if found and all(found) else None
+    lengths = []
+    for axis in "ZYX":
+        size = pixels.get(f"PhysicalSize{axis}")
+        unit = pixels.get(f"PhysicalSize{axis}Unit", "µm")
+        scale = {"µm": 1.0, "μm": 1.0, "nm": 1e-3, "mm": 1e3, "pm": 1e-6}.get(unit)
+        lengths.append(float(size) * scale if size and scale else None)
+    note = root.find(f".//{_OME}MapAnnotation[@Namespace='{_NAMESPACE}']/{_OME}Value/{_OME}M")
+    order = note.text if note is not None else None
+    return order, names, PhysicalPixelSizes(*lengths) if any(lengths) else None
+
+
+class _opened:  # noqa: N801 - reads like open
+    """An open TIFF; whatever goes wrong is a `SerializerError` that names the file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> tifffile.TiffFile:
+        try:
+            self._tiff = tifffile.TiffFile(self.path)
+            if not self._tiff.series:
+                raise ValueError("it holds no image")
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise SerializerError(f"{self.path} is not a whole TIFF file: {error}.") from error
+        return self._tiff
+
+    def __exit__(self, *_: object) -> None:
+        self._tiff.close()
+
+
+class _Templates:
+    """What stands around the pixels, for the layouts used last."""
+
+    def __init__(self, limit: int = 64) -> None:
+        self._known: OrderedDict[Any, tuple[bytes, bytes]] = OrderedDict()
+        self._limit = limit
+        self._lock = threading.Lock()
+
+    def get(self, key: Any) -> tuple[bytes, bytes] | None:
+        return self._known.get(key)
+
+    def put(self, key: Any, found: tuple[bytes, bytes]) -> None:
+        with self._lock:
+            self._known[key] = found
+            while len(self._known) > self._limit:
+                self._known.popitem(last=False)
+
+
+_templates = _Templates()
+
+
+def _cut(whole: bytes, nbytes: int) -> tuple[bytes, bytes]:
+    """Return what stands before and after the pixels of a file."""
+    with tifffile.TiffFile(io.BytesIO(whole)) as tiff:
+        first = tiff.pages[0].dataoffsets[0]
+        last = tiff.pages[len(tiff.pages) - 1]
+        if last.dataoffsets[-1] + last.databytecounts[-1] - first != nbytes:
+            raise SerializerError("tifffile did not write the pixels in one piece.")
+    return whole[:first], whole[first + nbytes :]
+
+
+def _write_all(file: int, parts: list[Any]) -> None:
+    """Write buffers with as few calls as the system allows."""
+    written = os.writev(file, parts)
+    if written == sum(len(part) for part in parts):
+        return
+    for part in parts:
+        if written >= len(part):
+            written -= len(part)
+            continue
+        rest = memoryview(part)[written:]
+        written = 0
+        while rest:
+            rest = rest[os.write(file, rest) :]
+
+
+def _said_by(
+    value: Any,
+) -> tuple[Any, str | None, tuple[str, ...] | None, PhysicalPixelSizes | None]:
+    """Return a value's pixels and what it says of itself."""
+    if hasattr(value, "dims") and hasattr(value, "coords"):  # an xarray DataArray
+        order = "".join(str(name).upper() for name in value.dims)
+        channel = next((name for name in value.dims if str(name).upper() == "C"), None)
+        labels = value.coords[channel].values if channel in value.coords else None
+        names = None if labels is None else tuple(str(label) for label in labels)
+        sizes = _sizes(value.attrs.get("physical_pixel_sizes"))
+        return value.data, order if len(order) == len(value.dims) else None, names, sizes
+    order = getattr(value, "dim_order", None)
+    names = getattr(value, "channel_names", None)
+    sizes = _sizes(getattr(value, "physical_pixel_sizes", None))
+    data = getattr(value, "data", value) if type(value).__name__ == "Image" else value
+    return data, order, None if names is None else tuple(map(str, names)), sizes
+
+
+def _ome_type(data: Any, who: str) -> tuple[Any, tuple[str, ...]]:
+    """Return the pixels in a type that OME has, without changing a value; say what was done."""
+    dtype = data.dtype
+    if dtype.kind == "b":
+        return data.astype(np.uint8) * np.uint8(255), ("bool is stored as 0 and 255 (uint8)",)
+    if dtype == np.float16:
+        return data.astype(np.float32), ("float16 is stored as float32",)
+    if dtype.kind in "iu" and dtype.itemsize == 8:
+        low, high = int(data.min()), int(data.max())
+        for name in _OME_INTEGERS:
+            if np.iinfo(name).min <= low and high <= np.iinfo(name).max:
+                return data.astype(name), (f"{dtype} is stored as {name}, which holds all values",)
+        raise SerializerError(
+            f"{who}: {dtype} values from {low} to {high} do not fit any integer type of OME (up "
+            "to 32 bits). Convert them, or keep them as .npy."
+        )
+    return data if dtype.isnative else data.astype(dtype.newbyteorder("=")), ()
+
+
+def _read_only(data: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    view = np.ascontiguousarray(data).view()
+    view.flags.writeable = False
+    return view
+
+
+def _planes(data: Any, samples: int) -> Iterator[np.ndarray[Any, Any]]:
+    """Compute a dask array one plane after another."""
+    for index in np.ndindex(data.shape[:-samples]):
+        yield np.ascontiguousarray(np.asarray(data[index]))
+
+
+def _tiles(data: Any, samples: int) -> Iterator[np.ndarray[Any, Any]]:
+    """Compute a dask array tile after tile, filled up with zeros at the edges."""
+    height, width = data.shape[-samples:][:2]
+    for index in np.ndindex(data.shape[:-samples]):
+        for top in range(0, height, TILE):
+            # One row of tiles at once: chunks are not computed again for each tile.
+            row = np.asarray(data[(*index, slice(top, top + TILE))])
+            for left in range(0, width, TILE):
+                tile = row[:, left : left + TILE]
+                full = np.zeros((TILE, TILE, *tile.shape[2:]), data.dtype)
+                full[: tile.shape[0], : tile.shape[1]] = tile
+                yield full
+
+
+def _full_key(key: Any, ndim: int) -> tuple[Any, ...] | None:
+    """Return a key with one entry an axis; None if it needs numpy's own indexing."""
+    keys = key if isinstance(key, tuple) else (key,)
+    if any(not (isinstance(one, int | np.integer | slice) or one is Ellipsis) for one in keys):
+        return None
+    if any(isinstance(one, slice) and (one.step or 1) < 0 for one in keys):
+        return None
+    if Ellipsis in keys:
+        place = keys.index(Ellipsis)
+        keys = (*keys[:place], *(slice(None),) * (ndim - len(keys) + 1), *keys[place + 1 :])
+    return (*keys, *(slice(None),) * (ndim - len(keys)))
+
+
+def _checked_order(order: str) -> str:
+    order = str(order).upper()
+    if (
+        not order.removesuffix("S").endswith("YX")
+        or len(set(order)) != len(order)
+        or set(order) - set("TCZYXS")
+    ):
+        raise SerializerError(
+            f"dim_order={order!r}: letters of TCZYX, each once, ending in YX (or YXS) were "
+            "expected, for example 'CZYX'. Transpose the array if its axes are in another order."
+        )
+    return order
+
+
+def _sizes(sizes: Any) -> PhysicalPixelSizes | None:
+    if sizes is None:
+        return None
+    found = tuple(None if size is None else float(size) for size in sizes)
+    if len(found) != 3 or any(size is not None and not size > 0 for size in found):
+        raise SerializerError(
+            f"physical_pixel_sizes={sizes!r}: three sizes in micrometres (Z, Y, X) were expected, "
+            "None where nobody knows."
+        )
+    return PhysicalPixelSizes(*found) if any(found) else None
+
+
+def _checked_compression(compression: str | None) -> str | None:
+    if compression is None:
+        return None
+    try:
+        with tifffile.TiffWriter(io.BytesIO()) as tiff:
+            tiff.write(np.zeros((16, 16), np.uint8), compression=compression)
+    except Exception as error:
+        raise SerializerError(
+            f"compression={compression!r} cannot be used: {error}. 'zlib' always can; others need "
+            "the package imagecodecs."
+        ) from error
+    return compression

@@ -1,0 +1,42 @@
+"""Any Python value, as a last resort: only Python opens such a file, and only where its code is."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any, ClassVar
+
+from databacked.errors import SerializerError
+from databacked.serializers.base import Serializer
+
+
+class ToPickle(Serializer):
+    """Pickle a value.
+
+    The bytes can differ between versions of Python and of the libraries that a value comes from,
+    so that what depends on it may be made again after an upgrade. Open pickles of people you trust
+    only: reading one can run code.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = (".pkl", ".pickle")
+    format = 1
+
+    def write(self, value: Any, path: Path) -> None:
+        """Pickle a value with protocol 5."""
+        file = io.BytesIO()
+        try:
+            pickle.dump(value, file, protocol=5)
+        except Exception as error:
+            raise SerializerError(f"{type(value).__name__} cannot be pickled: {error}.") from error
+        path.write_bytes(file.getvalue())
+
+    def read(self, path: Path) -> Any:
+        """Load a value."""
+        try:
+            with open(path, "rb") as file:
+                return pickle.load(file)
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise SerializerError(f"{path} is not a whole pickle: {error}.") from error

@@ -1,0 +1,45 @@
+"""Where bytes live: what a store of any kind must offer.
+
+task → runner → result → serializer → [storage] → record → dataset → version → remote
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Stat(NamedTuple):
+    """What a listing tells of a file, enough to see that it is another one."""
+
+    size: int
+    """Bytes."""
+
+    mtime_ns: int
+    """Modification time in nanoseconds; a remote store's version number instead."""
+
+
+class Storage(ABC):
+    """One place: files at targets (relative, with ``/``), made visible one by one, whole or not at all."""
+
+    @abstractmethod
+    def find(self, targets: Iterable[str]) -> dict[str, Stat]:
+        """Return what lies at the targets: one listing a folder, single look-ups for a few."""
+
+    @abstractmethod
+    def stat(self, target: str) -> Stat | None:
+        """Return what lies at one target now."""
+
+    @abstractmethod
+    def publish(self, temporary: str, target: str, judged: Stat | None) -> bool:
+        """Make a temporary file visible at `target`, if `judged` is still what lies there.
+
+        Returns
+        -------
+        False if something else lies there by now; then nothing was changed.
+        """
+
+    @abstractmethod
+    def move_aside(self, target: str, run: str) -> str:
+        """Move what lies at `target` to ``.databacked/replaced/<run>/``; return where it is now."""

@@ -1,0 +1,191 @@
+"""Files on a local or mounted disk.
+
+A result becomes visible by one rename. Where nothing was, the rename does not replace (so that a
+file saved by hand in that moment is not lost); where something was, both names are exchanged and
+what came out is looked at again before it goes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from databacked.errors import StorageError
+from databacked.project import STATE
+from databacked.storage.base import Stat, Storage
+
+FEW = 16
+"""Up to this many targets in a folder are looked up one by one instead of listing it."""
+
+_NOREPLACE, _EXCHANGE = 1, 2
+_AT_FDCWD = -100
+
+
+class LocalStorage(Storage):
+    """A folder as a place."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._base = str(folder) + os.sep
+        self._made: set[str] = set()
+
+    def find(self, targets: Iterable[str]) -> dict[str, Stat]:
+        by_folder: defaultdict[str, list[str]] = defaultdict(list)
+        for target in targets:
+            by_folder[target.rpartition("/")[0]].append(target)
+        found: dict[str, Stat] = {}
+        for folder, inside in by_folder.items():
+            if len(inside) <= FEW:
+                for target in inside:
+                    if (one := self.stat(target)) is not None:
+                        found[target] = one
+            else:
+                self._list(folder, found)
+        return found
+
+    def _list(self, folder: str, found: dict[str, Stat]) -> None:
+        prefix = folder + "/" if folder else ""
+        try:
+            with os.scandir(self._base + folder) as entries:
+                for entry in entries:
+                    try:
+                        info = entry.stat()
+                    except OSError:
+                        continue  # gone since it was listed
+                    found[prefix + entry.name] = Stat(info.st_size, info.st_mtime_ns)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._error(error, folder, "listed") from error
+
+    def stat(self, target: str) -> Stat | None:
+        try:
+            info = os.stat(self._base + target)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise self._error(error, target, "looked up") from error
+        return Stat(info.st_size, info.st_mtime_ns)
+
+    def publish(self, temporary: str, target: str, judged: Stat | None) -> bool:
+        final = self._base + target
+        parent = final.rpartition(os.sep)[0]
+        if parent not in self._made:
+            os.makedirs(parent, exist_ok=True)
+            self._made.add(parent)
+        try:
+            if judged is None:
+                return _rename_new(temporary, final)
+            if self.stat(target) != judged:
+                return False
+            if not _exchange(temporary, final):
+                os.replace(temporary, final)
+                return True
+            # What came out lies at the temporary name now: if it is not what was judged, both
+            # go back to where they were.
+            info = os.stat(temporary)
+            if Stat(info.st_size, info.st_mtime_ns) != judged:
+                _exchange(temporary, final)
+                return False
+            os.unlink(temporary)
+            return True
+        except OSError as error:
+            raise self._error(error, target, "written") from error
+
+    def move_aside(self, target: str, run: str) -> str:
+        source = self._base + target
+        base = os.path.join(self._base, STATE, "replaced", run, target)
+        os.makedirs(os.path.dirname(base), exist_ok=True)
+        aside, number = base, 1
+        while not _rename_new(source, aside):
+            number += 1
+            aside = f"{base}.{number}"
+        return aside
+
+    def ignores_case(self) -> bool:
+        """Whether two names that differ only by case are one file here."""
+        state = os.path.join(self._base, STATE)
+        return os.path.exists(state) and os.path.exists(
+            os.path.join(self._base, STATE.upper())
+        )
+
+    def _error(self, error: OSError, target: str, what: str) -> StorageError:
+        return storage_error(error, self._base + target, what)
+
+
+def storage_error(error: OSError, path: str, what: str) -> StorageError:
+    """Return the error of the operating system in words that say what to do."""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            advice = "the disk is full; free some space and run again, what is done is kept"
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            advice = "no permission; ask for write access or choose another place"
+        case errno.ENAMETOOLONG:
+            advice = "the name is too long for this disk; shorten the target"
+        case errno.ENOTDIR | errno.EISDIR:
+            advice = "a file and a folder share this name; move one of them"
+        case _:
+            advice = "look at the disk, then run again; what is done is kept"
+    raised = StorageError(f"{path} could not be {what}: {error.strerror or error} ({advice}).")
+    raised.errno = error.errno  # type: ignore[attr-defined]
+    return raised
+
+
+def _renameat2() -> ctypes._NamedFuncPointer | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is not None:
+        call.argtypes = [
+            ctypes.c_int,
+            ctypes.c_char_p,
+            ctypes.c_int,
+            ctypes.c_char_p,
+            ctypes.c_uint,
+        ]
+    return call
+
+
+_call = _renameat2()
+_UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}
+
+
+def _rename_new(source: str, target: str) -> bool:
+    """Rename without replacing; False if `target` exists."""
+    if _call is not None:
+        if _call(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _NOREPLACE) == 0:
+            return True
+        number = ctypes.get_errno()
+        if number == errno.EEXIST:
+            return False
+        if number not in _UNSUPPORTED:
+            raise OSError(number, os.strerror(number), target)
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return False
+    except OSError:
+        # Neither call is there on this disk (FAT, some network mounts): look, then rename.
+        if os.path.lexists(target):
+            return False
+        os.rename(source, target)
+        return True
+    os.unlink(source)
+    return True
+
+
+def _exchange(one: str, other: str) -> bool:
+    """Exchange two names at once; False where the system cannot."""
+    if _call is None:
+        return False
+    if _call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _UNSUPPORTED:
+        return False
+    raise OSError(number, os.strerror(number), other)

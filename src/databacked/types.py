@@ -1,0 +1,99 @@
+"""The nouns that every part shares: frozen, plain, and without third-party imports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+Json: TypeAlias = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+
+class PhysicalPixelSizes(NamedTuple):
+    """Size of one pixel along each spatial axis, in micrometres; None where nobody knows."""
+
+    Z: float | None = None
+    Y: float | None = None
+    X: float | None = None
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a file holds, as its record says it, so that nobody has to open it to know."""
+
+    shape: tuple[int, ...] | None = None
+    """Length of each axis in pixels; None for values that are not arrays."""
+
+    dtype: str | None = None
+    """numpy's name of the stored type, for example ``uint16``."""
+
+    dim_order: str | None = None
+    """One letter an axis, for example ``CZYX``."""
+
+    channel_names: tuple[str, ...] | None = None
+    """One name a channel, in order."""
+
+    physical_pixel_sizes: PhysicalPixelSizes | None = None
+    """Micrometres a pixel."""
+
+    chunks: tuple[int, ...] | None = None
+    """Pixels along each axis that are read at once."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a serializer says of the file that it just wrote."""
+
+    content: str
+    """xxh3-128 of the file's bytes, as 32 hex digits."""
+
+    size: int
+    """Bytes."""
+
+    description: Description = Description()
+    """What the file holds."""
+
+    notes: tuple[str, ...] = ()
+    """What the user should know once, for example that int64 was stored as uint16."""
+
+    value: Any = None
+    """The value exactly as `Serializer.read` would give it, where that is known without reading."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One item that failed."""
+
+    task: str
+    """Name of its task."""
+
+    item: str
+    """Target or position of the item."""
+
+    parameters: dict[str, str]
+    """Short texts of what it was called with."""
+
+    exception: str
+    """Type and message."""
+
+    where: str
+    """File and line of the innermost frame that is the user's."""
+
+    seconds: float
+    """How long it ran before it failed, in seconds."""
+
+    traceback: str = ""
+    """The whole traceback as text."""
+
+    def __str__(self) -> str:
+        return f"{self.task}[{self.item}]: {self.exception} ({self.where})"
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Stands in a list in place of a value that could not be made."""
+
+    failure: Failure
+    """Why."""
+
+    def __bool__(self) -> bool:
+        return False
