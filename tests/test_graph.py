@@ -383,9 +383,7 @@ def test_mistake_14_parameters_may_have_any_name(project, name):
     """Parameters called value, location, date, result clash with nothing."""
     space: dict = {}
     exec(f"def f({name}):\n    return {name} + 1", space)
-    named = task(
-        result=LocalResult("named"), target=f"{{{name}}}.json"
-    )(space["f"])
+    named = task(result=LocalResult("named"), target=f"{{{name}}}.json")(space["f"])
     assert named(**{name: 4}) == 5
     assert project.joinpath("named/4.json").exists()
 

@@ -90,6 +90,11 @@ class BackedArray(NDArrayOperatorsMixin):
         return Path(self._path)
 
     @property
+    def target(self) -> str:
+        """The file's path below its place, with ``/``."""
+        return Path(self._path).relative_to(self._place).as_posix()
+
+    @property
     def uri(self) -> str:
         """The file as a URI."""
         return self.path.as_uri()

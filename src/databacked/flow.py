@@ -136,7 +136,9 @@ class Flow(Generic[P, R]):
         show = Show(quiet=self.options.quiet or bool(os.environ.get(QUIET)))
         run = Run(project, make_runner(self.options.runner, project), self.name, show, new_id())
         show.say(f"{self.name} · run {run.id} · project {project.root}")
-        about = collect_in_background(self.name, _texts(self.fn, args, kwargs), project.root, run.id)
+        about = collect_in_background(
+            self.name, _texts(self.fn, args, kwargs), project.root, run.id
+        )
         folder = make_state_folder(project.root) / "runs" / run.id
         state, value = "failed", None
         token = _current.set(run)
@@ -272,8 +274,15 @@ def _report(run: Run, state: str, value: Any, folder: Path | None) -> None:
     """Print what became of the run, and remember it."""
     global _last
     _last = Report(
-        run.id, run.name, state, _counts(run), run.reasons(), run.notes(), tuple(run.failures),
-        value, folder or run.project.state,
+        run.id,
+        run.name,
+        state,
+        _counts(run),
+        run.reasons(),
+        run.notes(),
+        tuple(run.failures),
+        value,
+        folder or run.project.state,
     )
     say = run.show.say
     progress = run.progress()
@@ -305,5 +314,3 @@ def _failed(run: Run) -> str:
         lines.append(f"  {len(members):,} × {name} at {where}: {first.exception}")
         lines.append(f"      for example {first.item} ({given}) after {first.seconds:.2g} s")
     return "\n".join(lines)
-
-

@@ -269,7 +269,9 @@ class Node:
         "token",
     )
 
-    def __init__(self, session: Any, task: Task[..., Any], args: dict[str, Arg], n: int, single: bool) -> None:
+    def __init__(
+        self, session: Any, task: Task[..., Any], args: dict[str, Arg], n: int, single: bool
+    ) -> None:
         self.session = session
         self.task = task
         self.args = args

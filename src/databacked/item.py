@@ -265,7 +265,12 @@ class Worker:
             seconds = time.perf_counter() - started
             slot.failed = self._failure(slot, error, seconds)
             slot.outcome = Outcome(
-                slot.spec.id, slot.work.index, FAILED, None, failure=slot.failed, seconds=seconds,
+                slot.spec.id,
+                slot.work.index,
+                FAILED,
+                None,
+                failure=slot.failed,
+                seconds=seconds,
                 fatal=getattr(error, "errno", None) in (28, 122, 30),
             )
 
@@ -355,7 +360,10 @@ class Worker:
         if slot.work.hold:
             self.store.put((slot.spec.id, slot.work.index), value)
         slot.outcome = Outcome(
-            slot.spec.id, slot.work.index, MADE, slot.token,
+            slot.spec.id,
+            slot.work.index,
+            MADE,
+            slot.token,
             known=sketch(value) if slot.spec.decides else None,
             seconds=time.perf_counter() - started,
         )
@@ -432,8 +440,15 @@ class Worker:
         slot.made = True
         known = sketch(bound.hand_over(record)) if slot.spec.decides else None
         slot.outcome = Outcome(
-            slot.spec.id, slot.work.index, state, slot.token, record, notes, reason,
-            known=known, seconds=seconds,
+            slot.spec.id,
+            slot.work.index,
+            state,
+            slot.token,
+            record,
+            notes,
+            reason,
+            known=known,
+            seconds=seconds,
         )
 
     def _resolve(
@@ -712,5 +727,3 @@ def _where(error: BaseException, root: str) -> str:
     outside = [frame for frame in frames if not frame.filename.startswith(own)]
     last = (outside or list(frames) or [None])[-1]
     return f"{last.filename}:{last.lineno}" if last else "?"
-
-

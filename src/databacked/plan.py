@@ -330,9 +330,7 @@ def plain_tokens(node: Node, files: Mapping[str, bool]) -> dict[str, Any]:
             found[name] = arg.token
         elif isinstance(arg, Plain):
             found[name] = (
-                _file_tokens([arg.value])[0]
-                if files.get(name)
-                else _value_token(arg.value, where)
+                _file_tokens([arg.value])[0] if files.get(name) else _value_token(arg.value, where)
             )
         elif isinstance(arg, Column):
             found[name] = (
@@ -463,9 +461,7 @@ def check_legal(targets: Sequence[str], bound: Bound, name: str) -> None:
         check_case(list(dict.fromkeys(targets)), name)
 
 
-def refuse_unknown(
-    node: Node, bound: Bound, records: Records, stats: Mapping[str, Stat]
-) -> None:
+def refuse_unknown(node: Node, bound: Bound, records: Records, stats: Mapping[str, Stat]) -> None:
     """Raise if a place holds files at the targets but no journal says who made them."""
     if not stats or records.known or bound.options.when_unknown != "stop":
         return

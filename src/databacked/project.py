@@ -142,5 +142,3 @@ def _project(root: Path, file: Path, table: dict[str, Any]) -> Project:
             f"{file}: " + "; ".join(problems) + f". Known are {', '.join(sorted(known))}."
         )
     return Project(root, **given)
-
-

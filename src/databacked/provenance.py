@@ -159,7 +159,9 @@ def git_state(root: Path, warnings: list[str]) -> Git | None:
         pathspec = [f"*{suffix}" for suffix in _CODE]
         diff = _git(root, warnings, "diff", "HEAD", "--", *pathspec) or ""
         if len(diff) > LONGEST_DIFF:
-            warnings.append(f"the diff has {len(diff)} characters; the first {LONGEST_DIFF} are kept")
+            warnings.append(
+                f"the diff has {len(diff)} characters; the first {LONGEST_DIFF} are kept"
+            )
             diff = diff[:LONGEST_DIFF]
     remote = _git(root, [], "config", "--get", "remote.origin.url")
     return Git(
@@ -176,7 +178,10 @@ def _git(root: Path, warnings: list[str], *arguments: str) -> str | None:
     try:
         done = subprocess.run(
             ["git", "-C", str(root), "--no-optional-locks", *arguments],
-            capture_output=True, timeout=PATIENCE, check=False, stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+            stdin=subprocess.DEVNULL,
             env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
         )
     except FileNotFoundError:

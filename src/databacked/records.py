@@ -432,7 +432,8 @@ def compact(records: Records, *, always: bool = False) -> int:
         except OSError:
             return 0  # another process is at it
         ended = [
-            path for path in sorted(records.folder.iterdir())
+            path
+            for path in sorted(records.folder.iterdir())
             if path.name[0] != "." and not _is_live(path)
         ]
         _clear_temporary(state, records.folder)
@@ -449,14 +450,14 @@ def compact(records: Records, *, always: bool = False) -> int:
             file.write(HEADER % FORMAT)
             used = {record.context for record in kept}
             file.writelines(
-                context_line(name, fields)
-                for name, fields in old.contexts.items()
-                if name in used
+                context_line(name, fields) for name, fields in old.contexts.items() if name in used
             )
             file.writelines(record.line() for record in kept)
             file.flush()
             os.fsync(file.fileno())
-        os.rename(new, ended[-1].with_name(f"{ended[-1].stem}-compacted-{secrets.token_hex(2)}.tsv"))
+        os.rename(
+            new, ended[-1].with_name(f"{ended[-1].stem}-compacted-{secrets.token_hex(2)}.tsv")
+        )
         for path in ended:
             path.unlink(missing_ok=True)
         return len(ended)

@@ -225,8 +225,9 @@ class Bound:
     def _publish(
         self, temporary: str, target: str, written: Written, judged: Found, claim: Claim
     ) -> tuple[Record, tuple[str, ...]]:
-        record = self._record("w", target, os.stat(temporary), written.content,
-                              written.description, claim)
+        record = self._record(
+            "w", target, os.stat(temporary), written.content, written.description, claim
+        )
         self.append(record, claim)
         notes: list[str] = []
         for _ in range(TRIES):
@@ -268,8 +269,13 @@ class Bound:
             content_of(path),
             description,
             Claim(
-                claim.task, recipe, resolved, claim.context, claim.fields,
-                {**(old.details if old else claim.details), "edited": found_by}, claim.run,
+                claim.task,
+                recipe,
+                resolved,
+                claim.context,
+                claim.fields,
+                {**(old.details if old else claim.details), "edited": found_by},
+                claim.run,
             ),
         )
         self.append(record, claim)
@@ -289,8 +295,15 @@ class Bound:
         """Record that a further recipe leads to the file that is there."""
         old = found.records[-1]
         record = Record(
-            old.state, old.target, claim.recipe, claim.resolved, old.content, old.size,
-            old.mtime_ns, claim.context, details(**{**old.details, **claim.details}),
+            old.state,
+            old.target,
+            claim.recipe,
+            claim.resolved,
+            old.content,
+            old.size,
+            old.mtime_ns,
+            claim.context,
+            details(**{**old.details, **claim.details}),
         )
         self.append(record, claim)
         return record
@@ -326,8 +339,15 @@ class Bound:
             }
         )
         return Record(
-            state, target, claim.recipe, claim.resolved, content, info.st_size,
-            info.st_mtime_ns, claim.context, body,
+            state,
+            target,
+            claim.recipe,
+            claim.resolved,
+            content,
+            info.st_size,
+            info.st_mtime_ns,
+            claim.context,
+            body,
         )
 
 
@@ -478,8 +498,12 @@ class BoundDataset(Bound):
         provenance = {"run": claim.run, "task": claim.task, "code": claim.fields.get("code")}
         try:
             dataset = write_working_dataset(
-                value, folder=self.folder, root=self.root, provenance=provenance,
-                record_of=_record_of, **self.settings,
+                value,
+                folder=self.folder,
+                root=self.root,
+                provenance=provenance,
+                record_of=_record_of,
+                **self.settings,
             )
         except OSError as error:
             raise storage_error(error, str(self.folder), "written") from error

@@ -268,9 +268,7 @@ class Run(Calls):
         inputs = [
             name
             for name, arg in node.args.items()
-            if files.get(name)
-            or not isinstance(arg, Plain | Column)
-            or _holds_backed(arg)
+            if files.get(name) or not isinstance(arg, Plain | Column) or _holds_backed(arg)
         ]
         spec = self._fingerprints.spec(node, bound, inputs)
         columns: dict[str, Any] = plain_tokens(node, files)
@@ -282,9 +280,13 @@ class Run(Calls):
         if bound is not None and target is not None:
             node.targets = [None] * node.n
             plain = None if callable(target.given) else targets_of(node, target, node.args)
-            node.targets = plain if plain is not None else [  # type: ignore[assignment]
-                self._target(node, row) for row in range(node.n)
-            ]
+            node.targets = (
+                plain
+                if plain is not None
+                else [  # type: ignore[assignment]
+                    self._target(node, row) for row in range(node.n)
+                ]
+            )
             known = [one for one in node.targets if one is not None]
             check_legal(known, bound, node.name)
         recipes = recipes_of(plan, node.n)
@@ -316,7 +318,9 @@ class Run(Calls):
             if token is None:
                 for future in arg.refs:
                     for upstream, row in locate(future):
-                        if upstream.token[row] is None and not (marks and self._gone(upstream, row)):
+                        if upstream.token[row] is None and not (
+                            marks and self._gone(upstream, row)
+                        ):
                             plan.nested_missing += 1
                             self._watch[upstream.id, row].append((node, None))
             return token
@@ -375,9 +379,7 @@ class Run(Calls):
             return known if type(known) is NotYet else get_keys(known, arg.value.keys)
         return NotYet(name)
 
-    def _judge(
-        self, node: Node, plan: Plan, bound: Bound, recipes: Sequence[str | None]
-    ) -> None:
+    def _judge(self, node: Node, plan: Plan, bound: Bound, recipes: Sequence[str | None]) -> None:
         """Compare all items of a node with their records, at once."""
         assert node.targets is not None
         records = bound.records
@@ -420,8 +422,10 @@ class Run(Calls):
         found = bound.look(target, stat, plan.spec.task, records)
         tokens = plan.row_tokens(row)
         if not bound.always:
-            if found.kind == "foreign" and not records.known and (
-                bound.options.when_unknown == "accept"
+            if (
+                found.kind == "foreign"
+                and not records.known
+                and (bound.options.when_unknown == "accept")
             ):
                 found = bound.accept(found, target, bare_claim(plan.spec, recipe))
                 if found.kind == "ours":
@@ -441,9 +445,7 @@ class Run(Calls):
         if plan.wanted[row]:
             self._later.append((self._advance, (node, row)))
 
-    def _claimed_twice(
-        self, node: Node, row: int, other: tuple[Node, int], target: str
-    ) -> None:
+    def _claimed_twice(self, node: Node, row: int, other: tuple[Node, int], target: str) -> None:
         """Make two items with one target one, if they have the same recipe; else raise."""
         first, first_row = other
         if self._signature(node, row) != self._signature(first, first_row):
@@ -837,7 +839,14 @@ class Run(Calls):
         except TypeError:
             return  # it is computed again the next time
         record = Record(
-            "w", outcome.token or "", (outcome.token or "")[2:], "", "", -1, 0, spec.context,
+            "w",
+            outcome.token or "",
+            (outcome.token or "")[2:],
+            "",
+            "",
+            -1,
+            0,
+            spec.context,
             details(known=known),
         )
         line = journal_of(self._values).append(record, dict(spec.fields))
@@ -924,10 +933,9 @@ class Run(Calls):
                     return False
                 lacking.append((upstream, above))
             if one.plan.nested_open or (
-                one.n > 1 and any(isinstance(arg, Nested) for arg in one.args.values())
-                and not all(
-                    self._available(*self._real(*item)) for item in nested_inputs(one)
-                )
+                one.n > 1
+                and any(isinstance(arg, Nested) for arg in one.args.values())
+                and not all(self._available(*self._real(*item)) for item in nested_inputs(one))
             ):
                 return False
             for upstream, above in lacking:
@@ -971,9 +979,7 @@ class Run(Calls):
                     node.id,
                     row,
                     None if node.targets is None else node.targets[row],
-                    tuple(
-                        self._source(node, name, row, places) for name in plan.spec.columns
-                    ),
+                    tuple(self._source(node, name, row, places) for name in plan.spec.columns),
                     tuple(plan.row_tokens(row)),
                     plan.found.get(row),
                     bool(plan.wanted[row]),
@@ -1170,9 +1176,7 @@ def _holds_backed(arg: Any) -> bool:
     return type(getattr(arg, "value", None)).__name__ == "BackedArray"
 
 
-def _two_claims(
-    node: Node, row: int, first: Node, first_row: int, target: str
-) -> DatabackedError:
+def _two_claims(node: Node, row: int, first: Node, first_row: int, target: str) -> DatabackedError:
     from databacked.errors import TargetError
 
     if first is node:
@@ -1194,9 +1198,7 @@ def _replaced(name: str, reason: str, count: int) -> str:
 
 
 def _lost_item(work: Work, node: Node, why: str, number: int) -> Outcome:
-    failure = Failure(
-        node.name, work.target or str(work.index), {}, f"WorkerLost: {why}", "?", 0.0
-    )
+    failure = Failure(node.name, work.target or str(work.index), {}, f"WorkerLost: {why}", "?", 0.0)
     state = FAILED if number == 0 else SKIPPED
     return Outcome(work.spec, work.index, state, None, failure=failure)
 
@@ -1204,4 +1206,3 @@ def _lost_item(work: Work, node: Node, why: str, number: int) -> Outcome:
 def new_id() -> str:
     """Return the name of a run: when it started (UTC), and a few random letters."""
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
-

@@ -66,8 +66,10 @@ class Target:
 
     def of_column(self, columns: Mapping[str, Sequence[Any]], count: int) -> list[str]:
         """Return the targets of many items, from a column for each parameter it uses."""
-        if all(not (attributes or spec or conversion) for _, _, attributes, spec, conversion in
-               self.parts):
+        if all(
+            not (attributes or spec or conversion)
+            for _, _, attributes, spec, conversion in self.parts
+        ):
             pieces = "".join(
                 text.replace("%", "%%") + ("%s" if name is not None else "")
                 for text, name, *_ in self.parts

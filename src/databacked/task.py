@@ -265,5 +265,3 @@ def task(function: Any = None, /, **options: Any) -> Any:
     if function is not None:
         return Task(function, Options())
     return lambda function: Task(function, Options(**options))
-
-

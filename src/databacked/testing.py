@@ -43,7 +43,9 @@ def check_serializer(
         back = serializer.read(first)
         if written.value is not None:
             assert_same(back, written.value)
-        if not written.notes and not isinstance(value, np.ndarray | list | dict | str | int | float):
+        if not written.notes and not isinstance(
+            value, np.ndarray | list | dict | str | int | float
+        ):
             pass
         elif not written.notes:
             assert_same(back, value)

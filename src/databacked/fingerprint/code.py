@@ -204,7 +204,9 @@ def _alike(one: CodeType, other: CodeType) -> bool:
         and one.co_names == other.co_names
         and len(one.co_consts) == len(other.co_consts)
         and all(
-            _alike(a, b) if isinstance(a, CodeType) and isinstance(b, CodeType) else repr(a) == repr(b)
+            _alike(a, b)
+            if isinstance(a, CodeType) and isinstance(b, CodeType)
+            else repr(a) == repr(b)
             for a, b in zip(one.co_consts, other.co_consts, strict=True)
         )
     )
@@ -275,8 +277,10 @@ class _Walk:
         real = os.path.realpath(file)
         if real.startswith(self.root + os.sep):
             return f"{os.path.relpath(real, self.root).replace(os.sep, '/')}:{name}"
-        base = os.path.dirname(_home(real).rstrip(os.sep)) if _in_package(real) else (
-            os.path.dirname(real)
+        base = (
+            os.path.dirname(_home(real).rstrip(os.sep))
+            if _in_package(real)
+            else (os.path.dirname(real))
         )
         return f"{os.path.relpath(real, base).replace(os.sep, '/')}:{name}"
 
@@ -324,7 +328,9 @@ class _Walk:
             self.opaque.add(
                 f"{symbol}: no source; its bytecode counts, which differs between Python versions"
             )
-            parts.append(hash_texts([code.co_code.hex(), repr(code.co_names), repr(code.co_consts)]))
+            parts.append(
+                hash_texts([code.co_code.hex(), repr(code.co_names), repr(code.co_consts)])
+            )
             names = {name: () for name in _globals_of(code)}
             parts += self._names(symbol, scope, {(name,) for name in names})
         else:
@@ -352,8 +358,15 @@ class _Walk:
         module = sys.modules.get(function.__module__ or "")
         loader = getattr(getattr(module, "__spec__", None), "loader", None)
         plain = loader is None or isinstance(loader, importlib.machinery.SourceFileLoader)
-        if source.compiled is not None and plain and type(loader).__module__ in (
-            "importlib._bootstrap_external", "_frozen_importlib_external", "builtins",
+        if (
+            source.compiled is not None
+            and plain
+            and type(loader).__module__
+            in (
+                "importlib._bootstrap_external",
+                "_frozen_importlib_external",
+                "builtins",
+            )
         ):
             if not any(
                 one.co_name == code.co_name and _alike(one, code) for one in _codes(source.compiled)
@@ -410,7 +423,10 @@ class _Walk:
         for name, member in sorted(vars(kind).items()):
             for function in _functions_in(member):
                 if node is None or function.__closure__ or function.__code__.co_name != name:
-                    if function.__qualname__.startswith(kind.__qualname__ + ".") and node is not None:
+                    if (
+                        function.__qualname__.startswith(kind.__qualname__ + ".")
+                        and node is not None
+                    ):
                         parts += self._closure(symbol, function)
                     elif self.is_own(function.__code__.co_filename, function.__module__ or ""):
                         parts.append(f"{name}={self.visit(function)}")
@@ -503,8 +519,10 @@ class _Walk:
                 self.opaque.add(f"{symbol}: the name {name!r} is not defined")
                 continue
             # A longer chain says more exactly what is meant of a module.
-            if isinstance(_unwrapped(value), ModuleType) and not attributes and any(
-                other[0] == name and len(other) > 1 for other in chains
+            if (
+                isinstance(_unwrapped(value), ModuleType)
+                and not attributes
+                and any(other[0] == name and len(other) > 1 for other in chains)
             ):
                 continue
             found.append(f"{'.'.join(chain)}:{self._chain(value, attributes, symbol, scope, name)}")
@@ -593,8 +611,10 @@ class _Walk:
             if name not in _COMPUTED:
                 continue
             argument = one.args[1:2] if name == "getattr" else one.args[:1]
-            if name in ("getattr", "__import__", "import_module") and argument and isinstance(
-                argument[0], ast.Constant
+            if (
+                name in ("getattr", "__import__", "import_module")
+                and argument
+                and isinstance(argument[0], ast.Constant)
             ):
                 continue
             self.opaque.add(f"{symbol}: {name}(…) with what is known only when it runs")
@@ -622,9 +642,13 @@ def _unwrapped(value: Any) -> Any:
 
 
 def _is_c(value: Any) -> bool:
-    return callable(value) and not hasattr(value, "__dict__") or type(value).__name__ in (
-        "builtin_function_or_method", "ufunc", "method_descriptor", "wrapper_descriptor",
-        "cython_function_or_method", "_ArrayFunctionDispatcher",
+    return (callable(value) and not hasattr(value, "__dict__")) or type(value).__name__ in (
+        "builtin_function_or_method",
+        "ufunc",
+        "method_descriptor",
+        "wrapper_descriptor",
+        "cython_function_or_method",
+        "_ArrayFunctionDispatcher",
     )
 
 
@@ -661,8 +685,12 @@ def _functions_in(member: Any) -> Iterator[FunctionType]:
 
 
 def _first_line(kind: type) -> int | None:
-    lines = [f.__code__.co_firstlineno for m in vars(kind).values() for f in _functions_in(m)
-             if f.__qualname__.startswith(kind.__qualname__ + ".")]
+    lines = [
+        f.__code__.co_firstlineno
+        for m in vars(kind).values()
+        for f in _functions_in(m)
+        if f.__qualname__.startswith(kind.__qualname__ + ".")
+    ]
     return min(lines, default=None)
 
 

@@ -38,7 +38,12 @@ def _write(node: object, parts: list[str], without: set[int], in_class: bool) ->
         inside = isinstance(node, ast.ClassDef) or (in_class and not isinstance(node, _SCOPES))
         for name in node._fields:
             value = getattr(node, name, None)
-            if value is None or value == [] or name in _SKIPPED or _is_annotation(node, name, inside):
+            if (
+                value is None
+                or value == []
+                or name in _SKIPPED
+                or _is_annotation(node, name, inside)
+            ):
                 continue
             parts.append(f" {name}=")
             if name == "body" and isinstance(value, list):
@@ -67,7 +72,10 @@ def _is_annotation(node: ast.AST, field: str, in_class: bool) -> bool:
 
 
 def _without_docstring(node: ast.AST, body: list[ast.stmt]) -> list[ast.stmt]:
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module) and body:
+    if (
+        isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module)
+        and body
+    ):
         first = body[0]
         if (
             isinstance(first, ast.Expr)

@@ -128,7 +128,7 @@ class Tokens:
     def _each(self, values: Any, where: str) -> list[str]:
         return [self.of(item, f"{where}[{number}]") for number, item in enumerate(values)]
 
-    def _of(self, value: Any, where: str) -> str:  # noqa: PLR0911 - one line a kind
+    def _of(self, value: Any, where: str) -> str:
         kind = type(value)
         if isinstance(value, enum.Enum):
             return self._hash("enum", kind.__qualname__, value.name)
@@ -150,7 +150,9 @@ class Tokens:
         if isinstance(value, PurePath):
             return self._hash("path", value.as_posix())
         if kind in (range, slice):
-            return self._hash(kind.__name__, *self._each((value.start, value.stop, value.step), where))
+            return self._hash(
+                kind.__name__, *self._each((value.start, value.stop, value.step), where)
+            )
         if kind in (datetime.date, datetime.datetime, datetime.time):
             return self._hash(kind.__name__, value.isoformat())
         if kind in (datetime.timedelta, decimal.Decimal, uuid.UUID, type(Ellipsis)):
@@ -164,7 +166,9 @@ class Tokens:
             return found
         if isinstance(value, functools.partial):
             return self._hash(
-                "partial", self.of(value.func, f"{where}.func"), self.of(list(value.args), where),
+                "partial",
+                self.of(value.func, f"{where}.func"),
+                self.of(list(value.args), where),
                 self.of(value.keywords, where),
             )
         if isinstance(value, FunctionType | type | MethodType) or inspect.isbuiltin(value):
@@ -176,7 +180,9 @@ class Tokens:
     def _of_code(self, value: Any, where: str) -> str:
         if isinstance(value, MethodType):
             return self._hash(
-                "method", value.__name__, self._of_code(value.__func__, where),
+                "method",
+                value.__name__,
+                self._of_code(value.__func__, where),
                 self.of(value.__self__, f"{where}.__self__"),
             )
         if not isinstance(value, FunctionType | type):
@@ -218,8 +224,10 @@ class Tokens:
             data = np.ascontiguousarray(value)
             dtype = data.dtype.str if data.dtype.names is None else repr(data.dtype.descr)
             return self._hash(
-                "array", dtype, repr(value.shape), hash_bytes(data.reshape(-1).view(np.uint8))
-                if data.size else "",
+                "array",
+                dtype,
+                repr(value.shape),
+                hash_bytes(data.reshape(-1).view(np.uint8)) if data.size else "",
             )
         if isinstance(value, np.generic):
             return self._hash("scalar", value.dtype.str, value.tobytes().hex())
@@ -248,7 +256,9 @@ class Tokens:
             return self._hash("frame", self.of(value.index, where), *columns)
         if isinstance(value, pd.Series):
             return self._hash(
-                "series", self.of(value.name, where), self.of(value.index, where),
+                "series",
+                self.of(value.name, where),
+                self.of(value.index, where),
                 self._of_values(value, where),
             )
         if isinstance(value, pd.MultiIndex):
@@ -303,9 +313,7 @@ def _is_plain_class(kind: type) -> bool:
     module = sys.modules.get(kind.__module__)
     file = getattr(module, "__file__", None)
     python = kind.__module__ == "__main__" or (file is not None and file.endswith(".py"))
-    return python and all(
-        base is object or base.__module__ != "builtins" for base in kind.__mro__
-    )
+    return python and all(base is object or base.__module__ != "builtins" for base in kind.__mro__)
 
 
 def _code_below(root: Path | None) -> Callable[[Any], str]:

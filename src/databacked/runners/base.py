@@ -35,9 +35,7 @@ class Runner(ABC):
     """How many chains run at once."""
 
     @abstractmethod
-    def open(
-        self, make_worker: Callable[[Mapping[int, Any], Any], Works], scratch: Path
-    ) -> None:
+    def open(self, make_worker: Callable[[Mapping[int, Any], Any], Works], scratch: Path) -> None:
         """Get ready for a run.
 
         Parameters

@@ -47,7 +47,16 @@ class ArrayToDefaultWriter(Serializer):
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (
-        ".png", ".jpg", ".jpeg", *_TIFF, ".npy", ".npz", ".json", ".csv", ".parquet", ".txt",
+        ".png",
+        ".jpg",
+        ".jpeg",
+        *_TIFF,
+        ".npy",
+        ".npz",
+        ".json",
+        ".csv",
+        ".parquet",
+        ".txt",
     )
     format = 1
 
@@ -167,7 +176,11 @@ def _picture(value: Any, writer: ArrayToDefaultWriter, deep: bool) -> tuple[Any,
                 data = data[0]
             elif data.shape[-1] == 1:
                 data = data[..., 0]
-    if data.ndim not in (2, 3) or (data.ndim == 3 and data.shape[-1] not in (3, 4)) or not data.size:
+    if (
+        data.ndim not in (2, 3)
+        or (data.ndim == 3 and data.shape[-1] not in (3, 4))
+        or not data.size
+    ):
         raise SerializerError(
             f"an array of shape {shape} is no picture: (Y, X), (Y, X, 3) or (Y, X, 4) was "
             "expected. Project it first, or keep it as .ome.tiff."
@@ -184,7 +197,11 @@ def _picture(value: Any, writer: ArrayToDefaultWriter, deep: bool) -> tuple[Any,
         )
     elif data.dtype != np.uint8 and not (deep and data.dtype == np.uint16 and data.ndim == 2):
         low, high = int(data.min()), int(data.max())
-        if data.dtype.kind not in "iu" or low < 0 or high > (65535 if deep and data.ndim == 2 else 255):
+        if (
+            data.dtype.kind not in "iu"
+            or low < 0
+            or high > (65535 if deep and data.ndim == 2 else 255)
+        ):
             raise SerializerError(
                 f"{data.dtype} values from {low} to {high} do not fit this picture (uint8"
                 f"{' or uint16 without colours' if deep else ''}). Scale them, or keep them as "
@@ -371,13 +388,24 @@ def _write_txt(value: Any, writer: ArrayToDefaultWriter) -> Made:
 
 
 _WRITERS: dict[str, Callable[[Any, ArrayToDefaultWriter], Made]] = {
-    ".png": _write_png, ".jpg": _write_jpg, ".jpeg": _write_jpg, ".npy": _write_npy,
-    ".npz": _write_npz, ".json": _write_json, ".csv": _write_csv, ".parquet": _write_parquet,
+    ".png": _write_png,
+    ".jpg": _write_jpg,
+    ".jpeg": _write_jpg,
+    ".npy": _write_npy,
+    ".npz": _write_npz,
+    ".json": _write_json,
+    ".csv": _write_csv,
+    ".parquet": _write_parquet,
     ".txt": _write_txt,
 }
 _READERS: dict[str, Callable[[Path], Any]] = {
-    ".png": _read_picture, ".jpg": _read_picture, ".jpeg": _read_picture,
-    ".npy": lambda path: np.load(path, allow_pickle=False), ".npz": _read_npz,
-    ".json": lambda path: json.loads(path.read_bytes()), ".csv": _csv,
-    ".parquet": _read_parquet, ".txt": lambda path: path.read_bytes().decode("utf-8"),
+    ".png": _read_picture,
+    ".jpg": _read_picture,
+    ".jpeg": _read_picture,
+    ".npy": lambda path: np.load(path, allow_pickle=False),
+    ".npz": _read_npz,
+    ".json": lambda path: json.loads(path.read_bytes()),
+    ".csv": _csv,
+    ".parquet": _read_parquet,
+    ".txt": lambda path: path.read_bytes().decode("utf-8"),
 }

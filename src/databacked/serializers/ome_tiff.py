@@ -184,7 +184,11 @@ class ArrayToOmeTiff(Serializer):
     def _around(self, facts: _Facts) -> tuple[bytes, bytes]:
         """Return what stands before and after the pixels of such an array, as tifffile writes it."""
         key = (
-            facts.shape, facts.data.dtype.str, facts.dim_order, facts.channel_names, facts.sizes,
+            facts.shape,
+            facts.data.dtype.str,
+            facts.dim_order,
+            facts.channel_names,
+            facts.sizes,
             self.image_name,
         )
         found = _templates.get(key)
@@ -210,9 +214,7 @@ class ArrayToOmeTiff(Serializer):
             "compression": self.compression,
         }
 
-    def _by_tifffile(
-        self, facts: _Facts, path: Path, levels: int, tiled: bool, big: bool
-    ) -> None:
+    def _by_tifffile(self, facts: _Facts, path: Path, levels: int, tiled: bool, big: bool) -> None:
         options = self._options(facts)
         dtype, samples = facts.data.dtype, facts.inner
         if tiled:
@@ -298,7 +300,11 @@ class ArrayToOmeTiff(Serializer):
                 problems.append(
                     f"{len(names)} channel names ({', '.join(names)}) for {count} channels"
                 )
-        if data.dtype.kind not in "biufc" or data.dtype.itemsize > 16 or data.dtype == np.longdouble:
+        if (
+            data.dtype.kind not in "biufc"
+            or data.dtype.itemsize > 16
+            or data.dtype == np.longdouble
+        ):
             problems.append(
                 f"pixels of type {data.dtype} have no place in OME-TIFF; integers, floats, complex "
                 "numbers or bool were expected"
@@ -423,7 +429,7 @@ def _of_xml(
     return order, names, PhysicalPixelSizes(*lengths) if any(lengths) else None
 
 
-class _opened:  # noqa: N801 - reads like open
+class _opened:
     """An open TIFF; whatever goes wrong is a `SerializerError` that names the file."""
 
     def __init__(self, path: Path) -> None:

@@ -110,9 +110,7 @@ class LocalStorage(Storage):
     def ignores_case(self) -> bool:
         """Whether two names that differ only by case are one file here."""
         state = os.path.join(self._base, STATE)
-        return os.path.exists(state) and os.path.exists(
-            os.path.join(self._base, STATE.upper())
-        )
+        return os.path.exists(state) and os.path.exists(os.path.join(self._base, STATE.upper()))
 
     def _error(self, error: OSError, target: str, what: str) -> StorageError:
         return storage_error(error, self._base + target, what)
