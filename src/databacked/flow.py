@@ -292,6 +292,8 @@ def _report(run: Run, state: str, value: Any, folder: Path | None) -> None:
         for note, count in notes.most_common(10):
             say(f"{name}: {count:,} × {note}")
     if folder is not None:
+        for line in run.opaque():
+            say(f"not followed, so a change of it is not seen: {line}")
         for line in summary(progress):
             say(line)
 

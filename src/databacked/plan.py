@@ -154,6 +154,7 @@ class Fingerprints:
             "values": dict(code.values),
             "serializer": None if bound is None else dict(bound.says),
             "packages": dict(code.packages),
+            "opaque": list(code.opaque),
             "run": self.run,
         }
         order = tuple(sorted(node.args))

@@ -234,8 +234,8 @@ class Records:
             return []
         return [parse(found)] if isinstance(found, bytes) else [parse(line) for line in found]
 
-    def fits(self, target: str, stat: Stat, recipe: str, task: str) -> str | None:
-        """Return the content of the file at a target if a record of this recipe surely fits it.
+    def fits(self, target: str, stat: Stat, recipe: str, task: str) -> tuple[str, str] | None:
+        """Return content and context of the file at a target if a record of this recipe fits it.
 
         The quick way for many items: None only means that it takes a closer look (see `of`).
         """
@@ -251,7 +251,7 @@ class Records:
                 and recipe in (made_by.decode(), resolved.decode())
                 and self.contexts.get(context.decode(), _NOTHING).get("task") == task
             ):
-                return content.decode()
+                return content.decode(), context.decode()
         return None
 
     def remember(self, line: bytes) -> None:

@@ -7,11 +7,14 @@ the values that it reads. What is ready goes to the runner in batches of chains.
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
+import socket
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from databacked.calls import Calls, target_values
@@ -129,8 +132,12 @@ class Run(Calls):
         self._fatal: Failure | None = None
         self._to_hold: set[tuple[int, int]] = set()
         self._said: set[tuple[str, str]] = set()
+        self._opaque: dict[str, None] = {}
         self._everything = False
-        self._scratch = make_state_folder(project.root) / "tmp" / id
+        self._scratch = (
+            make_state_folder(project.root) / "tmp" / f"{socket.gethostname()}-{os.getpid()}-{id}"
+        )
+        clear_scratch(self._scratch.parent)
         self._values = project.state / "values"
 
     # ------------------------------------------------------------ what the flow asks for
@@ -162,7 +169,7 @@ class Run(Calls):
             self._pin_future(future)
         for node in list(self.nodes):
             self._want_node(node)
-        self._go(lambda: not self._wants and not (self._unplanned and self._batches))
+        self._go(lambda: not self._wants and not self._unplanned)
         return replace_futures(returned, self._value_of_future)
 
     def _pin_future(self, future: Future) -> None:
@@ -272,6 +279,8 @@ class Run(Calls):
         ]
         spec = self._fingerprints.spec(node, bound, inputs)
         columns: dict[str, Any] = plain_tokens(node, files)
+        for line in spec.fields["opaque"]:
+            self._opaque.setdefault(line, None)
         plan = node.plan = Plan(spec, bound, columns, [0] * node.n, bytearray(node.n))
         for name, arg in node.args.items():
             if not isinstance(arg, Plain | Column):
@@ -390,7 +399,7 @@ class Run(Calls):
         refuse_unknown(node, bound, records, {t: stats[t] for t in wanted[:64] if t in stats})
         folder, claims, name = str(bound.folder), self._claims, node.name
         fits, always, task = records.fits, bound.always, plan.spec.task
-        reused = 0
+        contexts: Counter[str] = Counter()
         for row, (target, recipe) in enumerate(zip(node.targets, recipes, strict=True)):
             if target is None:
                 continue
@@ -403,14 +412,21 @@ class Run(Calls):
                 continue
             stat = stats.get(target)
             if stat is not None and not always:
-                content = fits(target, stat, recipe, task)
-                if content is not None:
-                    node.token[row] = "c:" + content
+                fitting = fits(target, stat, recipe, task)
+                if fitting is not None:
+                    node.token[row] = "c:" + fitting[0]
                     node.state[row] = THERE
-                    reused += 1
+                    contexts[fitting[1]] += 1
                     continue
             self._judge_one(node, row, recipe, stat)
-        self.counts[name]["reused"] += reused
+        self.counts[name]["reused"] += contexts.total()
+        for context, count in contexts.items():
+            before = records.contexts.get(context, {}).get("packages", {})
+            changed = changed_packages(before, plan.spec.fields["packages"])
+            if changed:
+                self._notes[name][f"made with {changed}; kept, because versions do not count"] += (
+                    count
+                )
         self._say_reasons(node, before=True)
 
     def _judge_one(self, node: Node, row: int, recipe: str, stat: Stat | None) -> None:
@@ -1080,9 +1096,13 @@ class Run(Calls):
                 self._dispatch()
                 self._drain()
                 if not self._batches:
-                    if self._ready and self._fatal is None:
-                        continue
-                    return
+                    if self._fatal is not None:
+                        return
+                    if not self._ready:
+                        raise DatabackedError(
+                            f"{self.name} cannot go on: {self._wants} items wait for what nobody "
+                            "makes. This is a mistake of databacked; what is done is kept."
+                        )
                 for result in self.runner.done(0.1):
                     self._batches -= 1
                     self._receive(result)
@@ -1119,9 +1139,16 @@ class Run(Calls):
 
     def progress(self) -> dict[str, tuple[int, Counter[str]]]:
         """Return for each task how many items there are, and what became of them."""
-        totals: dict[str, int] = {}
+        totals: Counter[str] = Counter()
+        lazy: set[str] = set()
         for node in self.nodes:
-            totals[node.name] = totals.get(node.name, 0) + node.n
+            if node.plan is None or node.plan.bound is not None:
+                totals[node.name] += node.n
+            else:  # what nobody needs is not made, and is not left to do either
+                totals[node.name] += node.plan.wanted_open
+                lazy.add(node.name)
+        for name in lazy:
+            totals[name] += sum(self.counts[name].values())
         return {name: (total, self.counts[name]) for name, total in totals.items()}
 
     def _say_reasons(self, node: Node, before: bool = False) -> None:
@@ -1142,6 +1169,10 @@ class Run(Calls):
     def notes(self) -> dict[str, Counter[str]]:
         """Return what else is to be said of each task's items, with counts."""
         return {name: Counter(found) for name, found in self._notes.items() if found}
+
+    def opaque(self) -> list[str]:
+        """Return what the fingerprint of code cannot follow."""
+        return list(self._opaque)
 
     def raise_fatal(self) -> None:
         """Raise if the run had to stop, for instance because the disk is full."""
@@ -1201,6 +1232,32 @@ def _lost_item(work: Work, node: Node, why: str, number: int) -> Outcome:
     failure = Failure(node.name, work.target or str(work.index), {}, f"WorkerLost: {why}", "?", 0.0)
     state = FAILED if number == 0 else SKIPPED
     return Outcome(work.spec, work.index, state, None, failure=failure)
+
+
+def clear_scratch(folder: Path) -> None:
+    """Remove what runs of this host left behind that were killed."""
+    here = socket.gethostname() + "-"
+    try:
+        names = [name for name in os.listdir(folder) if name.startswith(here)]
+    except OSError:
+        return
+    for name in names:
+        number = name.removeprefix(here).partition("-")[0]
+        try:
+            os.kill(int(number), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder / name, ignore_errors=True)
+        except (ValueError, PermissionError):
+            continue
+
+
+def changed_packages(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Return in words which third-party packages have another version by now."""
+    return ", ".join(
+        f"{name} {version} (now {now[name]})"
+        for name, version in before.items()
+        if now.get(name, version) != version
+    )
 
 
 def new_id() -> str:

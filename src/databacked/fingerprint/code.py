@@ -800,13 +800,15 @@ def _load(name: str, walk: _Walk | None) -> ModuleType | None:
     if name in sys.modules:
         return sys.modules[name]
     try:
+        # The top package first: looking for what is inside one imports it.
+        top = importlib.util.find_spec(name.partition(".")[0])
+        if top is None or _is_library(top.origin or "".join(top.submodule_search_locations or ())):
+            return None
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError, AttributeError):
         return None
     file = spec.origin if spec is not None else None
-    if not file or any(part in _LIBRARIES for part in file.split(os.sep)):
-        return None
-    if os.path.realpath(file).startswith(_STDLIB):
+    if not file or _is_library(file):
         return None
     if walk is not None and not walk.is_own(file, name):
         return None
@@ -814,6 +816,16 @@ def _load(name: str, walk: _Walk | None) -> ModuleType | None:
         return importlib.import_module(name)
     except Exception:  # it will fail, or be skipped, when the task runs
         return None
+
+
+def _is_library(file: str) -> bool:
+    """Whether a file belongs to Python itself or to an installed package."""
+    real = os.path.realpath(file)
+    return (
+        not os.path.isabs(file)
+        or real.startswith(_STDLIB)
+        or any(part in _LIBRARIES for part in real.split(os.sep))
+    )
 
 
 @functools.cache
