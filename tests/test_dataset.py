@@ -60,8 +60,12 @@ def make_flow(**options):
 
     @task(
         result=LocalDatasetResult(
-            **{"name": "lab/project/cells", "readme": "README_cells.md",
-               "filepath_columns": ["image"], **options}
+            **{
+                "name": "lab/project/cells",
+                "readme": "README_cells.md",
+                "filepath_columns": ["image"],
+                **options,
+            }
         )
     )
     def table(cells, pictures):
@@ -153,8 +157,16 @@ def test_mistake_19_nan_none_and_missing_paths_are_reported_together(readme):
     with pytest.raises(DatasetError) as raised:
         write(readme, table, metadata_columns=["meta", "mata"])
     said = str(raised.value)
-    for part in ("'w' (position 1)", "'x' (position 2)", "gone.png", "'y' (position 3)",
-                 "outside of the project", "'mata'", "did you mean 'meta'", "'v' (position 0)"):
+    for part in (
+        "'w' (position 1)",
+        "'x' (position 2)",
+        "gone.png",
+        "'y' (position 3)",
+        "outside of the project",
+        "'mata'",
+        "did you mean 'meta'",
+        "'v' (position 0)",
+    ):
         assert part in said
     assert not (readme / "datasets").exists()
 

@@ -36,7 +36,10 @@ def example(tmp_path: Path) -> Path:
 def run(folder: Path) -> str:
     """Run the script in a process of its own, and return what it printed."""
     done = subprocess.run(
-        [sys.executable, folder / "workflow.py"], capture_output=True, text=True, check=False,
+        [sys.executable, folder / "workflow.py"],
+        capture_output=True,
+        text=True,
+        check=False,
         cwd=folder.parent,
     )
     assert done.returncode == 0, done.stderr
@@ -46,8 +49,12 @@ def run(folder: Path) -> str:
 def counts(said: str) -> dict[str, dict[str, int]]:
     """Read made, reused … of each task from what a run printed."""
     found = {}
-    for name, what in re.findall(r"^  (\w+)  +(\d[\d,]* (?:made|reused).*|nothing to do)$", said, re.M):
-        found[name] = {word: int(n.replace(",", "")) for n, word in re.findall(r"(\d[\d,]*) (\w+)", what)}
+    for name, what in re.findall(
+        r"^  (\w+)  +(\d[\d,]* (?:made|reused).*|nothing to do)$", said, re.M
+    ):
+        found[name] = {
+            word: int(n.replace(",", "")) for n, word in re.findall(r"(\d[\d,]*) (\w+)", what)
+        }
     return found
 
 
@@ -110,7 +117,8 @@ def test_killed_in_the_middle_the_rest_is_done_by_the_next_run(example):
     """No cell is computed twice beyond those in flight."""
     edit(example / "normalize.py", "low, high = ", "import time; time.sleep(0.02); low, high = ")
     process = subprocess.Popen(
-        [sys.executable, example / "workflow.py"], stdout=subprocess.DEVNULL,
+        [sys.executable, example / "workflow.py"],
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     place = example / "local_staging/normalized_cells"

@@ -30,8 +30,13 @@ def plot_over_time(table):
     labels = {"nucleus_area": "nuclear area (pixels)", "brightness": "mean H3342 (0 to 1)"}
     for axes, (column, label) in zip(figure.subplots(1, 2), labels.items(), strict=True):
         groups = table.groupby("time_point")[column]
-        axes.fill_between(groups.mean().index, groups.quantile(0.25), groups.quantile(0.75),
-                          alpha=0.25, linewidth=0)
+        axes.fill_between(
+            groups.mean().index,
+            groups.quantile(0.25),
+            groups.quantile(0.75),
+            alpha=0.25,
+            linewidth=0,
+        )
         axes.plot(groups.median().index, groups.median(), marker="o")
         axes.set(xlabel="time point", ylabel=label)
         axes.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""Cells of a scratch assay: cut out, normalised, drawn, measured, and handed over as two datasets."""
+"""Cells of a scratch assay: cut out, normalised, drawn, measured, handed over as datasets."""
 
 from pathlib import Path
 

@@ -47,7 +47,8 @@ class Image:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the pixels."""
-        return np.dtype(self.data.dtype)
+        dtype: np.dtype[Any] = np.dtype(self.data.dtype)
+        return dtype
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return np.array(self.data, dtype=dtype, copy=copy)
@@ -115,7 +116,8 @@ class BackedArray(NDArrayOperatorsMixin):
     def dtype(self) -> np.dtype[Any]:
         """Type of the pixels."""
         if self._description.dtype is None:
-            return np.dtype(self._open().dtype)
+            dtype: np.dtype[Any] = np.dtype(self._open().dtype)
+            return dtype
         return np.dtype(self._description.dtype)
 
     @property
@@ -156,9 +158,10 @@ class BackedArray(NDArrayOperatorsMixin):
 
         opened = self._open()
         chunks = self._description.chunks or getattr(opened, "chunks", None) or "auto"
-        return from_array(
+        lazy: dask.array.Array = from_array(
             self, chunks=chunks, name=f"backed-{self._content}", asarray=True, lock=False
         )
+        return lazy
 
     # Reading
 

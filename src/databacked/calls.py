@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from databacked.errors import GraphError
-from databacked.fingerprint.values import token
+from databacked.fingerprint.parameters import token
 from databacked.graph import (
     AnyNode,
     Arg,

@@ -22,7 +22,7 @@ class Found:
     """What lies at a target, and whose it is."""
 
     kind: Kind
-    """``ours``: the file that a record of this task describes. ``edited``: changed by hand since."""
+    """``ours``: a record of this task describes the file. ``edited``: changed by hand since."""
 
     stat: Stat | None = None
     """Size and time of the file; None if there is none."""

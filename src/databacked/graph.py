@@ -343,7 +343,7 @@ class Dynamic:
     def complete(self) -> bool:
         """Whether all items are known."""
         return all(
-            number in self.failed if block is None else not block.dynamic or block.complete
+            number in self.failed if block is None else isinstance(block, Node) or block.complete
             for number, block in enumerate(self.blocks)
         )
 

@@ -21,8 +21,8 @@ import numpy as np
 from databacked.arrays import BackedArray
 from databacked.decide import Found, Recipe, is_hit, is_hit_resolved, why_stale
 from databacked.errors import ArgumentChangedError, DatabackedError
-from databacked.fingerprint.values import content as content_of_value
-from databacked.fingerprint.values import token as token_of_value
+from databacked.fingerprint.parameters import content as content_of_value
+from databacked.fingerprint.parameters import token as token_of_value
 from databacked.graph import is_large
 from databacked.hashes import hash_bytes
 from databacked.records import Record, records_of
@@ -150,7 +150,7 @@ class Work(NamedTuple):
     """One item, as it is sent to a worker."""
 
     spec: int
-    index: int
+    row: int
     target: str | None
     args: tuple[Any, ...]
     """Value or source of each parameter in `Spec.columns`."""
@@ -172,7 +172,7 @@ class Outcome(NamedTuple):
     """What became of one item."""
 
     spec: int
-    index: int
+    row: int
     state: int
     token: str | None
     record: Record | None = None
@@ -247,7 +247,7 @@ class Worker:
             self._tokens(slots, slot)
         except Skip as skipped:
             return self._skip(slot, skipped)
-        return Outcome(slot.spec.id, slot.work.index, LEFT, slot.token)
+        return Outcome(slot.spec.id, slot.work.row, LEFT, slot.token)
 
     def _finish(self, slots: list[_Slot], slot: _Slot) -> None:
         if slot.outcome is not None:
@@ -266,7 +266,7 @@ class Worker:
             slot.failed = self._failure(slot, error, seconds)
             slot.outcome = Outcome(
                 slot.spec.id,
-                slot.work.index,
+                slot.work.row,
                 FAILED,
                 None,
                 failure=slot.failed,
@@ -276,7 +276,7 @@ class Worker:
 
     def _skip(self, slot: _Slot, skipped: Skip) -> Outcome:
         slot.failed = skipped.args[0]
-        return Outcome(slot.spec.id, slot.work.index, SKIPPED, None, failure=slot.failed)
+        return Outcome(slot.spec.id, slot.work.row, SKIPPED, None, failure=slot.failed)
 
     # Tokens: what an item counts by
 
@@ -358,10 +358,10 @@ class Worker:
             value = read_only(value)
         slot.value, slot.made = value, True
         if slot.work.hold:
-            self.store.put((slot.spec.id, slot.work.index), value)
+            self.store.put((slot.spec.id, slot.work.row), value)
         slot.outcome = Outcome(
             slot.spec.id,
-            slot.work.index,
+            slot.work.row,
             MADE,
             slot.token,
             known=sketch(value) if slot.spec.decides else None,
@@ -441,7 +441,7 @@ class Worker:
         known = sketch(bound.hand_over(record)) if slot.spec.decides else None
         slot.outcome = Outcome(
             slot.spec.id,
-            slot.work.index,
+            slot.work.row,
             state,
             slot.token,
             record,
@@ -459,7 +459,7 @@ class Worker:
         resolved = list(tokens)
         for position, name in enumerate(slot.spec.order):
             if "r:" in tokens[position] and name in slot.spec.inputs:
-                content = content_of_value(_plain(values[name]))
+                content = content_of_value(_plain(values[name]), slot.spec.root)
                 if content is not None:
                     contents[name] = content
                     resolved[position] = "v:" + content
@@ -472,7 +472,7 @@ class Worker:
         args.update(zip(slot.spec.columns, slot.work.args, strict=True))
         return Failure(
             task=slot.spec.name,
-            item=slot.work.target or str(slot.work.index),
+            item=slot.work.target or str(slot.work.row),
             parameters={name: _short(value) for name, value in args.items()},
             exception=message,
             where=_where(error, slot.spec.root),
@@ -591,7 +591,7 @@ def reason_of(found: Found, spec: Spec, tokens: Sequence[str | None], bound: Bou
         },
         inputs=said.get("inputs", {}),
     )
-    pairs = list(zip(spec.order, tokens, strict=True))
+    pairs = [(name, token or "") for name, token in zip(spec.order, tokens, strict=True)]
     new = Recipe(
         code=spec.fields["code"],
         symbols=spec.fields["symbols"],
@@ -721,9 +721,9 @@ def _where(error: BaseException, root: str) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = os.path.dirname(__file__)
     for frame in reversed(frames):
-        if frame.filename.startswith(root) and "site-packages" not in frame.filename:
-            if not frame.filename.startswith(own):
-                return f"{os.path.relpath(frame.filename, root)}:{frame.lineno}"
+        mine = frame.filename.startswith(root) and "site-packages" not in frame.filename
+        if mine and not frame.filename.startswith(own):
+            return f"{os.path.relpath(frame.filename, root)}:{frame.lineno}"
     outside = [frame for frame in frames if not frame.filename.startswith(own)]
-    last = (outside or list(frames) or [None])[-1]
-    return f"{last.filename}:{last.lineno}" if last else "?"
+    last = (outside or list(frames))[-1:]
+    return f"{last[0].filename}:{last[0].lineno}" if last else "?"

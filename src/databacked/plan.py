@@ -18,8 +18,8 @@ import numpy as np
 from databacked.errors import FingerprintError, TargetError, UnknownFilesError
 from databacked.fingerprint.code import CodeFingerprint, code_fingerprint
 from databacked.fingerprint.files import file_tokens
-from databacked.fingerprint.values import token as token_of_value
-from databacked.fingerprint.values import tokens as tokens_of_values
+from databacked.fingerprint.parameters import token as token_of_value
+from databacked.fingerprint.parameters import tokens as tokens_of_values
 from databacked.graph import (
     Arg,
     Column,
@@ -322,7 +322,7 @@ def element_token(arg: Element, row: int) -> str | None:
     return None if above is None else with_keys(above, (*arg.keys, row))
 
 
-def plain_tokens(node: Node, files: Mapping[str, bool]) -> dict[str, Any]:
+def plain_tokens(node: Node, files: Mapping[str, bool], root: Path) -> dict[str, Any]:
     """Return the tokens of all arguments of a node that hold no futures."""
     found: dict[str, Any] = {}
     for name, arg in node.args.items():
@@ -331,30 +331,34 @@ def plain_tokens(node: Node, files: Mapping[str, bool]) -> dict[str, Any]:
             found[name] = arg.token
         elif isinstance(arg, Plain):
             found[name] = (
-                _file_tokens([arg.value])[0] if files.get(name) else _value_token(arg.value, where)
+                _file_tokens([arg.value])[0]
+                if files.get(name)
+                else _value_token(arg.value, where, root)
             )
         elif isinstance(arg, Column):
             found[name] = (
-                _file_tokens(arg.values) if files.get(name) else _value_tokens(arg.values, where)
+                _file_tokens(arg.values)
+                if files.get(name)
+                else _value_tokens(arg.values, where, root)
             )
     return found
 
 
-def _value_token(value: Any, where: str) -> str:
+def _value_token(value: Any, where: str, root: Path | None = None) -> str:
     content = getattr(value, "content", None)
     if content is not None and type(value).__name__ == "BackedArray":
         return f"c:{content}"
     try:
-        return str(token_of_value(value))
+        return str(token_of_value(value, root))
     except FingerprintError as error:
         raise FingerprintError(f"{where}: {error}") from None
 
 
-def _value_tokens(values: Sequence[Any], where: str) -> list[str]:
+def _value_tokens(values: Sequence[Any], where: str, root: Path) -> list[str]:
     if {type(value).__name__ for value in values} & {"BackedArray"}:
-        return [_value_token(value, where) for value in values]
+        return [_value_token(value, where, root) for value in values]
     try:
-        return list(tokens_of_values(values))
+        return list(tokens_of_values(values, root))
     except FingerprintError as error:
         raise FingerprintError(f"{where}: {error}") from None
 

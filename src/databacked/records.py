@@ -9,8 +9,8 @@ a file means nothing. One line a record, tab-separated::
 
     state  target  recipe  resolved  content  size  mtime_ns  context  {details}
 
-``state`` is ``w`` (written), ``e`` (edited by hand) or ``a`` (accepted as it was). ``context`` names
-a line ``=  context  {task, code, symbols, serializer, run, host}``, which many records share.
+``state`` is ``w`` (written), ``e`` (edited by hand) or ``a`` (accepted as it was). ``context``
+names a line ``=  context  {task, code, symbols, serializer, run, host}``, which many records share.
 """
 
 from __future__ import annotations
@@ -182,8 +182,8 @@ class Records:
             if version and version != HEADER % FORMAT:
                 raise RecordError(
                     f"The journal {path} begins with {version[:40]!r}, which this databacked does "
-                    f"not know (it knows format {FORMAT}). If a newer databacked wrote it, upgrade; "
-                    "if it is damaged, move it away, and its results are checked as unknown files."
+                    f"not know (it knows format {FORMAT}). If a newer databacked wrote it, "
+                    "upgrade; if it is damaged, move it away: its results are then unknown files."
                 )
         end = data.rfind(b"\n") + 1
         self._read[name] = offset + end
@@ -242,7 +242,7 @@ class Records:
         found = self._lines.get(target)
         if found is None:
             return None
-        for line in (found,) if type(found) is bytes else reversed(found):
+        for line in (found,) if isinstance(found, bytes) else reversed(found):
             state, _, made_by, resolved, content, size, mtime, context, _ = line.split(b"\t", 8)
             if (
                 int(size) == stat.size

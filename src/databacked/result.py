@@ -185,7 +185,7 @@ class Bound:
             info.st_size != record.size or content_of(path) != record.content
         ):
             raise ResultChangedError(
-                f"{path} was changed by something else during the run. Run the flow again to use it."
+                f"{path} was changed by something else during the run. Run again to use it."
             )
         return path
 

@@ -90,7 +90,7 @@ from databacked.types import Failed, Failure
 
 # States of an item.
 WAITS, LAZY, TODO, SENT, THERE, GONE, ALIAS = range(7)
-"""An input is not known · not kept and not needed · to be made · sent · there · failed · see other"""
+"""An input is unknown · not kept, not needed · to be made · sent · there · failed · see another."""
 
 BATCH_SECONDS = 0.03
 """Batches of small items are made about this long, so that handing over costs little."""
@@ -117,8 +117,11 @@ class Run(Calls):
         self._notes: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._claims: dict[tuple[str, str], tuple[Node, int]] = {}
         self._aliases: defaultdict[tuple[int, int], list[tuple[Node, int]]] = defaultdict(list)
-        self._watch: defaultdict[tuple[int, int], list[tuple[Node, int | None]]]
-        self._watch = defaultdict(list)
+        self._await_token: defaultdict[tuple[int, int], list[tuple[Node, int | None]]]
+        self._await_token = defaultdict(list)
+        """Who waits for an item's token through an argument that holds futures."""
+        self._await_value: defaultdict[tuple[int, int], list[Node]] = defaultdict(list)
+        """Whose items all wait for an item's value."""
         self._held: set[tuple[int, int]] = set()
         self._ready: deque[tuple[Node, int]] = deque()
         self._later: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
@@ -278,7 +281,7 @@ class Run(Calls):
             if files.get(name) or not isinstance(arg, Plain | Column) or _holds_backed(arg)
         ]
         spec = self._fingerprints.spec(node, bound, inputs)
-        columns: dict[str, Any] = plain_tokens(node, files)
+        columns: dict[str, Any] = plain_tokens(node, files, self.project.root)
         for line in spec.fields["opaque"]:
             self._opaque.setdefault(line, None)
         plan = node.plan = Plan(spec, bound, columns, [0] * node.n, bytearray(node.n))
@@ -289,13 +292,8 @@ class Run(Calls):
         if bound is not None and target is not None:
             node.targets = [None] * node.n
             plain = None if callable(target.given) else targets_of(node, target, node.args)
-            node.targets = (
-                plain
-                if plain is not None
-                else [  # type: ignore[assignment]
-                    self._target(node, row) for row in range(node.n)
-                ]
-            )
+            for row in range(node.n):
+                node.targets[row] = plain[row] if plain is not None else self._target(node, row)
             known = [one for one in node.targets if one is not None]
             check_legal(known, bound, node.name)
         recipes = recipes_of(plan, node.n)
@@ -331,7 +329,7 @@ class Run(Calls):
                             marks and self._gone(upstream, row)
                         ):
                             plan.nested_missing += 1
-                            self._watch[upstream.id, row].append((node, None))
+                            self._await_token[upstream.id, row].append((node, None))
             return token
         tokens: list[str | None] = []
         for row in range(node.n):
@@ -350,7 +348,7 @@ class Run(Calls):
                         for upstream, above_row in locate(future):
                             if upstream.token[above_row] is None:
                                 plan.missing[row] += 1
-                                self._watch[upstream.id, above_row].append((node, row))
+                                self._await_token[upstream.id, above_row].append((node, row))
                     plan.missing[row] -= 1
             if token is None:
                 plan.missing[row] += 1
@@ -433,7 +431,8 @@ class Run(Calls):
         """Decide about one item whose recipe is known."""
         plan = node.plan
         bound, target = plan.bound, node.targets[row]  # type: ignore[index]
-        assert bound is not None and target is not None
+        assert bound is not None
+        assert target is not None
         records = records_of(bound.folder, refresh=False)
         found = bound.look(target, stat, plan.spec.task, records)
         tokens = plan.row_tokens(row)
@@ -503,8 +502,8 @@ class Run(Calls):
                         )
                         reader.plan.missing[index] -= 1
                         self._maybe_judge(reader, index)
-        for reader, index in self._watch.get((node.id, row), ()):
-            self._told_nested(reader, index)
+        for reader, place in self._await_token.get((node.id, row), ()):
+            self._told_nested(reader, place)
 
     def _told_nested(self, reader: Node, index: int | None) -> None:
         plan = reader.plan
@@ -571,7 +570,8 @@ class Run(Calls):
                 "be part of a name. Use an id that is passed to the task."
             )
         bound = node.plan.bound
-        assert node.targets is not None and bound is not None
+        assert node.targets is not None
+        assert bound is not None
         check_legal([target], bound, node.name)
         node.targets[row] = target
         other = self._claims.setdefault((str(bound.folder), target), (node, row))
@@ -690,7 +690,7 @@ class Run(Calls):
                 plan.nested_sources.setdefault("gone", (upstream, index))
                 continue
             plan.nested_open.add((upstream.id, index))
-            self._watch[upstream.id, index].append((node, -1))
+            self._await_value[upstream.id, index].append(node)
             self._want(upstream, index)
 
     def _real(self, node: Node, row: int) -> tuple[Node, int]:
@@ -731,20 +731,22 @@ class Run(Calls):
             arg = reader.args[param]
             if isinstance(arg, Items | Element):
                 for index in rows_reading(reader, param, arg, row):
-                    if reader.state[index] == TODO and reader.plan.wanted[index]:
-                        self._later.append((self._advance, (reader, index)))
-        for reader, index in self._watch.get((node.id, row), ()):
-            if index == -1:
-                still = reader.plan.nested_open
-                still.discard((node.id, row))
-                if node.state[row] == GONE:
-                    reader.plan.nested_sources.setdefault("gone", (node, row))
-                if not still:
-                    for one in range(reader.n):
-                        if reader.state[one] == TODO and reader.plan.wanted[one]:
-                            self._later.append((self._advance, (reader, one)))
-            elif index is not None and reader.state[index] == TODO and reader.plan.wanted[index]:
-                self._later.append((self._advance, (reader, index)))
+                    self._wake_one(reader, index)
+        for reader in self._await_value.get((node.id, row), ()):
+            plan = reader.plan
+            plan.nested_open.discard((node.id, row))
+            if node.state[row] == GONE:
+                plan.nested_sources.setdefault("gone", (node, row))
+            if not plan.nested_open:
+                for one in range(reader.n):
+                    self._wake_one(reader, one)
+        for reader, place in self._await_token.get((node.id, row), ()):
+            if place is not None:
+                self._wake_one(reader, place)
+
+    def _wake_one(self, node: Node, row: int) -> None:
+        if node.state[row] == TODO and node.plan.wanted[row]:
+            self._later.append((self._advance, (node, row)))
 
     def _skip(self, node: Node, row: int, upstream: Node, index: int) -> None:
         if node.state[row] in (THERE, GONE):
@@ -764,16 +766,12 @@ class Run(Calls):
             if isinstance(arg, Items | Element):
                 for one in rows_reading(reader, param, arg, row):
                     self._later.append((self._skip, (reader, one, node, row)))
-        watchers = self._watch.get((node.id, row), [])
-        for reader, one in watchers:
-            if one == -1 or reader.plan.spec.marks:
-                continue
-            rows = range(reader.n) if one is None else (one,)
-            for each in rows:
-                self._later.append((self._skip, (reader, each, node, row)))
-        for reader, one in watchers:
-            if one != -1 and reader.plan.spec.marks and node.token[row] is None:
-                self._told_nested(reader, one)
+        for reader, place in self._await_token.get((node.id, row), ()):
+            if not reader.plan.spec.marks:
+                for one in range(reader.n) if place is None else (place,):
+                    self._later.append((self._skip, (reader, one, node, row)))
+            elif node.token[row] is None:
+                self._told_nested(reader, place)
         self._wake(node, row)
         self._known(node, row)
         for alias, one in self._aliases.get((node.id, row), ()):
@@ -781,7 +779,7 @@ class Run(Calls):
 
     def _take(self, outcome: Outcome) -> None:
         """Take what a worker says of one item."""
-        node, row = self.nodes[outcome.spec], outcome.index
+        node, row = self.nodes[outcome.spec], outcome.row
         plan, name = node.plan, node.name
         if outcome.notes:
             self._notes[name].update(outcome.notes)
@@ -1058,7 +1056,7 @@ class Run(Calls):
         bound, target = node.plan.bound, node.targets[row]  # type: ignore[index]
         content = (node.token[row] or "")[2:]
         records = records_of(bound.folder, refresh=False)
-        for record in reversed(records.of(target)):
+        for record in reversed(records.of(str(target))):
             if record.content == content:
                 return record
         raise ResultChangedError(f"{bound.path(target)}: its record is gone. Run the flow again.")
@@ -1121,7 +1119,7 @@ class Run(Calls):
                 self._take(_lost_item(work, self.nodes[work.spec], str(result), number))
             return
         seconds = sum(outcome.seconds for outcome in result)
-        chains = max(1, len({outcome.index for outcome in result}))
+        chains = max(1, len({outcome.row for outcome in result}))
         each = max(seconds / chains, 2e-6)
         self._seconds_per_chain = (
             0.7 * self._seconds_per_chain + 0.3 * each if self._seconds_per_chain else each
@@ -1229,9 +1227,9 @@ def _replaced(name: str, reason: str, count: int) -> str:
 
 
 def _lost_item(work: Work, node: Node, why: str, number: int) -> Outcome:
-    failure = Failure(node.name, work.target or str(work.index), {}, f"WorkerLost: {why}", "?", 0.0)
+    failure = Failure(node.name, work.target or str(work.row), {}, f"WorkerLost: {why}", "?", 0.0)
     state = FAILED if number == 0 else SKIPPED
-    return Outcome(work.spec, work.index, state, None, failure=failure)
+    return Outcome(work.spec, work.row, state, None, failure=failure)
 
 
 def clear_scratch(folder: Path) -> None:

@@ -18,6 +18,7 @@ LONGEST = 255
 """Bytes of one part of a path that common disks take."""
 
 _PLAIN = re.compile(r"[\w\-+=@,()][\w\-+=@,(). ]*(?:/[\w\-+=@,()][\w\-+=@,(). ]*)*", re.ASCII)
+_CONVERSIONS: dict[str, Callable[[Any], str]] = {"r": repr, "s": str, "a": ascii}
 _ATTRIBUTES = ("stem", "name", "parent", "suffix")
 
 
@@ -34,8 +35,8 @@ class NotYet:
     def _touched(self, *_: object) -> Any:
         raise Touched(object.__getattribute__(self, "_name"))
 
-    __getattribute__ = __getitem__ = __str__ = __repr__ = __format__ = __iter__ = _touched  # type: ignore[assignment]
-    __bool__ = __int__ = __float__ = __index__ = __len__ = __eq__ = __hash__ = __fspath__ = _touched  # type: ignore[assignment]
+    __getattribute__ = __getitem__ = __str__ = __repr__ = __format__ = __iter__ = _touched
+    __bool__ = __int__ = __float__ = __index__ = __len__ = __eq__ = __hash__ = __fspath__ = _touched
     __add__ = __radd__ = __mod__ = __truediv__ = __rtruediv__ = __lt__ = __gt__ = _touched
 
 
@@ -93,7 +94,7 @@ class Target:
             for attribute in attributes:
                 value = getattr(PurePath(value), attribute)
             if conversion:
-                value = {"r": repr, "s": str, "a": ascii}[conversion](value)
+                value = _CONVERSIONS[conversion](value)
             made.append(format(value, spec))
         return "".join(made)
 
@@ -137,7 +138,8 @@ def read_target(given: Any, parameters: Sequence[str], task: str) -> Target:
             f"{task}: target={given!r}; a template such as '{{cell_id}}.ome.tiff' or a callable "
             "was expected."
         )
-    parts, names = [], []
+    parts: list[tuple[str, str | None, tuple[str, ...], str, str | None]] = []
+    names: list[str] = []
     try:
         for text, field, spec, conversion in Formatter().parse(given):
             if field is None:
@@ -227,7 +229,7 @@ def _shown(target: str) -> str:
     return repr(target if len(target) <= 60 else target[:57] + "…")
 
 
-def _call_strictly(function: Callable[..., str], values: Mapping[str, Any], task: str) -> Any:
+def _call_strictly(function: Any, values: Mapping[str, Any], task: str) -> Any:
     """Call ``lambda **kwargs: …`` with a mapping in which a missing key is an error.
 
     Python itself would make a plain dict of ``**kwargs``, whose ``get`` gives None for a misspelt
@@ -247,11 +249,11 @@ def _call_strictly(function: Callable[..., str], values: Mapping[str, Any], task
         code.replace(
             co_flags=code.co_flags & ~inspect.CO_VARKEYWORDS, co_argcount=code.co_argcount + 1
         ),
-        function.__globals__,  # type: ignore[attr-defined]
-        closure=function.__closure__,  # type: ignore[attr-defined]
+        function.__globals__,
+        closure=function.__closure__,
     )
     rest = _Strict({key: value for key, value in values.items() if key not in named}, task)
-    defaults = function.__defaults__ or ()  # type: ignore[attr-defined]
+    defaults = function.__defaults__ or ()
     given = dict(zip(named[len(named) - len(defaults) :], defaults, strict=True))
     given.update((name, values[name]) for name in named if name in values)
     missing = [name for name in named if name not in given]

@@ -41,7 +41,7 @@ class Options:
     """Seconds between two tries."""
 
     failed: Literal["skip", "mark"] = "skip"
-    """Whether a task that takes a whole map is skipped if an item failed, or gets `Failed` marks."""
+    """Whether a task of a whole map is skipped if an item failed, or gets `Failed` marks."""
 
     name: str | None = None
     """What it is called in messages; the function's name unless given."""
@@ -62,7 +62,7 @@ class Task(Generic[P, R]):
         problems = [
             f"{name} must be a number ≥ 0, not {value!r}"
             for name, value in (("retries", options.retries), ("retry_delay", options.retry_delay))
-            if not isinstance(value, int | float) or value < 0
+            if value < 0
         ]
         if options.failed not in ("skip", "mark"):
             problems.append(f'failed must be "skip" or "mark", not {options.failed!r}')
@@ -143,7 +143,7 @@ class Task(Generic[P, R]):
 
         run = current_run()
         if run is not None:
-            return cast(Futures, run.map(self, args, kwargs))
+            return run.map(self, args, kwargs)
         return cast(Futures, run_alone(self, args, kwargs, mapped=True))
 
     def with_options(self, **changed: Any) -> Task[P, R]:

@@ -356,26 +356,19 @@ class _Walk:
             return None
         node = _node_of(code, source)
         module = sys.modules.get(function.__module__ or "")
+        # Others than Python's own loader (pytest's) compile what they made of the source.
         loader = getattr(getattr(module, "__spec__", None), "loader", None)
-        plain = loader is None or isinstance(loader, importlib.machinery.SourceFileLoader)
-        if (
-            source.compiled is not None
-            and plain
-            and type(loader).__module__
-            in (
-                "importlib._bootstrap_external",
-                "_frozen_importlib_external",
-                "builtins",
-            )
+        plain = loader is None or type(loader) is importlib.machinery.SourceFileLoader
+        if source.compiled is None or not plain:
+            return node
+        if not any(
+            one.co_name == code.co_name and _alike(one, code) for one in _codes(source.compiled)
         ):
-            if not any(
-                one.co_name == code.co_name and _alike(one, code) for one in _codes(source.compiled)
-            ):
-                raise FingerprintError(
-                    f"{code.co_filename} was changed since {function.__qualname__} was loaded from "
-                    "it: what runs is not what stands there. Restart Python (or reload the module) "
-                    "and run again."
-                )
+            raise FingerprintError(
+                f"{code.co_filename} was changed since {function.__qualname__} was loaded from "
+                "it: what runs is not what stands there. Restart Python (or reload the module) "
+                "and run again."
+            )
         return node
 
     def _own_decorators(self, node: ast.AST, scope: _Scope) -> list[ast.expr]:

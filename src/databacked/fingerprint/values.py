@@ -15,8 +15,8 @@ import inspect
 import math
 import sys
 import uuid
-from collections.abc import Callable, Sequence
-from pathlib import Path, PurePath
+from collections.abc import Callable
+from pathlib import PurePath
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -25,47 +25,6 @@ from databacked.hashes import hash_bytes, hash_texts
 
 SHORT = 64
 """Characters up to which a text stands in its token as it is."""
-
-
-def token(value: Any, root: Path | None = None) -> str:
-    """Return what a value counts by.
-
-    Parameters
-    ----------
-    root
-        The project's root, for functions and classes among the values; the current folder if None.
-
-    Raises
-    ------
-    FingerprintError
-        If its content cannot be told: which type, where in the value, what to do.
-    """
-    quick = _QUICK.get(type(value))
-    if quick is not None:
-        return quick(value)
-    return Tokens(_code_below(root)).of(value, "")
-
-
-def tokens(values: Sequence[Any], root: Path | None = None) -> list[str]:
-    """Return the tokens of many values; quick where all are plain numbers or texts."""
-    kinds = set(map(type, values))
-    if len(kinds) == 1:
-        quick = _QUICK.get(kinds.pop())
-        if quick is not None:
-            return [quick(value) for value in values]
-    known = Tokens(_code_below(root))
-    return [
-        quick(value) if (quick := _QUICK.get(type(value))) is not None else known.of(value, "")
-        for value in values
-    ]
-
-
-def content(value: Any, root: Path | None = None) -> str | None:
-    """Return the token of a value, or None if its content cannot be told."""
-    try:
-        return token(value, root)
-    except FingerprintError:
-        return None
 
 
 def _of_text(value: str) -> str:
@@ -78,7 +37,7 @@ def _of_float(value: float) -> str:
     return "f:nan" if math.isnan(value) else "f:" + repr(value)
 
 
-_QUICK: dict[type, Callable[[Any], str]] = {
+QUICK: dict[type, Callable[[Any], str]] = {
     str: _of_text,
     int: lambda value: f"i:{value}",
     float: _of_float,
@@ -103,7 +62,7 @@ class Tokens:
         self.inside: set[int] = set()
 
     def of(self, value: Any, where: str) -> str:
-        quick = _QUICK.get(type(value))
+        quick = QUICK.get(type(value))
         if quick is not None:
             return quick(value)
         own = getattr(type(value), "__databacked_token__", None)
@@ -314,9 +273,3 @@ def _is_plain_class(kind: type) -> bool:
     file = getattr(module, "__file__", None)
     python = kind.__module__ == "__main__" or (file is not None and file.endswith(".py"))
     return python and all(base is object or base.__module__ != "builtins" for base in kind.__mro__)
-
-
-def _code_below(root: Path | None) -> Callable[[Any], str]:
-    from databacked.fingerprint.code import code_fingerprint
-
-    return lambda value: code_fingerprint(value, root=root or Path.cwd()).digest

@@ -363,4 +363,4 @@ def _work(scratch: str, payload: bytes) -> bytes:
     if scratch not in _workers:
         specs = _Specs(scratch)
         _workers[scratch] = (specs, make_worker(specs, FolderStore(Path(scratch))))
-    return cloudpickle.dumps(_workers[scratch][1].run_batch(batch), protocol=5)
+    return bytes(cloudpickle.dumps(_workers[scratch][1].run_batch(batch), protocol=5))

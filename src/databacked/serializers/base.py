@@ -33,7 +33,7 @@ class Serializer(ABC):
     """File name endings that it writes, with the dot; the first is the usual one."""
 
     format: ClassVar[int | None] = None
-    """Built-in serializers: a number that changes only when their bytes do. None: its code counts."""
+    """Built-in ones: a number that changes only when their bytes do. None: the code counts."""
 
     backed: bool = False
     """Whether readers get a lazy backed array (see `open`) instead of the value."""

@@ -165,7 +165,8 @@ def _of_array(array: np.ndarray[Any, Any], order: str | None = None) -> Descript
 
 def _picture(value: Any, writer: ArrayToDefaultWriter, deep: bool) -> tuple[Any, tuple[str, ...]]:
     """Return pixels that a picture can hold: uint8, or uint16 where it is `deep`."""
-    data, notes = np.asarray(getattr(value, "data", value) if _is_image(value) else value), ()
+    data = np.asarray(value.data if _is_image(value) else value)
+    notes: tuple[str, ...] = ()
     shape = data.shape
     if data.ndim > 2:
         data = data.reshape([n for n in shape[:-3] if n != 1] + list(shape[-3:]))
@@ -223,7 +224,7 @@ def _scaled(data: Any, scale: Any) -> np.ndarray[Any, Any]:
     if np.isnan(data).any():
         raise SerializerError("NaN has no place in a picture: replace it (np.nan_to_num) first.")
     span = (high - low) or 1.0
-    return np.round(np.clip((data - low) / span, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.round(np.clip((data - low) / span, 0, 1) * 255), dtype=np.uint8)
 
 
 def _write_png(value: Any, writer: ArrayToDefaultWriter) -> Made:

@@ -161,7 +161,7 @@ class ArrayToOmeTiff(Serializer):
         """Write header, pixels and tail; hash each block while it is in the cache."""
         header, tail = self._around(facts)
         data = np.ascontiguousarray(facts.data)
-        pixels = memoryview(data.reshape(-1).view(np.uint8))
+        pixels = data.reshape(-1).view(np.uint8).data
         digest = xxh3_128(header)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         try:
@@ -182,7 +182,7 @@ class ArrayToOmeTiff(Serializer):
         return digest.hexdigest(), len(header) + len(pixels) + len(tail)
 
     def _around(self, facts: _Facts) -> tuple[bytes, bytes]:
-        """Return what stands before and after the pixels of such an array, as tifffile writes it."""
+        """Return what tifffile writes before and after the pixels of such an array."""
         key = (
             facts.shape,
             facts.data.dtype.str,
@@ -222,7 +222,7 @@ class ArrayToOmeTiff(Serializer):
         with tifffile.TiffWriter(path, bigtiff=big) as tiff:
             for level in range(levels + 1):
                 step = 2**level
-                key = (..., slice(None, None, step), slice(None, None, step))
+                key: tuple[Any, ...] = (..., slice(None, None, step), slice(None, None, step))
                 if samples == 3:
                     key = (*key, slice(None))
                 data = facts.data[key]
@@ -372,7 +372,8 @@ class _Tiled:
             try:
                 array: Any = zarr.open_array(store, mode="r")
                 if keys is None:
-                    return np.asarray(array[...]).reshape(self.shape)[key]
+                    whole = np.asarray(array[...]).reshape(self.shape)
+                    return np.asarray(whole[key])
                 by_axis = dict(zip(self._order, keys, strict=True))
                 return np.asarray(array[tuple(by_axis.get(axis, 0) for axis in self._axes)])
             finally:
@@ -399,7 +400,7 @@ class _Layout:
             order, self.shape = self.series.axes, tuple(map(int, self.series.shape))
         keyframe = self.series.keyframe
         inner = 3 if order.endswith("S") else 2
-        plane = tuple(keyframe.tile) if keyframe.is_tiled else self.shape[-inner:]
+        plane = tuple(keyframe.tile or ()) if keyframe.is_tiled else self.shape[-inner:]
         plane = (*plane[:2], *self.shape[len(self.shape) - inner + 2 :])
         chunks = (1,) * (len(self.shape) - inner) + tuple(
             min(one, length) for one, length in zip(plane, self.shape[-inner:], strict=True)
@@ -507,11 +508,11 @@ def _said_by(
         names = None if labels is None else tuple(str(label) for label in labels)
         sizes = _sizes(value.attrs.get("physical_pixel_sizes"))
         return value.data, order if len(order) == len(value.dims) else None, names, sizes
-    order = getattr(value, "dim_order", None)
-    names = getattr(value, "channel_names", None)
+    said: str | None = getattr(value, "dim_order", None)
+    labels = getattr(value, "channel_names", None)
     sizes = _sizes(getattr(value, "physical_pixel_sizes", None))
     data = getattr(value, "data", value) if type(value).__name__ == "Image" else value
-    return data, order, None if names is None else tuple(map(str, names)), sizes
+    return data, said, None if labels is None else tuple(map(str, labels)), sizes
 
 
 def _ome_type(data: Any, who: str) -> tuple[Any, tuple[str, ...]]:

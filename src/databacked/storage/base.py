@@ -21,7 +21,7 @@ class Stat(NamedTuple):
 
 
 class Storage(ABC):
-    """One place: files at targets (relative, with ``/``), made visible one by one, whole or not at all."""
+    """One place: files at targets (relative, with ``/``), made visible whole or not at all."""
 
     @abstractmethod
     def find(self, targets: Iterable[str]) -> dict[str, Stat]:

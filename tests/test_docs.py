@@ -1,0 +1,43 @@
+"""What the docs show is what happens."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+
+@pytest.mark.parametrize("page", ["tutorial", "extending"])
+def test_the_code_of_a_page_runs(page, tmp_path):
+    """The blocks of a page, one after another, in a project of its own."""
+    blocks = BLOCK.findall((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"))
+    (tmp_path / "databacked.toml").touch()
+    (tmp_path / "page.py").write_text("\n".join(blocks), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert blocks
+    assert done.returncode == 0, done.stderr
+
+
+def test_links_between_pages_lead_somewhere():
+    """Every relative link of the readme and the docs names a file."""
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_script_in_the_readme_is_the_example():
+    """Every line of the first screen's script stands in the example, up to what is left out."""
+    shown = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))[0]
+    script = (ROOT / "examples/scratch_assay/workflow.py").read_text(encoding="utf-8")
+    for name in re.findall(r"def (\w+)\(", shown):
+        assert f"def {name}(" in script
+    for line in re.findall(r"^    \w+ = \w+\.map\(.*$", shown, re.MULTILINE):
+        assert line in script
