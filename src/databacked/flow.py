@@ -267,7 +267,10 @@ def _text(value: Any) -> str:
 
 
 def _counts(run: Run) -> dict[str, dict[str, int]]:
-    return {name: dict(counts) for name, (_, counts) in run.progress().items()}
+    return {
+        name: {word: count for word, count in counts.items() if count}
+        for name, (_, counts) in run.progress().items()
+    }
 
 
 def _report(run: Run, state: str, value: Any, folder: Path | None) -> None:

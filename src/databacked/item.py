@@ -462,7 +462,7 @@ class Worker:
                 content = content_of_value(_plain(values[name]), slot.spec.root)
                 if content is not None:
                     contents[name] = content
-                    resolved[position] = "v:" + content
+                    resolved[position] = content
         return slot.spec.recipe(resolved), contents
 
     def _failure(self, slot: _Slot, error: Exception, seconds: float) -> Failure:

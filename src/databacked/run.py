@@ -469,13 +469,16 @@ class Run(Calls):
         node.alias[row] = other
         self._aliases[first.id, first_row].append((node, row))
         if first.state[first_row] == THERE:
+            node.token[row] = first.token[first_row]
             self._later.append((self._alias_there, (node, row)))
 
     def _signature(self, node: Node, row: int) -> tuple[Any, ...]:
+        """Return what tells items apart whose inputs are not all known yet."""
         tokens: list[Any] = node.plan.row_tokens(row)
         if None in tokens:
-            tokens.append(tuple((up.id, i) for up, i in row_inputs(node, row)))
-            tokens.append(tuple((up.id, i) for up, i in nested_inputs(node)))
+            for upstream, index in (*row_inputs(node, row), *nested_inputs(node)):
+                real, real_row = self._real(upstream, index)
+                tokens.append((real.id, real_row))
         return (node.plan.spec.base, *tokens)
 
     # ------------------------------------------------------------ tokens go forward

@@ -450,7 +450,12 @@ class _Walk:
             self._library(kind.__module__)
         if isinstance(value, PurePath):
             path = Path(value)
-            if path.exists():
+            if self._holds_results(path):
+                self.opaque.add(
+                    f"{at}: a folder that holds results; what lies in it does not count"
+                )
+                self.symbols[at] = hash_texts(["path", self._below_root(str(path))])
+            elif path.exists():
                 self.paths[at] = path
                 self.symbols[at] = hash_texts(["path", path.name])
             else:
@@ -468,6 +473,13 @@ class _Walk:
         self.symbols[at] = self._value(value, at)
         self.values[at] = self._short(value)
         return at
+
+    def _holds_results(self, path: Path) -> bool:
+        """Whether a folder changes with every run: the project itself, or a place in it."""
+        if not path.is_dir():
+            return False
+        real = os.path.realpath(path)
+        return (self.root + os.sep).startswith(real + os.sep) or (path / ".databacked").is_dir()
 
     def _value(self, value: Any, at: str) -> str:
         if isinstance(value, str):

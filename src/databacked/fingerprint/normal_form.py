@@ -10,8 +10,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-_SKIPPED = frozenset({"ctx", "type_comment", "kind", "type_ignores", "type_params", "simple"})
-_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_SKIPPED = frozenset({"ctx", "type_comment", "kind", "type_ignores", "simple"})
+_BLOCKS = ("body", "orelse", "finalbody")
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_SCOPES = (*_FUNCTIONS, ast.Lambda)
 
 
 def normal_form(node: ast.AST, *, without: Iterable[ast.AST] = ()) -> str:
@@ -34,20 +36,19 @@ def _write(node: object, parts: list[str], without: set[int], in_class: bool) ->
         if isinstance(node, ast.Constant):
             parts.append(_constant(node.value))
             return
+        if isinstance(node, ast.AnnAssign) and not in_class and node.value is not None:
+            node = ast.Assign(targets=[node.target], value=node.value)
         parts.append(f"({type(node).__name__}")
         inside = isinstance(node, ast.ClassDef) or (in_class and not isinstance(node, _SCOPES))
         for name in node._fields:
             value = getattr(node, name, None)
-            if (
-                value is None
-                or value == []
-                or name in _SKIPPED
-                or _is_annotation(node, name, inside)
-            ):
+            if value is None or value == [] or name in _SKIPPED:
+                continue
+            if _is_annotation(node, name, inside):
                 continue
             parts.append(f" {name}=")
-            if name == "body" and isinstance(value, list):
-                value = _without_docstring(node, value)
+            if name in _BLOCKS and isinstance(value, list):
+                value = [one for one in value if _does_something(one, inside)]
             elif isinstance(node, ast.JoinedStr):
                 value = _joined(value)
             _write(value, parts, without, inside)
@@ -65,29 +66,19 @@ def _write(node: object, parts: list[str], without: set[int], in_class: bool) ->
 def _is_annotation(node: ast.AST, field: str, in_class: bool) -> bool:
     if isinstance(node, ast.arg):
         return field == "annotation"
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        return field == "returns"
+    if isinstance(node, _FUNCTIONS):
+        return field in ("returns", "type_params")
     # Fields of a class are more than a hint: dataclasses are made of them.
     return isinstance(node, ast.AnnAssign) and field == "annotation" and not in_class
 
 
-def _without_docstring(node: ast.AST, body: list[ast.stmt]) -> list[ast.stmt]:
-    if (
-        isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module)
-        and body
-    ):
-        first = body[0]
-        if (
-            isinstance(first, ast.Expr)
-            and isinstance(first.value, ast.Constant)
-            and isinstance(first.value.value, str)
-        ):
-            body = body[1:]
-        # A variable that is only annotated does nothing, like pass.
-        if not isinstance(node, ast.ClassDef):
-            body = [one for one in body if not isinstance(one, ast.AnnAssign) or one.value]
-        return [one for one in body if not isinstance(one, ast.Pass)]
-    return body
+def _does_something(statement: ast.AST, in_class: bool) -> bool:
+    """Whether a statement is more than a docstring, ``pass``, or a variable's annotation."""
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+        return False
+    if isinstance(statement, ast.AnnAssign) and statement.value is None:
+        return in_class
+    return not isinstance(statement, ast.Pass)
 
 
 def _joined(values: list[ast.expr]) -> list[ast.expr]:
@@ -97,10 +88,12 @@ def _joined(values: list[ast.expr]) -> list[ast.expr]:
         last = merged[-1] if merged else None
         if isinstance(value, ast.Constant) and isinstance(last, ast.Constant):
             merged[-1] = ast.Constant(str(last.value) + str(value.value))
-        else:
+        elif not (isinstance(value, ast.Constant) and value.value == ""):
             merged.append(value)
     return merged
 
 
 def _constant(value: object) -> str:
-    return f"<{type(value).__name__} {value!r}>"
+    # ascii and hex: what repr escapes differs between versions, and it refuses very long numbers.
+    text = hex(value) if type(value) is int and value.bit_length() > 64 else ascii(value)
+    return f"<{type(value).__name__} {text}>"
