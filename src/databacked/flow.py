@@ -18,7 +18,7 @@ from databacked.decide import summary as reasons_in_words
 from databacked.errors import FlowFailed, GraphError
 from databacked.graph import Values
 from databacked.progress import Show, summary
-from databacked.project import Project, find_project, make_state_folder, project_of
+from databacked.project import Project, make_state_folder, project_at, project_of
 from databacked.provenance import collect_in_background, write_run
 from databacked.run import Run, new_id
 from databacked.runners.base import Runner
@@ -247,7 +247,7 @@ def make_runner(given: Any, project: Project) -> Runner:
 
 
 def _project(root: Any, function: Any) -> Project:
-    return project_of(function) if root is None else find_project(Path(root))
+    return project_of(function) if root is None else project_at(Path(root))
 
 
 def _texts(function: Any, args: Any, kwargs: Mapping[str, Any]) -> dict[str, str]:

@@ -59,12 +59,16 @@ def find_project(start: Path) -> Project:
     start = start.absolute()
     folder = start if start.is_dir() else start.parent
     for candidate in (folder, *folder.parents):
-        config = _configuration(candidate)
-        if config is not None:
-            return _project(candidate, *config)
-        if (candidate / ".git").exists():
-            return Project(candidate)
+        if _configuration(candidate) is not None or (candidate / ".git").exists():
+            return project_at(candidate)
     return Project(Path.cwd())
+
+
+def project_at(root: Path) -> Project:
+    """Return the project whose root is this folder, with the configuration that lies in it."""
+    root = root.absolute()
+    config = _configuration(root)
+    return Project(root) if config is None else _project(root, *config)
 
 
 _given: ContextVar[Project | None] = ContextVar("databacked_project", default=None)

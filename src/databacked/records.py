@@ -158,7 +158,11 @@ class Records:
                         entry.name for entry in os.scandir(self.folder) if entry.name[0] != "."
                     )
                 except FileNotFoundError:
-                    return
+                    names = []
+                if not names:  # none yet, or somebody removed them all
+                    self._read.clear()
+                    self._lines.clear()
+                    self.contexts.clear()
                 # A journal that is listed and then missing was compacted: list again.
                 if all([self._read_on(name) for name in names]):
                     return
@@ -341,6 +345,10 @@ class Journal:
             return f"{self._temporary}{os.sep}{self._count}{suffix}"
 
     def _open(self) -> int:
+        if self._file is not None and not os.fstat(self._file).st_nlink:
+            os.close(self._file)  # somebody removed it: begin a new one
+            self._file = None
+            self._defined.clear()
         if self._file is None:
             state = make_state_folder(self.place)
             folder = state / "journals"

@@ -142,12 +142,26 @@ class Bound:
 
     # Looking
 
-    def look(self, target: str, stat: Stat | None, task: str, records: Records) -> Found:
-        """Say whose the file at a target is; reads it only where size and time do not decide."""
+    def look(
+        self,
+        target: str,
+        stat: Stat | None,
+        task: str,
+        records: Records,
+        without: Record | None = None,
+    ) -> Found:
+        """Say whose the file at a target is; reads it only where size and time do not decide.
+
+        Parameters
+        ----------
+        without
+            A claim that does not count: that of a file which is not visible yet.
+        """
         path = self.path(target)
+        claims = records.of(target) if stat is not None else []
         return whose(
             stat,
-            records.of(target) if stat is not None else (),
+            [claim for claim in claims if claim != without],
             task,
             task_of=records.task_of,
             content=lambda: content_of(path),
@@ -240,7 +254,8 @@ class Bound:
             if self.storage.publish(temporary, target, judged.stat):
                 return record, tuple(notes)
             # Something else lies there by now: read the journals on, and judge again.
-            judged = self.look(target, self.storage.stat(target), claim.task, self.records)
+            now = self.storage.stat(target)
+            judged = self.look(target, now, claim.task, self.records, without=record)
             if is_hit(judged, claim.recipe) and not self.always:
                 if judged.kind == "edited":
                     if self.options.when_edited == "replace":
@@ -480,10 +495,17 @@ class BoundDataset(Bound):
     root: Path = Path()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def look(self, target: str, stat: Stat | None, task: str, records: Records) -> Found:
+    def look(
+        self,
+        target: str,
+        stat: Stat | None,
+        task: str,
+        records: Records,
+        without: Record | None = None,
+    ) -> Found:
         """Say whose the manifest is; without its other files it counts as missing."""
         whole = all((self.folder / name).is_file() for name in ("README.md", "manifest.parquet"))
-        return super().look(target, stat if whole else None, task, records)
+        return super().look(target, stat if whole else None, task, records, without)
 
     def save(
         self, value: Any, target: str, judged: Found, claim: Claim

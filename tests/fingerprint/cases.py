@@ -784,7 +784,7 @@ SEEN = (
     ),
     _main("1 and 1.0", "def f(x):\n    return repr(1)\n", "1", "1.0"),
     _main("1 and True", "def f(x):\n    return repr(1)\n", "1", "True"),
-    _main("an operator", "def f(x):\n    return x // 2 < 2\n", "<", "<="),
+    _main("an operator", "def f(x):\n    return x < 3\n", "<", "<="),
     _main("the order of arguments", "def f(x):\n    return divmod(x, 2)\n", "(x, 2)", "(2, x)"),
     _main(
         "a string's text, not only its length",
@@ -827,11 +827,317 @@ SEEN = (
         "Box(Two)",
         "Box(Three)",
     ),
+    _main(
+        "a helper under singledispatch",
+        """
+        from functools import singledispatch
+        @singledispatch
+        def blur(x):
+            return x
+        @blur.register
+        def _(x: int):
+            return x * 2
+        def f(x):
+            return blur(x)
+        """,
+        "x * 2",
+        "x * 3",
+    ),
+    _main(
+        "a context manager made of a generator",
+        """
+        from contextlib import contextmanager
+        @contextmanager
+        def opened(x):
+            yield x * 2
+        def f(x):
+            with opened(x) as y:
+                return y
+        """,
+        "x * 2",
+        "x * 3",
+        reason="main.opened changed",
+    ),
+    _main(
+        "a function wrapped by another package",
+        """
+        import numpy as np
+        def scale(x):
+            return x * 2
+        blur = np.vectorize(scale)
+        def f(x):
+            return int(blur(x))
+        """,
+        "x * 2",
+        "x * 3",
+        reason="main.scale changed",
+    ),
+    _main(
+        "a compiled pattern",
+        """
+        import re
+        PATTERN = re.compile("a|3")
+        def f(x):
+            return bool(PATTERN.match(str(x)))
+        """,
+        "a|3",
+        "a|b",
+        reason="main.PATTERN changed",
+    ),
     Case(
-        "what a type parameter is bound to",
-        {"main.py": "def f[T: int](x: T):\n    return str(f.__type_params__[0].__bound__)\n"},
-        ("main.py", "T: int", "T: float"),
-        python=(3, 12),
+        "the file of a Path among others in a dict",
+        {
+            "main.py": """
+                from pathlib import Path
+                HERE = Path(__file__).parent
+                MODELS = {"one": [HERE / "model.txt"]}
+                def f(x):
+                    return x * float(MODELS["one"][0].read_text())
+                """,
+            "model.txt": "2.0\n",
+        },
+        ("model.txt", "2.0", "2.5"),
+    ),
+    Case(
+        "something imported inside a method",
+        {
+            "main.py": """
+                class Box:
+                    def scale(self, x):
+                        from helpers import blur
+                        return blur(x)
+                def f(x):
+                    return Box().scale(x)
+                """,
+            "helpers.py": "def blur(x):\n    return x * 2\n",
+        },
+        ("helpers.py", "x * 2", "x * 3"),
+        reason="helpers.blur changed",
+    ),
+    Case(
+        "what is behind a module that is imported inside the function",
+        {
+            "main.py": "def f(x):\n    from lab import core\n    return core.blur(x)\n",
+            "lab/__init__.py": "",
+            "lab/core.py": "from .deep import scale\ndef blur(x):\n    return scale(x)\n",
+            "lab/deep.py": "def scale(x):\n    return x * 2\n",
+        },
+        ("lab/deep.py", "x * 2", "x * 3"),
+        reason="lab.deep.scale changed",
+    ),
+    Case(
+        "a name that came with a star",
+        {
+            "main.py": "from helpers import *\ndef f(x):\n    return blur(x) * SIGMA\n",
+            "helpers.py": "SIGMA = 2.0\ndef blur(x):\n    return x\n",
+        },
+        ("helpers.py", "2.0", "2.5"),
+        reason="SIGMA changed (2.0 → 2.5)",
+    ),
+    _main(
+        "a method that is set from outside",
+        """
+        class Box:
+            def scale(self, x):
+                return x
+        def scale(self, x):
+            return x * 2
+        Box.scale = scale
+        def f(x):
+            return Box().scale(x)
+        """,
+        "x * 2",
+        "x * 3",
+        reason="main.scale changed",
+    ),
+    _main(
+        "the wrapper around a method",
+        """
+        def plus(function):
+            def wrapper(self, x):
+                return function(self, x) + 1
+            return wrapper
+        class Box:
+            @plus
+            def scale(self, x):
+                return x
+        def f(x):
+            return Box().scale(x)
+        """,
+        "+ 1",
+        "+ 2",
+    ),
+    _main(
+        "a method inside a wrapper",
+        """
+        def plus(function):
+            def wrapper(self, x):
+                return function(self, x) + 1
+            return wrapper
+        class Box:
+            @plus
+            def scale(self, x):
+                return x * 2
+        def f(x):
+            return Box().scale(x)
+        """,
+        "x * 2",
+        "x * 3",
+    ),
+    _main(
+        "a class decorator",
+        """
+        def named(kind):
+            kind.factor = 2
+            return kind
+        @named
+        class Box:
+            pass
+        def f(x):
+            return Box.factor * x
+        """,
+        "= 2",
+        "= 3",
+        reason="main.named changed",
+    ),
+    _main(
+        "a cached property",
+        """
+        from functools import cached_property
+        class Box:
+            @cached_property
+            def factor(self):
+                return 2
+        def f(x):
+            return Box().factor * x
+        """,
+        "return 2",
+        "return 3",
+        reason="main.Box changed",
+    ),
+    _main(
+        "a static method's helper",
+        """
+        def blur(x):
+            return x * 2
+        class Box:
+            @staticmethod
+            def scale(x):
+                return blur(x)
+        def f(x):
+            return Box.scale(x)
+        """,
+        "x * 2",
+        "x * 3",
+        reason="main.blur changed",
+    ),
+    _main(
+        "the fields of a namedtuple",
+        """
+        from collections import namedtuple
+        Box = namedtuple("Box", "width height")
+        def f(x):
+            return Box(x, 1)._fields
+        """,
+        "width height",
+        "width depth",
+        reason="main.Box changed",
+    ),
+    _main(
+        "an enum made by a call",
+        """
+        from enum import Enum
+        Channel = Enum("Channel", ["DNA", "MEMBRANE"])
+        def f(x):
+            return [one.name for one in Channel]
+        """,
+        '"MEMBRANE"',
+        '"GOLGI"',
+        reason="main.Channel changed",
+    ),
+    _main(
+        "a class made by a call",
+        """
+        Box = type("Box", (), {"factor": 2, "scale": lambda self, x: x * self.factor})
+        def f(x):
+            return Box().scale(x)
+        """,
+        ": 2",
+        ": 3",
+    ),
+    _main(
+        "a class made inside a function, with a value of that function",
+        """
+        def make(factor):
+            class Box:
+                def scale(self, x):
+                    return x * factor
+            return Box
+        Box = make(2)
+        def f(x):
+            return Box().scale(x)
+        """,
+        "make(2)",
+        "make(3)",
+    ),
+    _main(
+        "the attribute of a function",
+        """
+        def scale(x):
+            return x * scale.factor
+        scale.factor = 2
+        def f(x):
+            return scale(x)
+        """,
+        "= 2",
+        "= 3",
+        reason="main.scale changed",
+    ),
+    _main(
+        "a type's argument in a constant",
+        "KIND = dict[str, int]\ndef f(x):\n    return str(KIND)\n",
+        "int",
+        "float",
+        reason="main.KIND changed",
+    ),
+    _main(
+        "an array of a class derived from numpy's",
+        """
+        import numpy as np
+        class Stack(np.ndarray):
+            pass
+        STACK = np.arange(4).view(Stack)
+        def f(x):
+            return int(STACK.sum())
+        """,
+        "arange(4)",
+        "arange(5)",
+        reason="main.STACK changed",
+    ),
+    _main(
+        "a generator expression's helper",
+        """
+        def blur(x):
+            return x * 2
+        def f(x):
+            return sum(blur(y) for y in range(x))
+        """,
+        "x * 2",
+        "x * 3",
+        reason="main.blur changed",
+    ),
+    _main(
+        "a name used in a class inside the function",
+        """
+        SIGMA = 2
+        def f(x):
+            class Box:
+                factor = SIGMA
+            return Box.factor
+        """,
+        "= 2",
+        "= 3",
+        reason="main.SIGMA changed (2 → 3)",
     ),
     Case(
         "what a type alias stands for",
@@ -1025,6 +1331,29 @@ NOT_SEEN = tuple(
                     """
             },
             ("main.py", "real = 1", "real = 2"),
+        ),
+        (
+            "nothing, but constants say where the project lies",
+            {
+                "main.py": """
+                    import logging
+                    import threading
+                    from pathlib import Path
+                    HERE = Path(__file__).resolve().parent
+                    PLACES = {"model": HERE / "model.txt", "text": [str(HERE / "model.txt")]}
+                    log = logging.getLogger(__name__)
+                    class Box:
+                        lock = threading.Lock()
+                        def __init__(self, place):
+                            self.place = place
+                    BOX = Box(HERE / "none")
+                    def f(x, model=HERE / "model.txt"):
+                        log.debug("read")
+                        return len(PLACES) + x + len(BOX.place.name)
+                    """,
+                "model.txt": "2.0\n",
+            },
+            ("main.py", "PLACES = ", "PLACES  = "),
         ),
         (
             "nothing, but constants are sets and objects without an order",

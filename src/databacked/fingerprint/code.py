@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import dis
 import functools
 import importlib
@@ -19,10 +20,9 @@ import importlib.util
 import linecache
 import os
 import sys
-import sysconfig
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from types import CodeType, FunctionType, MethodType, ModuleType
@@ -30,7 +30,7 @@ from typing import Any
 
 from databacked.errors import FingerprintError
 from databacked.fingerprint.normal_form import normal_form
-from databacked.fingerprint.values import Tokens
+from databacked.fingerprint.values import LIBRARIES, STDLIB, Tokens, is_library
 from databacked.hashes import hash_texts
 
 RULES = 1
@@ -40,10 +40,6 @@ SHOWN = 80
 """Characters of a constant that a reason shows."""
 
 _HERE = str(Path(__file__).resolve().parents[1]) + os.sep
-_LIBRARIES = ("site-packages", "dist-packages")
-_STDLIB = tuple(
-    {os.path.realpath(sysconfig.get_paths()[name]) + os.sep for name in ("stdlib", "platstdlib")}
-)
 _STARTED = time.time() - 60
 _COMPUTED = {"getattr", "eval", "exec", "globals", "locals", "vars", "__import__", "import_module"}
 
@@ -187,7 +183,8 @@ def _parse(text: str | bytes, file: str) -> _Source:
 
     walk(tree, "")
     changed = os.path.isfile(file) and os.stat(file).st_mtime > _STARTED
-    return _Source(tree, functions, classes, compile(tree, file, "exec") if changed else None)
+    compiled = compile(tree, file, "exec", dont_inherit=True) if changed else None
+    return _Source(tree, functions, classes, compiled)
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
@@ -206,10 +203,16 @@ def _alike(one: CodeType, other: CodeType) -> bool:
         and all(
             _alike(a, b)
             if isinstance(a, CodeType) and isinstance(b, CodeType)
-            else repr(a) == repr(b)
+            else _told(a) == _told(b)
             for a, b in zip(one.co_consts, other.co_consts, strict=True)
         )
     )
+
+
+def _told(constant: object) -> object:
+    if isinstance(constant, frozenset):
+        return frozenset(map(repr, constant))  # equal sets may be written in different orders
+    return repr(constant)
 
 
 def _node_of(code: CodeType, source: _Source) -> ast.AST | None:
@@ -244,7 +247,7 @@ class _Walk:
         self.opaque: set[str] = set()
         self.packages: dict[str, str] = {}
         self.paths: dict[str, Path] = {}
-        self.home = _home(_file_of(_unwrapped(function)))
+        self.home = _home(file_of(_unwrapped(function)))
         self._seen: dict[int, str] = {}
         self._alive: list[Any] = []
         self._libraries: set[str] = set()
@@ -266,8 +269,8 @@ class _Walk:
             return True
         if self.home and real.startswith(self.home):
             inner = real[len(self.home) :]
-            return not any(part in _LIBRARIES for part in inner.split(os.sep))
-        if real.startswith(_STDLIB) or any(part in _LIBRARIES for part in real.split(os.sep)):
+            return not any(part in LIBRARIES for part in inner.split(os.sep))
+        if real.startswith(STDLIB) or any(part in LIBRARIES for part in real.split(os.sep)):
             return False
         return real.startswith(self.root + os.sep)
 
@@ -316,10 +319,7 @@ class _Walk:
         code = function.__code__
         module = function.__module__ or ""
         if not self.is_own(code.co_filename, module):
-            self._library(module)
-            name = f"{module}.{function.__qualname__}"
-            self._seen[id(function)] = name
-            return name
+            return self._wrapping(function)
         symbol = self._fresh(self.symbol(code.co_filename, function.__qualname__))
         self._seen[id(function)] = symbol
         node, parts = self._node(function), []
@@ -348,6 +348,30 @@ class _Walk:
             parts.append(f"{name}={self._value(default, f'{symbol}({name})')}")
         self.symbols[symbol] = hash_texts(parts)
         return symbol
+
+    def _wrapping(self, function: FunctionType) -> str:
+        """Return the name of another package's function, and take in what it wraps of ours."""
+        module = function.__module__ or ""
+        self._library(module)
+        name = self._seen[id(function)] = f"{module}.{function.__qualname__}"
+        cells = [getattr(function, "__wrapped__", None), *_cells(function).values()]
+        inner: list[tuple[str, Any]] = [("", cell) for cell in cells]
+        for cell in cells:
+            if isinstance(cell, dict):  # of functools.singledispatch, by type
+                inner += [(f"{getattr(k, '__qualname__', '')} ", v) for k, v in cell.items()]
+        own: set[str] = set()
+        for key, one in inner:
+            if not isinstance(one, FunctionType | MethodType | type):
+                continue
+            if self.is_own(file_of(one), one.__module__ or ""):
+                if not getattr(one, "__qualname__", "").startswith("__create_fn__."):
+                    own.add(key + self.visit(one))
+            elif isinstance(one, FunctionType):
+                found = self.visit(one)
+                own |= {found} if found.startswith("around ") else set()
+        if own:
+            name = self._seen[id(function)] = f"around {', '.join(sorted(own))}"
+        return name
 
     def _node(self, function: FunctionType) -> ast.AST | None:
         code = function.__code__
@@ -394,35 +418,37 @@ class _Walk:
         self._seen[id(kind)] = symbol
         space = vars(module) if module is not None else {}
         parts: list[str] = [self.visit(base) for base in kind.__bases__ if base is not object]
-        source = _source(_class_file(kind) or file)
-        nodes = source.classes.get(kind.__qualname__, []) if source is not None else []
-        line = getattr(kind, "__firstlineno__", None) or _first_line(kind)
-        node = next((n for n in nodes if line is not None and _covers(n, line)), None) or (
-            nodes[-1] if nodes else None
-        )
-        if node is None:
-            self.opaque.add(f"{symbol}: no source; its methods count one by one")
-        else:
+        file = _class_file(kind) or file
+        node = _class_node(kind, file)
+        if node is not None:
             parts.append(normal_form(node))
             mine = vars(kind).keys() | vars(kind).get("__annotations__", {}).keys()
             local = _local_names(node) | mine
             used: set[str] = set()
-            for member in vars(kind).values():
-                for function in _functions_in(member):
-                    used |= _globals_of(function.__code__)
+            for function in _functions_of(kind):
+                used |= _globals_of(function.__code__)
             chains = {c for c in _chains(node) if c[0] in used or c[0] not in local}
-            parts += self._names(symbol, _Scope(space, {}), chains)
+            cells: dict[str, Any] = {}
+            for function in _functions_of(kind):
+                cells.update(_cells(function) if _stands_in(function, kind, file) else {})
+            scope = _Scope(space, cells)
+            parts += self._names(symbol, scope, chains)
+            parts += self._imports(symbol, node, scope)
             self._look_for_opaque(symbol, node)
         for name, member in sorted(vars(kind).items()):
-            for function in _functions_in(member):
-                if node is None or function.__closure__ or function.__code__.co_name != name:
-                    if (
-                        function.__qualname__.startswith(kind.__qualname__ + ".")
-                        and node is not None
-                    ):
-                        parts += self._closure(symbol, function)
-                    elif self.is_own(function.__code__.co_filename, function.__module__ or ""):
-                        parts.append(f"{name}={self.visit(function)}")
+            functions = list(_functions_in(member))
+            for function in functions:
+                if not self.is_own(function.__code__.co_filename, function.__module__ or ""):
+                    parts.append(f"{name}={self.visit(function)}")
+                elif node is not None and _stands_in(function, kind, file):
+                    self._node(function)  # raises if the file was changed since
+                    parts += self._closure(symbol, function)
+                elif not _is_generated(function, kind):
+                    parts.append(f"{name}={self.visit(function)}")
+            # What is set from outside, or computed, stands nowhere in the class's own text.
+            if not functions and _is_data(name, member, node is None):
+                with contextlib.suppress(FingerprintError):
+                    parts.append(f"{name}={self._tokens(f'{symbol}.{name}').of(member, '')}")
         self.symbols[symbol] = hash_texts(parts)
         return symbol
 
@@ -448,20 +474,6 @@ class _Walk:
         kind = type(value)
         if kind.__module__.partition(".")[0] not in ("builtins", "__main__"):
             self._library(kind.__module__)
-        if isinstance(value, PurePath):
-            path = Path(value)
-            if self._holds_results(path):
-                self.opaque.add(
-                    f"{at}: a folder that holds results; what lies in it does not count"
-                )
-                self.symbols[at] = hash_texts(["path", self._below_root(str(path))])
-            elif path.exists():
-                self.paths[at] = path
-                self.symbols[at] = hash_texts(["path", path.name])
-            else:
-                self.symbols[at] = hash_texts(["path", self._below_root(str(path))])
-            self.values[at] = self._short(value)
-            return at
         if _is_c(value):
             module = getattr(value, "__module__", None) or ""
             name = f"{module}.{getattr(value, '__qualname__', kind.__qualname__)}"
@@ -482,21 +494,34 @@ class _Walk:
         return (self.root + os.sep).startswith(real + os.sep) or (path / ".databacked").is_dir()
 
     def _value(self, value: Any, at: str) -> str:
-        if isinstance(value, str):
-            value = self._below_root(value)
         try:
-            return Tokens(lambda code: self.visit(code, at)).of(value, "")
+            return self._tokens(at).of(value, "")
         except FingerprintError as error:
-            if callable(value) or isinstance(value, ModuleType):
-                return self.visit(value, at) if id(value) not in self._seen else "seen"
+            inner = getattr(value, "__wrapped__", None)
+            if isinstance(inner, FunctionType):
+                return self.visit(inner, at)
             self.opaque.add(f"{at}: {error}")
             return f"opaque {type(value).__module__}.{type(value).__qualname__}"
 
-    def _below_root(self, text: str) -> str:
+    def _tokens(self, at: str) -> Tokens:
+        return _Constant(lambda code: self.visit(code, at), self, at)
+
+    def path(self, value: PurePath, at: str) -> str:
+        """Take in a path among the constants: a file counts by its name here and its content."""
+        path = Path(value)
+        if self._holds_results(path):
+            self.opaque.add(f"{at}: a folder that holds results; what lies in it does not count")
+        elif path.exists():
+            self.paths[at] = path
+            return hash_texts(["path", path.name])
+        return hash_texts(["path", self.below_root(path.as_posix())])
+
+    def below_root(self, text: str) -> str:
+        """Return a text without the place where the project lies."""
         return text.replace(self.root, "<root>")
 
     def _short(self, value: Any) -> str:
-        text = self._below_root(" ".join(repr(value).split()))
+        text = self.below_root(" ".join(repr(value).split()))
         if " at 0x" in text:
             return type(value).__qualname__
         return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
@@ -538,6 +563,8 @@ class _Walk:
     ) -> str:
         where = scope.file
         for attribute in attributes:
+            if isinstance(value, FunctionType) and attribute in vars(value):
+                return self._closed(vars(value)[attribute], f"{self.visit(value)}.{attribute}")
             if not isinstance(value, ModuleType):
                 break
             file = getattr(value, "__file__", None) or ""
@@ -586,7 +613,11 @@ class _Walk:
                     if module is None:
                         self._library(one.module or "")
                         continue
-                    found.append(f"{alias.name}:{self._member(module, alias.name, symbol)}")
+                    inner = self._inner(module, alias.name)
+                    if inner is not None:
+                        found += self._used(inner, alias.asname or alias.name, symbol, node)
+                    else:
+                        found.append(f"{alias.name}:{self._member(module, alias.name, symbol)}")
             elif isinstance(one, ast.Import):
                 for alias in one.names:
                     module = _load(alias.name, self)
@@ -595,17 +626,28 @@ class _Walk:
                         continue
                     bound = alias.asname or alias.name.partition(".")[0]
                     start = module if alias.asname else _load(bound, self) or module
-                    local = _Scope({bound: start}, {}, getattr(start, "__file__", "") or "")
-                    found += self._names(symbol, local, {c for c in _chains(node) if c[0] == bound})
+                    found += self._used(start, bound, symbol, node)
         return found
+
+    def _inner(self, module: ModuleType, name: str) -> ModuleType | None:
+        """Return the module that is imported from a package by name; None for anything else."""
+        if not hasattr(module, name):
+            return _load(f"{module.__name__}.{name}", self)
+        found = getattr(module, name)
+        return found if isinstance(found, ModuleType) else None
+
+    def _used(self, module: ModuleType, name: str, symbol: str, node: ast.AST) -> list[str]:
+        """Take in what a piece of code uses of a module that it knows by a name."""
+        local = _Scope({name: module}, {}, getattr(module, "__file__", "") or "")
+        return self._names(symbol, local, {c for c in _chains(node) if c[0] == name})
 
     def _member(self, module: ModuleType, name: str, symbol: str) -> str:
         file = getattr(module, "__file__", None) or ""
         if not self.is_own(file, module.__name__):
             return self._library(module.__name__)
         if not hasattr(module, name):
-            inner = _load(f"{module.__name__}.{name}", self)
-            return self.visit(inner) if inner is not None else "missing"
+            self.opaque.add(f"{symbol}: {name!r} is not in {module.__name__}")
+            return "missing"
         return self.visit(getattr(module, name), self.symbol(file, name))
 
     def _look_for_opaque(self, symbol: str, node: ast.AST) -> None:
@@ -623,6 +665,22 @@ class _Walk:
             ):
                 continue
             self.opaque.add(f"{symbol}: {name}(…) with what is known only when it runs")
+
+
+class _Constant(Tokens):
+    """Tokens of what stands in code, where neither the project's place counts nor a file's."""
+
+    def __init__(self, code: Callable[[Any], str], walk: _Walk, at: str) -> None:
+        super().__init__(code)
+        self.walk, self.at = walk, at
+
+    def of(self, value: Any, where: str) -> str:
+        if type(value) is str:
+            value = self.walk.below_root(value)
+        return super().of(value, where)
+
+    def of_path(self, value: PurePath, where: str) -> str:
+        return self.walk.path(value, self.at + where)
 
 
 class _Scope:
@@ -689,14 +747,48 @@ def _functions_in(member: Any) -> Iterator[FunctionType]:
         yield member.func
 
 
-def _first_line(kind: type) -> int | None:
+def _functions_of(kind: type) -> Iterator[FunctionType]:
+    for member in vars(kind).values():
+        yield from _functions_in(member)
+
+
+def _is_generated(function: FunctionType, kind: type) -> bool:
+    """Whether a decorator or base made a method out of what stands in the class."""
+    file = function.__code__.co_filename
+    return function.__qualname__.startswith(kind.__qualname__ + ".") and (
+        file == "<string>" or file.startswith("<attrs generated")
+    )
+
+
+def _stands_in(function: FunctionType, kind: type, file: str) -> bool:
+    """Whether a method's code is written in its class, and not brought from elsewhere."""
+    code = function.__code__
+    inside = code.co_qualname.startswith(kind.__qualname__ + ".")
+    return code.co_filename == file and inside and not _is_generated(function, kind)
+
+
+def _is_data(name: str, member: Any, unwritten: bool) -> bool:
+    """Whether a class attribute is data of the project's own: no descriptor, nothing internal."""
+    if name in ("__annotations__", "_fields", "_field_defaults"):
+        return unwritten
+    inner = name.startswith("__") or (name.startswith("_") and name.endswith("_"))
+    internal = inner or name in ("_abc_impl", "_is_protocol", "_is_runtime_protocol")
+    return not internal and not hasattr(type(member), "__get__")
+
+
+def _class_node(kind: type, file: str) -> ast.ClassDef | None:
+    """Return the class statement of a class; None for one made by a call, as namedtuple does."""
+    source = _source(file)
+    nodes = source.classes.get(kind.__qualname__, []) if source is not None else []
     lines = [
-        f.__code__.co_firstlineno
-        for m in vars(kind).values()
-        for f in _functions_in(m)
-        if f.__qualname__.startswith(kind.__qualname__ + ".")
+        function.__code__.co_firstlineno
+        for function in _functions_of(kind)
+        if _stands_in(function, kind, file)
     ]
-    return min(lines, default=None)
+    line = getattr(kind, "__firstlineno__", None) or min(lines, default=None)
+    return next((n for n in nodes if line is not None and _covers(n, line)), None) or (
+        nodes[-1] if nodes else None
+    )
 
 
 def _covers(node: ast.ClassDef, line: int) -> bool:
@@ -705,14 +797,15 @@ def _covers(node: ast.ClassDef, line: int) -> bool:
 
 
 def _class_file(kind: type) -> str:
-    for member in vars(kind).values():
-        for function in _functions_in(member):
-            if function.__module__ == kind.__module__:
-                return function.__code__.co_filename
+    for function in _functions_of(kind):
+        file = function.__code__.co_filename
+        if function.__module__ == kind.__module__ and _stands_in(function, kind, file):
+            return file
     return ""
 
 
-def _file_of(value: Any) -> str:
+def file_of(value: Any) -> str:
+    """Return the file that a function, class or object's class was loaded from, or ""."""
     if isinstance(value, MethodType):
         value = value.__func__
     if isinstance(value, FunctionType):
@@ -720,7 +813,7 @@ def _file_of(value: Any) -> str:
     kind = value if isinstance(value, type) else type(value)
     inner = getattr(value, "__wrapped__", None)
     if inner is not None:
-        return _file_of(inner)
+        return file_of(inner)
     return getattr(sys.modules.get(kind.__module__), "__file__", None) or _class_file(kind)
 
 
@@ -785,7 +878,11 @@ def _local_names(node: ast.ClassDef) -> set[str]:
             found.add(one.arg)
         elif isinstance(one, ast.Name) and not isinstance(one.ctx, ast.Load):
             found.add(one.id)
-        elif isinstance(one, ast.ExceptHandler) and one.name:
+        elif isinstance(one, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and one.name:
+            found.add(one.name)
+        elif isinstance(one, ast.alias):
+            found.add((one.asname or one.name).partition(".")[0])
+        elif isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found.add(one.name)
     return found
 
@@ -807,13 +904,13 @@ def _load(name: str, walk: _Walk | None) -> ModuleType | None:
     try:
         # The top package first: looking for what is inside one imports it.
         top = importlib.util.find_spec(name.partition(".")[0])
-        if top is None or _is_library(top.origin or "".join(top.submodule_search_locations or ())):
+        if top is None or is_library(top.origin or "".join(top.submodule_search_locations or ())):
             return None
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError, AttributeError):
         return None
     file = spec.origin if spec is not None else None
-    if not file or _is_library(file):
+    if not file or is_library(file):
         return None
     if walk is not None and not walk.is_own(file, name):
         return None
@@ -821,16 +918,6 @@ def _load(name: str, walk: _Walk | None) -> ModuleType | None:
         return importlib.import_module(name)
     except Exception:  # it will fail, or be skipped, when the task runs
         return None
-
-
-def _is_library(file: str) -> bool:
-    """Whether a file belongs to Python itself or to an installed package."""
-    real = os.path.realpath(file)
-    return (
-        not os.path.isabs(file)
-        or real.startswith(_STDLIB)
-        or any(part in _LIBRARIES for part in real.split(os.sep))
-    )
 
 
 @functools.cache

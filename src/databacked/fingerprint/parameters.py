@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from databacked.errors import FingerprintError
-from databacked.fingerprint.code import code_fingerprint
-from databacked.fingerprint.values import QUICK, Tokens
+from databacked.fingerprint.code import code_fingerprint, file_of
+from databacked.fingerprint.files import content_of
+from databacked.fingerprint.values import QUICK, Tokens, is_library
+from databacked.hashes import hash_texts
 
 
 def token(value: Any, root: Path | str | None = None) -> str:
@@ -53,5 +55,17 @@ def content(value: Any, root: Path | str | None = None) -> str | None:
 
 
 def _code_below(root: Path | str | None) -> Callable[[Any], str]:
+    """Return what tells functions and classes by their code, each of them once."""
     base = Path.cwd() if root is None else Path(root)
-    return lambda value: code_fingerprint(value, root=base).digest
+    known: dict[int, tuple[Any, str]] = {}
+
+    def code(value: Any) -> str:
+        if is_library(file_of(value)):
+            return f"{value.__module__}.{value.__qualname__}"
+        if id(value) not in known:
+            found = code_fingerprint(value, root=base)
+            files = [content_of(path) for path in found.paths.values()]
+            known[id(value)] = value, hash_texts([found.digest, *files])
+        return known[id(value)][1]
+
+    return code

@@ -6,22 +6,36 @@ under another hash seed and on another Python version. Nothing is pickled to be 
 
 from __future__ import annotations
 
-import dataclasses
+import collections
 import datetime
 import decimal
 import enum
 import functools
-import inspect
+import logging
 import math
+import operator
+import os
+import re
 import sys
+import sysconfig
+import types
+import typing
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import PurePath
-from types import FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from databacked.errors import FingerprintError
 from databacked.hashes import hash_bytes, hash_texts
+
+LIBRARIES = ("site-packages", "dist-packages")
+"""Folders of installed packages."""
+
+STDLIB = tuple(
+    {os.path.realpath(sysconfig.get_paths()[name]) + os.sep for name in ("stdlib", "platstdlib")}
+)
+"""Where Python's own modules lie."""
 
 SHORT = 64
 """Characters up to which a text stands in its token as it is."""
@@ -33,13 +47,31 @@ def _of_text(value: str) -> str:
     return "h:" + hash_texts(["str", value])
 
 
+def _of_int(value: int) -> str:
+    try:
+        return f"i:{value}"
+    except ValueError:  # Python writes no more than 4300 digits
+        return "h:" + hash_texts(["int", hex(value)])
+
+
 def _of_float(value: float) -> str:
     return "f:nan" if math.isnan(value) else "f:" + repr(value)
 
 
+_WRITTEN = (
+    datetime.timezone,
+    datetime.timedelta,
+    decimal.Decimal,
+    operator.attrgetter,
+    operator.itemgetter,
+    uuid.UUID,
+    type(Ellipsis),
+)
+"""Types whose values are written out in full by ``repr``."""
+
 QUICK: dict[type, Callable[[Any], str]] = {
     str: _of_text,
-    int: lambda value: f"i:{value}",
+    int: _of_int,
     float: _of_float,
     bool: lambda value: f"b:{value}",
     type(None): lambda value: "none",
@@ -81,8 +113,20 @@ class Tokens:
         finally:
             self.inside.discard(id(value))
 
+    def of_path(self, value: PurePath, where: str) -> str:
+        """Return what a path counts by: its text, whatever the file holds."""
+        return self._hash("path", value.as_posix())
+
     def _hash(self, *parts: str) -> str:
         return "h:" + hash_texts(parts)
+
+    def _pairs(self, value: Mapping[Any, Any], where: str) -> list[str]:
+        """Return keys and values in an order of their own: dicts are equal in any order."""
+        pairs = sorted(
+            (self.of(key, f"{where}.keys()"), self.of(item, f"{where}[{key!r}]"))
+            for key, item in value.items()
+        )
+        return [part for pair in pairs for part in pair]
 
     def _each(self, values: Any, where: str) -> list[str]:
         return [self.of(item, f"{where}[{number}]") for number, item in enumerate(values)]
@@ -90,31 +134,38 @@ class Tokens:
     def _of(self, value: Any, where: str) -> str:
         kind = type(value)
         if isinstance(value, enum.Enum):
-            return self._hash("enum", kind.__qualname__, value.name)
+            members = [f"{kind.__qualname__}.{value.name}", self.of(value.value, f"{where}.value")]
+            return self._hash("enum", *members, self.of(kind, where))
         if isinstance(value, tuple) and hasattr(value, "_fields"):
             return self._hash("tuple", kind.__qualname__, *value._fields, *self._each(value, where))
         if kind in (list, tuple):
             return self._hash(kind.__name__, *self._each(value, where))
-        if isinstance(value, dict):
-            pairs = sorted(
-                (self.of(key, f"{where}.keys()"), self.of(item, f"{where}[{key!r}]"))
-                for key, item in value.items()
-            )
-            name = "dict" if kind is dict else kind.__qualname__
-            return self._hash(name, *(part for pair in pairs for part in pair))
-        if isinstance(value, set | frozenset):
+        if kind is dict:
+            return self._hash("dict", *self._pairs(value, where))
+        if kind in (set, frozenset):
             return self._hash("set", *sorted(self._each(value, where)))
-        if isinstance(value, list | tuple):
-            return self._hash(kind.__qualname__, *self._each(value, where))
+        if kind in (collections.OrderedDict, collections.Counter, collections.defaultdict):
+            factory = self.of(getattr(value, "default_factory", None), f"{where}.default_factory")
+            # An OrderedDict is one because its order counts.
+            order = self._each(value, where) if kind is collections.OrderedDict else []
+            return self._hash(kind.__name__, factory, *order, *self._pairs(value, where))
+        if kind is collections.deque:
+            return self._hash("deque", self.of(value.maxlen, where), *self._each(value, where))
+        if kind is types.MappingProxyType:
+            return self._hash("mappingproxy", *self._pairs(value, where))
         if isinstance(value, PurePath):
-            return self._hash("path", value.as_posix())
+            return self.of_path(value, where)
         if kind in (range, slice):
             return self._hash(
                 kind.__name__, *self._each((value.start, value.stop, value.step), where)
             )
         if kind in (datetime.date, datetime.datetime, datetime.time):
             return self._hash(kind.__name__, value.isoformat())
-        if kind in (datetime.timedelta, decimal.Decimal, uuid.UUID, type(Ellipsis)):
+        if kind is re.Pattern:
+            return self._hash("pattern", self.of(value.pattern, where), str(value.flags))
+        if isinstance(value, logging.Logger):
+            return self._hash("logger", value.name)
+        if kind in _WRITTEN:
             return self._hash(kind.__name__, repr(value))
         if kind in (bytearray, memoryview):
             return self._hash("bytes", hash_bytes(bytes(value)))
@@ -130,8 +181,16 @@ class Tokens:
                 self.of(list(value.args), where),
                 self.of(value.keywords, where),
             )
-        if isinstance(value, FunctionType | type | MethodType) or inspect.isbuiltin(value):
+        if typing.get_origin(value) is not None:
+            return self._hash(
+                "type", self.of(typing.get_origin(value), where), *self._each(_args(value), where)
+            )
+        if isinstance(value, typing.TypeVar):
+            return self._hash("type", value.__name__)
+        if isinstance(value, FunctionType | type | MethodType | BuiltinFunctionType):
             return self._of_code(value, where)
+        if _is_library_name(value):
+            return self._hash("builtin", f"{value.__module__}.{value.__name__}")
         if hasattr(value, "fn") and kind.__module__.startswith("databacked."):
             return self._of_code(value.fn, where)
         return self._of_instance(value, where)
@@ -150,14 +209,14 @@ class Tokens:
 
     def _of_library(self, value: Any, where: str) -> str | None:
         """Return the token of what numpy, pandas or dask made; None for everything else."""
-        library = type(value).__module__.partition(".")[0]
-        if library not in ("numpy", "pandas", "dask") or library not in sys.modules:
-            return None
-        if library == "numpy":
+        libraries = {kind.__module__.partition(".")[0] for kind in type(value).__mro__}
+        if "numpy" in libraries:
             return self._of_numpy(value, where)
-        if library == "pandas":
+        if "pandas" in libraries:
             return self._of_pandas(value, where)
-        if hasattr(value, "to_delayed") and hasattr(value, "chunks"):
+        if "xarray" in libraries:
+            return self._of_xarray(value, where)
+        if "dask" in libraries and hasattr(value, "to_delayed") and hasattr(value, "chunks"):
             import numpy as np
 
             parts = [
@@ -167,27 +226,50 @@ class Tokens:
             return self._hash("dask", repr(value.shape), repr(value.chunks), *parts)
         return None
 
+    def _of_xarray(self, value: Any, where: str) -> str | None:
+        if hasattr(value, "data_vars"):
+            variables = self._pairs(value.variables, where)
+            return self._hash("dataset", self.of(value.attrs, where), *variables)
+        if not hasattr(value, "dims") or not hasattr(value, "data"):
+            return None
+        coords = {name: one.variable for name, one in getattr(value, "coords", {}).items()}
+        return self._hash(
+            "xarray",
+            *map(str, value.dims),
+            self.of(getattr(value, "name", None), where),
+            self.of(value.attrs, where),
+            self.of(coords, f"{where}.coords"),
+            self.of(value.data, where),
+        )
+
     def _of_numpy(self, value: Any, where: str) -> str | None:
         import numpy as np
 
         if isinstance(value, np.ma.MaskedArray):
             mask = np.ma.getmaskarray(value)
-            return self._hash(
-                "masked", self.of(np.asarray(value.filled()), where), self.of(mask, where)
-            )
+            filled = self.of(np.asarray(value.filled()), where)
+            return self._hash("masked", filled, self.of(mask, where), repr(value.fill_value))
         if isinstance(value, np.ndarray):
+            if type(value) not in (np.ndarray, np.memmap):
+                state = {} if isinstance(value, np.recarray) else getattr(value, "__dict__", {})
+                plain = self.of(value.view(np.ndarray), where)
+                return self._hash(type(value).__qualname__, plain, self.of(dict(state), where))
             if value.dtype.hasobject:
                 return self._hash(
                     "objects", repr(value.shape), *self._each(value.ravel().tolist(), where)
                 )
+            if value.dtype.names is not None:  # field by field: what lies between is anything
+                fields = [self.of(value[name], f"{where}[{name!r}]") for name in value.dtype.names]
+                return self._hash("fields", *value.dtype.names, *fields)
             data = np.ascontiguousarray(value)
-            dtype = data.dtype.str if data.dtype.names is None else repr(data.dtype.descr)
             return self._hash(
                 "array",
-                dtype,
+                data.dtype.str,
                 repr(value.shape),
                 hash_bytes(data.reshape(-1).view(np.uint8)) if data.size else "",
             )
+        if isinstance(value, np.void) and value.dtype.names is not None:
+            return self._hash("scalar", self.of(np.asarray(value), where))
         if isinstance(value, np.generic):
             return self._hash("scalar", value.dtype.str, value.tobytes().hex())
         if isinstance(value, np.dtype):
@@ -221,7 +303,8 @@ class Tokens:
                 self._of_values(value, where),
             )
         if isinstance(value, pd.MultiIndex):
-            return self._hash("index", *self._each(value.tolist(), where))
+            names = self._each(value.names, where)
+            return self._hash("index", *names, *self._each(value.tolist(), where))
         if isinstance(value, pd.Index):
             return self._hash("index", self.of(value.name, where), self._of_values(value, where))
         if isinstance(value, pd.Timestamp | pd.Timedelta | pd.Period | pd.Interval):
@@ -229,7 +312,12 @@ class Tokens:
         if value is pd.NA or value is pd.NaT:
             return self._hash("missing", repr(value))
         if isinstance(value, pd.api.extensions.ExtensionArray):
-            return self._hash(str(value.dtype), *self._each(list(value), where))
+            return self._of_values(value, where)
+        if isinstance(value, pd.CategoricalDtype):
+            categories = None if value.categories is None else value.categories.tolist()
+            return self._hash("category", repr(value.ordered), self.of(categories, where))
+        if isinstance(value, pd.api.extensions.ExtensionDtype):
+            return self._hash("dtype", str(value))
         return None
 
     def _of_values(self, value: Any, where: str) -> str:
@@ -237,28 +325,33 @@ class Tokens:
 
         if isinstance(value.dtype, np.dtype) and not value.dtype.hasobject:
             return self.of(value.to_numpy(), where)
-        return self._hash(str(value.dtype), *self._each(value.tolist(), where))
+        kind = str(value.dtype)
+        if kind == "category":
+            kind = self.of(value.dtype, where)
+        elif kind in ("str", "string"):  # pandas 3 has a type of its own for texts
+            kind = "object"
+        return self._hash(kind, *self._each(value.tolist(), where))
 
     def _of_instance(self, value: Any, where: str) -> str:
         """Return the token of an object of the user's own: its class and its state."""
         kind = type(value)
-        state: dict[str, Any] = {}
-        if dataclasses.is_dataclass(value):
-            state = {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
-        elif _is_plain_class(kind):
-            for base in kind.__mro__:
-                slots = base.__dict__.get("__slots__", ())
-                for name in (slots,) if isinstance(slots, str) else slots:
-                    if name not in ("__dict__", "__weakref__") and hasattr(value, name):
-                        state[name] = getattr(value, name)
-            state.update(getattr(value, "__dict__", {}))
-        else:
+        if not _is_plain_class(kind):
             at = f" at {where}" if where else ""
             raise FingerprintError(
                 f"a value of type {kind.__module__}.{kind.__qualname__}{at} cannot be told apart "
                 "from others by its content. Pass plain values (numbers, texts, arrays, tables, "
                 "dataclasses), or give its class a method __databacked_token__() that returns some."
             )
+        state = {
+            name: getattr(value, name)
+            for base in kind.__mro__
+            for name in _slots(base)
+            if hasattr(value, name)
+        }
+        for name, one in getattr(value, "__dict__", {}).items():
+            # What is only remembered says nothing new, and comes when somebody asks for it.
+            if not isinstance(getattr(kind, name, None), functools.cached_property):
+                state[name] = one
         members = [
             part
             for name in sorted(state)
@@ -267,9 +360,59 @@ class Tokens:
         return self._hash("instance", kind.__qualname__, self._of_code(kind, where), *members)
 
 
+def _args(value: Any) -> list[Any]:
+    """Return the arguments of a type such as ``dict[str, int]``, flat."""
+    found: list[Any] = []
+    for one in typing.get_args(value):
+        found += one if isinstance(one, list) else [one]
+    return found
+
+
+def _slots(kind: type) -> list[str]:
+    """Return the slots that a class itself adds, as its instances know them."""
+    said = kind.__dict__.get("__slots__", ())
+    names = [said] if isinstance(said, str) else list(said)
+    hidden = kind.__name__.lstrip("_")
+    return [
+        f"_{hidden}{name}" if name.startswith("__") and not name.endswith("__") else name
+        for name in names
+        if name not in ("__dict__", "__weakref__")
+    ]
+
+
 def _is_plain_class(kind: type) -> bool:
-    """Whether a class is written in Python, so that its state lies in its attributes."""
-    module = sys.modules.get(kind.__module__)
-    file = getattr(module, "__file__", None)
-    python = kind.__module__ == "__main__" or (file is not None and file.endswith(".py"))
-    return python and all(base is object or base.__module__ != "builtins" for base in kind.__mro__)
+    """Whether a class is written in Python, so that all its state lies in its attributes."""
+    bases = [base for base in kind.__mro__ if base not in (object, typing.Generic)]
+    python = all(base.__flags__ & _HEAP and not base.__flags__ & _IMMUTABLE for base in bases)
+    slots = sum(len(_slots(base)) for base in bases)
+    # What is written in C has fields of its own; dict and weak references take a pointer each.
+    size = object.__basicsize__ + (slots + 2) * _POINTER
+    has_state = bool(kind.__dictoffset__) or slots > 0 or any("__slots__" in vars(b) for b in bases)
+    return python and kind.__basicsize__ <= size and has_state
+
+
+_HEAP, _IMMUTABLE, _POINTER = 1 << 9, 1 << 8, 8
+
+
+def _is_library_name(value: Any) -> bool:
+    """Whether a value is something callable of another package, known by its name there."""
+    name = getattr(value, "__name__", None)
+    module = getattr(value, "__module__", None)
+    if not callable(value) or not isinstance(name, str) or not isinstance(module, str):
+        return False
+    found = sys.modules.get(module)
+    return (
+        found is not None
+        and is_library(getattr(found, "__file__", None) or "")
+        and getattr(found, name, None) is value
+    )
+
+
+def is_library(file: str) -> bool:
+    """Whether a file belongs to Python itself or to an installed package."""
+    real = os.path.realpath(file)
+    return (
+        not os.path.isabs(file)
+        or real.startswith(STDLIB)
+        or any(part in LIBRARIES for part in real.split(os.sep))
+    )
