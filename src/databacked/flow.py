@@ -145,7 +145,6 @@ class Flow(Generic[P, R]):
         try:
             returned = self.fn(*args, **kwargs)
             value = run.finish(returned)
-            run.raise_fatal()
             state = "partly failed" if run.failures else "done"
         except KeyboardInterrupt:
             state = "interrupted"
@@ -214,7 +213,6 @@ def run_alone(
         _current.reset(token)
     try:
         value = run.finish(asked)
-        run.raise_fatal()
     except BaseException:
         run.close(cancel=True)
         raise

@@ -129,6 +129,8 @@ class Run(Calls):
         self._pin_later: defaultdict[int, set[int]] = defaultdict(set)
         self._wants = 0
         self._batches = 0
+        self._flying = 0
+        """Items that were sent and of which nothing was heard yet."""
         self._seconds_per_chain = 0.0
         self._opened = False
         self._running = False
@@ -173,6 +175,7 @@ class Run(Calls):
         for node in list(self.nodes):
             self._want_node(node)
         self._go(lambda: not self._wants and not self._unplanned)
+        self.raise_fatal()
         return replace_futures(returned, self._value_of_future)
 
     def _pin_future(self, future: Future) -> None:
@@ -1087,6 +1090,7 @@ class Run(Calls):
                 batch.append(works)
             if batch:
                 self._batches += 1
+                self._flying += sum(map(len, batch))
                 self.runner.submit(batch)
 
     def _go(self, reached: Callable[[], bool]) -> None:
@@ -1096,7 +1100,7 @@ class Run(Calls):
             while not reached():
                 self._dispatch()
                 self._drain()
-                if not self._batches:
+                if not self._flying:
                     if self._fatal is not None:
                         return
                     if not self._ready:
@@ -1105,7 +1109,8 @@ class Run(Calls):
                             "makes. This is a mistake of databacked; what is done is kept."
                         )
                 for result in self.runner.done(0.1):
-                    self._batches -= 1
+                    # A runner may answer a batch piece by piece, for instance after a death.
+                    self._batches = max(0, self._batches - 1)
                     self._receive(result)
                     self._drain()
                 self.show.update(self.progress())
@@ -1118,9 +1123,11 @@ class Run(Calls):
             lost = getattr(result, "lost", None)
             if lost is None:
                 raise result
+            self._flying -= len(lost)
             for number, work in enumerate(lost):
                 self._take(_lost_item(work, self.nodes[work.spec], str(result), number))
             return
+        self._flying -= len(result)
         seconds = sum(outcome.seconds for outcome in result)
         chains = max(1, len({outcome.row for outcome in result}))
         each = max(seconds / chains, 2e-6)

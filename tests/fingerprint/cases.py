@@ -1091,7 +1091,7 @@ SEEN = (
         """,
         "= 2",
         "= 3",
-        reason="main.scale changed",
+        reason="main.scale.factor changed (2 → 3)",
     ),
     _main(
         "a type's argument in a constant",
@@ -1113,6 +1113,61 @@ SEEN = (
         "arange(4)",
         "arange(5)",
         reason="main.STACK changed",
+    ),
+    _main(
+        "an object with slots that is called",
+        """
+        class Scale:
+            __slots__ = ("factor",)
+            def __init__(self, factor):
+                self.factor = factor
+            def __call__(self, x):
+                return x * self.factor
+        scale = Scale(2)
+        def f(x):
+            return scale(x)
+        """,
+        "Scale(2)",
+        "Scale(3)",
+        reason="main.scale changed",
+    ),
+    _main(
+        "the column of an itemgetter",
+        """
+        from operator import itemgetter
+        second = itemgetter(1)
+        def f(x):
+            return second([1, 2, 3])
+        """,
+        "getter(1)",
+        "getter(2)",
+        reason="main.second changed",
+    ),
+    _main(
+        "the dict behind a method that was taken from it",
+        """
+        lookup = {3: "a"}.get
+        def f(x):
+            return lookup(x)
+        """,
+        '"a"',
+        '"b"',
+        reason="main.lookup changed",
+    ),
+    _main(
+        "a helper under lru_cache in a partial",
+        """
+        from functools import lru_cache, partial
+        @lru_cache
+        def blur(x, y):
+            return x * y
+        FILTERS = [partial(blur, y=2)]
+        def f(x):
+            return FILTERS[0](x)
+        """,
+        "x * y",
+        "x + y",
+        reason="main.blur changed",
     ),
     _main(
         "a generator expression's helper",

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import linecache
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from textwrap import dedent
+from types import ModuleType
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
-from databacked.fingerprint.code import CodeFingerprint, explain
+from databacked.errors import FingerprintError
+from databacked.fingerprint import code
+from databacked.fingerprint.code import CodeFingerprint, code_fingerprint, explain
 
 from .cases import CASES, NOT_SEEN, SEEN, Case
 
@@ -100,3 +108,277 @@ def test_the_matrix_is_true(case: Case, matrix: dict[str, Pair]):
 def test_what_is_ordinary_is_not_called_opaque(case: Case, matrix: dict[str, Pair]):
     """A list of what could not be followed helps only if it is short."""
     assert matrix[case.name].before["opaque"] == []
+
+
+# ---------------------------------------------------------------- one by one
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Write modules into a project's folder and import the one called ``lab_main``."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def load(text: str, **others: str) -> ModuleType:
+        write(tmp_path, {f"{name}.py": dedent(one) for name, one in others.items()})
+        write(tmp_path, {"lab_main.py": dedent(text)})
+        importlib.invalidate_caches()
+        return importlib.import_module("lab_main")
+
+    yield load
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+def test_the_digest_is_the_same_on_every_python(load, tmp_path):
+    """Records stay fresh after an upgrade of Python: this digest was made once, on 3.11."""
+    module = load(
+        """
+        import re
+        from collections import namedtuple
+        from dataclasses import dataclass
+        from enum import Enum
+        from functools import lru_cache, partial
+
+        import numpy as np
+
+        SIGMA, NAMES, WORDS = 2.0, {"a", "b"}, re.compile("a|b")
+        WEIGHTS = np.arange(12, dtype=np.float32).reshape(3, 4)
+        Point = namedtuple("Point", "y x")
+
+        class Channel(Enum):
+            DNA = 1
+
+        @dataclass(frozen=True)
+        class Box:
+            size: int = 3
+            channel: Channel = Channel.DNA
+
+            @property
+            def area(self) -> int:
+                return self.size**2
+
+        @lru_cache
+        def blur(x, *rest, factor=1.5, **more):
+            try:
+                return [y for y in rest if y not in {"a", "é", "\\u200b"}] or x[1:, ::2]
+            except* ValueError as error:
+                print(f"{x!r:>{factor}} {error=}" "end" f"{{}}")
+            finally:
+                del more
+
+        twice = partial(blur, factor=2)
+
+        async def fetch(x):
+            async with x as y:
+                return [z async for z in y], lambda *a, b=-1: (yield)
+
+        def f(x: int, y: "float" = 1) -> str:
+            total: int = 0
+            for i, z in enumerate(x):
+                match z:
+                    case Box(size=3) | [1, *_] if i:
+                        total += (w := SIGMA) + w
+                    case {"a": None, **rest}:
+                        continue
+                    case _:
+                        assert NAMES and WORDS, "empty"
+            else:
+                return twice(total), fetch(x), Point(1, WEIGHTS @ 2), Box().area
+        """
+    )
+    found = code_fingerprint(module.f, root=tmp_path)
+    assert found.opaque == ()
+    assert found.digest == "0b5bd255ff701c25be12ae4bfee71695"
+
+
+def test_main_or_imported_is_the_same(tmp_path):
+    """A script counts the same when it is run, imported, or named to ``python -m``."""
+    script = """
+        from pathlib import Path
+        from databacked.fingerprint.code import code_fingerprint
+        class Box:
+            x = 2
+        def f(x):
+            return Box().x
+        print(code_fingerprint(f, root=Path(__file__).parent).digest)
+        """
+    write(tmp_path, {"script.py": dedent(script)})
+    said = [
+        subprocess.run(
+            [sys.executable, *how], cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout
+        for how in (["script.py"], ["-m", "script"], ["-c", "import script"])
+    ]
+    assert len(said[0]) == 33
+    assert said[0] == said[1] == said[2]
+
+
+def test_a_file_that_was_changed_since_it_was_loaded_is_an_error(load, tmp_path):
+    """What stands in the file now is not what runs."""
+    module = load("def f(x):\n    return x + 1\n")
+    write(tmp_path, {"lab_main.py": "def f(x):\n    return x + 20\n"})
+    with pytest.raises(FingerprintError, match=r"lab_main.py was changed since f was loaded"):
+        code_fingerprint(module.f, root=tmp_path)
+
+
+def test_a_method_that_was_changed_since_it_was_loaded_is_an_error(load, tmp_path):
+    """The methods of a class are looked at one by one."""
+    text = "class Box:\n    def x(self):\n        return 1\ndef f(x):\n    return Box().x()\n"
+    module = load(text)
+    write(tmp_path, {"lab_main.py": text.replace("return 1", "return 10")})
+    with pytest.raises(FingerprintError, match=r"lab_main.py was changed since Box.x was loaded"):
+        code_fingerprint(module.f, root=tmp_path)
+
+
+def test_a_file_in_which_only_lines_moved_since_it_was_loaded_is_fine(load, tmp_path):
+    """A comment that is written while a notebook is open is no reason to restart it."""
+    text = "def f(x):\n    def inner(y: int) -> int:\n        return y\n    return inner(x)\n"
+    module = load(text)
+    before = code_fingerprint(module.f, root=tmp_path)
+    write(tmp_path, {"lab_main.py": "# a\n# b\n" + text})
+    assert code_fingerprint(module.f, root=tmp_path) == before
+
+
+def _cell(text: str, file: str) -> dict[str, Any]:
+    """Run a notebook's cell as IPython does."""
+    space: dict[str, Any] = {"__name__": "__main__"}
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    exec(compile(text, file, "exec"), space)
+    return space
+
+
+def test_a_notebooks_cell_counts_the_same_in_the_next_kernel(tmp_path):
+    """The names that kernels give to cells don't count; what stands in them does."""
+    cell = "SIGMA = 2\nclass Box:\n    def x(self):\n        return 1\n"
+    cell += "def f(x):\n    return Box().x() * SIGMA\n"
+    first = _cell(cell, "/tmp/ipykernel_10/123.py")["f"]
+    again = _cell("# moved\n" + cell, "/tmp/ipykernel_11/456.py")["f"]
+    other = _cell(cell.replace("return 1", "return 2"), "<ipython-input-3-abc>")["f"]
+    found = [code_fingerprint(one, root=tmp_path) for one in (first, again, other)]
+    assert found[0] == found[1]
+    assert found[0].opaque == ()
+    assert explain(found[0], found[2]) == "notebook.Box changed"
+
+
+def test_code_without_source_is_opaque_and_counts(tmp_path):
+    """Its bytecode is better than nothing, and the fingerprint says so."""
+    spaces: list[dict[str, Any]] = [{}, {}]
+    for space, amount in zip(spaces, (1, 2), strict=True):
+        exec(f"def f(x):\n    return x + {amount}\n", space)
+    one, two = (code_fingerprint(space["f"], root=tmp_path) for space in spaces)
+    assert one.digest != two.digest
+    assert "no source" in one.opaque[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("getattr(x, name)", "getattr"),
+        ("eval(name)", "eval"),
+        ("globals()[name]", "globals"),
+        ("importlib.import_module(name)", "import_module"),
+        ("unknown(x)", "'unknown' is not defined"),
+    ],
+)
+def test_what_cannot_be_followed_is_listed(load, tmp_path, line, said):
+    """A name that is made when the function runs is said, never silently ignored."""
+    module = load(f"import importlib\ndef f(x, name):\n    return {line}\n")
+    (opaque,) = code_fingerprint(module.f, root=tmp_path).opaque
+    assert said in opaque
+    assert "lab_main.py:f" in opaque
+
+
+def test_getattr_with_a_written_name_is_not_opaque(load, tmp_path):
+    """``getattr(x, "real")`` can be read like ``x.real``."""
+    module = load("def f(x):\n    return getattr(x, 'real')\n")
+    assert code_fingerprint(module.f, root=tmp_path).opaque == ()
+
+
+def test_another_packages_version_is_noticed_and_does_not_count(load, tmp_path, monkeypatch):
+    """An upgrade of numpy leaves records fresh, and can be said."""
+    module = load("import numpy as np\ndef f(x):\n    return np.sum(x)\n")
+    before = code_fingerprint(module.f, root=tmp_path)
+    assert before.packages == {"numpy": np.__version__}
+    monkeypatch.setattr(np, "__version__", "99.0")
+    code._version.cache_clear()
+    after = code_fingerprint(module.f, root=tmp_path)
+    code._version.cache_clear()
+    assert after.packages == {"numpy": "99.0"}
+    assert after.digest == before.digest
+
+
+def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "env" / "site-packages"
+    folder.mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(folder))
+    return folder
+
+
+def test_a_package_is_ours_where_the_task_lives_in_it(load, tmp_path, monkeypatch):
+    """A lab's installed package with its tasks counts whole."""
+    folder = _installed(tmp_path, monkeypatch)
+    files = {"labtasks/__init__.py": "", "labtasks/deep.py": "def g(x):\n    return x\n"}
+    files["labtasks/tasks.py"] = "from .deep import g\ndef f(x):\n    return g(x)\n"
+    write(folder, files)
+    module = load("from labtasks.tasks import f\n")
+    found = code_fingerprint(module.f, root=tmp_path)
+    assert set(found.symbols) == {"labtasks/deep.py:g", "labtasks/tasks.py:f"}
+    sys.modules.pop("labtasks"), sys.modules.pop("labtasks.tasks"), sys.modules.pop("labtasks.deep")
+
+
+def test_an_installed_module_does_not_make_its_neighbours_ours(load, tmp_path, monkeypatch):
+    """A task in a single file among installed packages: the file is ours, they are not."""
+    folder = _installed(tmp_path, monkeypatch)
+    write(folder, {"neighbour.py": "def g(x):\n    return x\n"})
+    write(folder, {"labtask.py": "import neighbour\ndef f(x):\n    return neighbour.g(x)\n"})
+    module = load("from labtask import f\n")
+    found = code_fingerprint(module.f, root=tmp_path)
+    assert [one.rpartition("/")[2] for one in found.symbols] == ["labtask.py:f"]
+    assert set(found.packages) == {"neighbour"}
+    sys.modules.pop("labtask"), sys.modules.pop("neighbour")
+
+
+def test_packages_can_be_named_as_ours(load, tmp_path, monkeypatch):
+    """``own = ["neighbour"]`` makes what is installed count as code."""
+    folder = _installed(tmp_path, monkeypatch)
+    write(folder, {"neighbour.py": "def g(x):\n    return x\n"})
+    module = load("import neighbour\ndef f(x):\n    return neighbour.g(x)\n")
+    assert len(code_fingerprint(module.f, root=tmp_path).symbols) == 1
+    assert len(code_fingerprint(module.f, root=tmp_path, own=["neighbour"]).symbols) == 2
+    sys.modules.pop("neighbour")
+
+
+def test_a_task_counts_without_where_its_result_goes(load, tmp_path):
+    """Place, target and serializer count elsewhere; the function is what counts here."""
+    one = load("from databacked import task\n@task(target='{x}.npy')\ndef f(x):\n    return x\n")
+    found = code_fingerprint(one.f, root=tmp_path)
+    del sys.modules["lab_main"]
+    time.sleep(0.01)
+    two = load("from databacked import task\n@task\ndef f(x):\n    return x\n")
+    assert code_fingerprint(two.f, root=tmp_path).digest == found.digest
+
+
+def _said(symbols: dict[str, str], values: dict[str, str] | None = None) -> CodeFingerprint:
+    return CodeFingerprint("", symbols, values or {})
+
+
+def test_a_reason_says_the_most_basic_change_first():
+    """A constant with its values, then code; what comes and goes follows from these."""
+    old = _said({"a.py:f": "1", "a.py:S": "1", "a.py:g": "1"}, {"a.py:S": "2.0"})
+    new = _said({"a.py:f": "2", "a.py:S": "2", "lab/b.py:h": "1"}, {"a.py:S": "2.5"})
+    assert explain(old, new) == "a.S changed (2.0 → 2.5), a.f changed"
+
+
+def test_a_reason_with_many_changes_counts_the_rest():
+    """Three names are enough in one line."""
+    names = [f"a.py:f{number}" for number in range(5)]
+    reason = explain(_said(dict.fromkeys(names, "1")), _said(dict.fromkeys(names, "2")))
+    assert reason == "a.f0 changed, a.f1 changed, a.f2 changed and 2 more"
+
+
+def test_a_reason_without_a_symbol_names_the_rules():
+    """The same symbols with another digest: databacked itself counts differently now."""
+    same = _said({"a.py:f": "1"})
+    assert explain(same, same) == "the rules of the fingerprint changed"

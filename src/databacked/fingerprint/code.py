@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from databacked.errors import FingerprintError
@@ -278,7 +278,7 @@ class _Walk:
         if not os.path.isfile(file) or "ipykernel" in file:
             return f"notebook:{name}"
         real = os.path.realpath(file)
-        if real.startswith(self.root + os.sep):
+        if real.startswith(self.root + os.sep) and not is_library(real):
             return f"{os.path.relpath(real, self.root).replace(os.sep, '/')}:{name}"
         base = (
             os.path.dirname(_home(real).rstrip(os.sep))
@@ -385,15 +385,17 @@ class _Walk:
         plain = loader is None or type(loader) is importlib.machinery.SourceFileLoader
         if source.compiled is None or not plain:
             return node
-        if not any(
-            one.co_name == code.co_name and _alike(one, code) for one in _codes(source.compiled)
-        ):
+        same = [one for one in _codes(source.compiled) if one.co_name == code.co_name]
+        same = [one for one in same if _alike(one, code)]
+        if not same:
             raise FingerprintError(
                 f"{code.co_filename} was changed since {function.__qualname__} was loaded from "
                 "it: what runs is not what stands there. Restart Python (or reload the module) "
                 "and run again."
             )
-        return node
+        # What stands above may have become longer since.
+        moved = code.co_firstlineno not in [one.co_firstlineno for one in same]
+        return _node_of(same[0], source) if moved else node
 
     def _own_decorators(self, node: ast.AST, scope: _Scope) -> list[ast.expr]:
         """Return the decorators of databacked: where a result is kept counts elsewhere."""
@@ -408,7 +410,7 @@ class _Walk:
 
     def _class(self, kind: type) -> str:
         module = sys.modules.get(kind.__module__)
-        file = getattr(module, "__file__", None) or _class_file(kind)
+        file = _class_file(kind) or getattr(module, "__file__", None) or ""
         if kind.__module__ == "builtins" or not self.is_own(file, kind.__module__):
             self._library(kind.__module__)
             name = f"{kind.__module__}.{kind.__qualname__}"
@@ -418,7 +420,6 @@ class _Walk:
         self._seen[id(kind)] = symbol
         space = vars(module) if module is not None else {}
         parts: list[str] = [self.visit(base) for base in kind.__bases__ if base is not object]
-        file = _class_file(kind) or file
         node = _class_node(kind, file)
         if node is not None:
             parts.append(normal_form(node))
@@ -439,12 +440,18 @@ class _Walk:
             functions = list(_functions_in(member))
             for function in functions:
                 if not self.is_own(function.__code__.co_filename, function.__module__ or ""):
-                    parts.append(f"{name}={self.visit(function)}")
+                    found = self.visit(function)
+                    # Later versions of Python give classes more of their own methods.
+                    if not name.startswith("__") or found.startswith("around "):
+                        parts.append(f"{name}={found}")
                 elif node is not None and _stands_in(function, kind, file):
                     self._node(function)  # raises if the file was changed since
                     parts += self._closure(symbol, function)
                 elif not _is_generated(function, kind):
                     parts.append(f"{name}={self.visit(function)}")
+            if name == "__dataclass_fields__" and node is None:
+                made = {one.name: one.default_factory for one in member.values()}
+                parts.append(f"{name}={self._value(made, f'{symbol}.{name}')}")
             # What is set from outside, or computed, stands nowhere in the class's own text.
             if not functions and _is_data(name, member, node is None):
                 with contextlib.suppress(FingerprintError):
@@ -497,9 +504,6 @@ class _Walk:
         try:
             return self._tokens(at).of(value, "")
         except FingerprintError as error:
-            inner = getattr(value, "__wrapped__", None)
-            if isinstance(inner, FunctionType):
-                return self.visit(inner, at)
             self.opaque.add(f"{at}: {error}")
             return f"opaque {type(value).__module__}.{type(value).__qualname__}"
 
@@ -705,9 +709,10 @@ def _unwrapped(value: Any) -> Any:
 
 
 def _is_c(value: Any) -> bool:
-    return (callable(value) and not hasattr(value, "__dict__")) or type(value).__name__ in (
-        "builtin_function_or_method",
-        "ufunc",
+    """Whether a value is a function in C: nothing but its name, if it belongs to no object."""
+    if isinstance(value, BuiltinFunctionType):
+        return value.__self__ is None or isinstance(value.__self__, ModuleType)
+    return type(value).__name__ in (
         "method_descriptor",
         "wrapper_descriptor",
         "cython_function_or_method",
@@ -822,10 +827,12 @@ def _in_package(file: str) -> bool:
 
 
 def _home(file: str) -> str:
-    """Return the top folder of a file's package, or the folder of a script; with a separator."""
+    """Return the top folder of a file's package, or of a script, with a separator."""
     if not file or not os.path.isfile(file):
         return ""
     folder = os.path.dirname(os.path.realpath(file))
+    if os.path.basename(folder) in LIBRARIES or folder + os.sep in STDLIB:
+        return os.path.realpath(file)  # its neighbours are other packages
     while os.path.isfile(os.path.join(folder, "__init__.py")) and _in_package(folder):
         folder = os.path.dirname(folder)
     return folder + os.sep

@@ -11,8 +11,6 @@ import datetime
 import decimal
 import enum
 import functools
-import logging
-import math
 import operator
 import os
 import re
@@ -55,7 +53,7 @@ def _of_int(value: int) -> str:
 
 
 def _of_float(value: float) -> str:
-    return "f:nan" if math.isnan(value) else "f:" + repr(value)
+    return f"f:{value!r}"
 
 
 _WRITTEN = (
@@ -151,6 +149,8 @@ class Tokens:
             return self._hash(kind.__name__, factory, *order, *self._pairs(value, where))
         if kind is collections.deque:
             return self._hash("deque", self.of(value.maxlen, where), *self._each(value, where))
+        if kind is types.SimpleNamespace:
+            return self._hash("namespace", self.of(vars(value), where))
         if kind is types.MappingProxyType:
             return self._hash("mappingproxy", *self._pairs(value, where))
         if isinstance(value, PurePath):
@@ -163,7 +163,7 @@ class Tokens:
             return self._hash(kind.__name__, value.isoformat())
         if kind is re.Pattern:
             return self._hash("pattern", self.of(value.pattern, where), str(value.flags))
-        if isinstance(value, logging.Logger):
+        if kind.__module__ == "logging" and isinstance(getattr(value, "name", None), str):
             return self._hash("logger", value.name)
         if kind in _WRITTEN:
             return self._hash(kind.__name__, repr(value))
@@ -185,6 +185,8 @@ class Tokens:
             return self._hash(
                 "type", self.of(typing.get_origin(value), where), *self._each(_args(value), where)
             )
+        if kind.__name__ == "TypeAliasType":
+            return self._hash("type", value.__name__, self.of(value.__value__, where))
         if isinstance(value, typing.TypeVar):
             return self._hash("type", value.__name__)
         if isinstance(value, FunctionType | type | MethodType | BuiltinFunctionType):
@@ -204,7 +206,9 @@ class Tokens:
                 self.of(value.__self__, f"{where}.__self__"),
             )
         if not isinstance(value, FunctionType | type):
-            return self._hash("builtin", f"{value.__module__}.{value.__qualname__}")
+            owner = value.__self__
+            of = "" if owner is None or isinstance(owner, ModuleType) else self.of(owner, where)
+            return self._hash("builtin", f"{value.__module__}.{value.__qualname__}", of)
         return self._hash("code", self.code(value))
 
     def _of_library(self, value: Any, where: str) -> str | None:
@@ -278,7 +282,7 @@ class Tokens:
             return self._hash("rng", self.of(value.bit_generator.state, where))
         if isinstance(value, np.random.RandomState):
             return self._hash("rng", self.of(list(value.get_state()), where))
-        if isinstance(value, np.ufunc):
+        if isinstance(value, np.ufunc) and "(vectorized)" not in value.__name__:
             return self._hash("ufunc", value.__name__)
         return None
 
@@ -309,13 +313,14 @@ class Tokens:
             return self._hash("index", self.of(value.name, where), self._of_values(value, where))
         if isinstance(value, pd.Timestamp | pd.Timedelta | pd.Period | pd.Interval):
             return self._hash(type(value).__name__, repr(value))
-        if value is pd.NA or value is pd.NaT:
+        if type(value) in (type(pd.NA), type(pd.NaT)):
             return self._hash("missing", repr(value))
         if isinstance(value, pd.api.extensions.ExtensionArray):
             return self._of_values(value, where)
         if isinstance(value, pd.CategoricalDtype):
-            categories = None if value.categories is None else value.categories.tolist()
-            return self._hash("category", repr(value.ordered), self.of(categories, where))
+            known: Any = value.categories
+            categories = [] if known is None else self._each(known.tolist(), where)
+            return self._hash("category", repr(value.ordered), *categories)
         if isinstance(value, pd.api.extensions.ExtensionDtype):
             return self._hash("dtype", str(value))
         return None
@@ -336,6 +341,9 @@ class Tokens:
         """Return the token of an object of the user's own: its class and its state."""
         kind = type(value)
         if not _is_plain_class(kind):
+            inner = getattr(value, "__wrapped__", None)
+            if callable(value) and callable(inner):  # functools.lru_cache, a compiler
+                return self._hash("around", kind.__qualname__, self.of(inner, where))
             at = f" at {where}" if where else ""
             raise FingerprintError(
                 f"a value of type {kind.__module__}.{kind.__qualname__}{at} cannot be told apart "

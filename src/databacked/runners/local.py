@@ -8,6 +8,7 @@ import queue
 import shutil
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -238,7 +239,7 @@ class ProcessRunner(Runner):
             self.workers,
             context=get_context("loky"),
             initializer=_start_worker,
-            initargs=(list(sys.path), os.getcwd()),
+            initargs=(list(sys.path), os.getcwd(), os.getpid()),
         )
 
     def learn(self, number: int, spec: Any) -> None:
@@ -353,9 +354,17 @@ class _Specs(dict[int, Any]):
         return spec
 
 
-def _start_worker(path: list[str], folder: str) -> None:
+def _start_worker(path: list[str], folder: str, driver: int) -> None:
     sys.path[:] = path
     os.chdir(folder)
+    threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
+
+
+def _end_with(driver: int) -> None:
+    """End this process when its driver is gone: killed, it could not say so."""
+    while os.getppid() == driver:
+        time.sleep(0.2)
+    os._exit(1)
 
 
 def _work(scratch: str, payload: bytes) -> bytes:
