@@ -1,4 +1,4 @@
-"""Which edits of code make a kept value stale: databacked and its peers on the same small projects.
+"""Which edits of code make a kept value stale: databacked and its peers on the same projects.
 
 The cases are those of ``tests/fingerprint/cases.py``: chosen by the authors of databacked, which was
 mended until it passed them, so they show what peers leave out and not how good databacked is on
@@ -57,7 +57,7 @@ def joblib(function: Any, folder: Path) -> Call:
 
 def pipefunc(function: Any, folder: Path) -> Call:
     """``@pipefunc(cache=True)`` in a pipeline with a cache on disk."""
-    from pipefunc import Pipeline, PipeFunc
+    from pipefunc import PipeFunc, Pipeline
 
     pipeline = Pipeline(
         [PipeFunc(function, "value_of_f", cache=True)],

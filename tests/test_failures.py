@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def start(script: Path, **how: str) -> subprocess.Popen[str]:
 def debian(package: str) -> None:
     """Install a Debian package that a test needs, where that is possible."""
     if os.geteuid() == 0 and shutil.which("apt-get"):
-        quiet = {"check": False, "capture_output": True, "stdin": subprocess.DEVNULL}
+        quiet: dict[str, Any] = {"check": False, "capture_output": True, "stdin": -3}
         if subprocess.run(["dpkg", "-s", package], **quiet).returncode:
             subprocess.run(["apt-get", "update"], **quiet)
             subprocess.run(["apt-get", "install", "-y", package], **quiet)
