@@ -1,8 +1,8 @@
 """Which edits of code make a kept value stale: databacked and its peers on the same projects.
 
-The cases are those of ``tests/fingerprint/cases.py``: chosen by the authors of databacked, which was
-mended until it passed them, so they show what peers leave out and not how good databacked is on
-code that nobody here thought of. For each case a function is called and its value kept. A new
+The cases are those of ``tests/fingerprint/cases.py``: chosen by the authors of databacked, which
+was mended until it passed them, so they show what peers leave out and not how good databacked is
+on code that nobody here thought of. For each case a function is called and its value kept. A new
 process calls it again with nothing edited, and must not run it: what keeps nothing would see every
 edit. Then one edit is made, and another process calls it: an edit that changes the value must make
 it run, any other must not. Prints a table in Markdown.

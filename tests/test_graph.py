@@ -409,3 +409,26 @@ def test_a_task_that_takes_a_whole_map_can_ask_for_marks(project):
     assert isinstance(values[1], Failed)
     assert isinstance(skipped, Failed)
     assert last_run().counts["everything"] == {"skipped": 1}
+
+
+def test_options_may_stand_next_to_a_function(project):
+    """`task(function, result=…)` says the same as the decorator."""
+    kept = task(lambda x: {"x": x}, target="{x}.json", result=LocalResult("kept"), name="one")
+    assert kept(3) == {"x": 3}
+    assert (project / "kept" / "3.json").exists()
+    assert kept.name == "one"
+    assert flow(lambda: kept(4), quiet=True)() == {"x": 4}
+
+
+@pytest.mark.parametrize("make", [task, flow, double.with_options])
+def test_an_unknown_option_is_named_with_those_that_exist(make):
+    """A misspelt option is said, not ignored."""
+    with pytest.raises(GraphError, match=r"reslut=, keepp= is no option; known are .*="):
+        make(reslut=1, keepp=2)
+
+
+@pytest.mark.parametrize("make", [task, flow])
+def test_options_without_their_name_are_an_error(make):
+    """The place of results is no function."""
+    with pytest.raises(GraphError, match="a function was expected, not LocalResult"):
+        make(LocalResult("kept"))

@@ -10,7 +10,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
@@ -22,7 +22,7 @@ from databacked.project import Project, make_state_folder, project_at, project_o
 from databacked.provenance import collect_in_background, write_run
 from databacked.run import Run, new_id
 from databacked.runners.base import Runner
-from databacked.task import Task
+from databacked.task import Task, changed_options
 from databacked.types import Failure
 
 P = ParamSpec("P")
@@ -112,14 +112,7 @@ class Flow(Generic[P, R]):
 
     def with_options(self, **changed: Any) -> Flow[P, R]:
         """Return the same flow with other options, for example another ``runner=``."""
-        known = self.options.__dict__
-        unknown = [name for name in changed if name not in known]
-        if unknown:
-            raise GraphError(
-                f"{self.name}.with_options: {', '.join(map(repr, unknown))} is no option; "
-                f"known are {', '.join(known)}."
-            )
-        return Flow(self.fn, replace(self.options, **changed))
+        return Flow(self.fn, changed_options(self.options, changed, f"{self.name}.with_options"))
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it; inside another flow it becomes part of that one.
@@ -166,7 +159,15 @@ class Flow(Generic[P, R]):
 
 
 @overload
-def flow(function: Callable[P, R], /) -> Flow[P, R]: ...
+def flow(
+    function: Callable[P, R],
+    /,
+    *,
+    runner: Any = ...,
+    on_error: Literal["raise", "collect"] = ...,
+    quiet: bool = ...,
+    root: str | os.PathLike[str] | None = ...,
+) -> Flow[P, R]: ...
 @overload
 def flow(
     *,
@@ -193,9 +194,12 @@ def flow(function: Any = None, /, **options: Any) -> Any:
     root
         The project's root; found from the flow's file unless given.
     """
-    if function is not None:
-        return Flow(function, FlowOptions())
-    return lambda function: Flow(function, FlowOptions(**options))
+    given = changed_options(FlowOptions(), options, "flow")
+    if function is None:
+        return lambda function: Flow(function, given)
+    if not callable(function):
+        raise GraphError(f"flow: a function was expected, not {function!r}; options have names.")
+    return Flow(function, given)
 
 
 def run_alone(

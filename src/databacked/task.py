@@ -9,7 +9,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import PurePath
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
@@ -45,6 +45,27 @@ class Options:
 
     name: str | None = None
     """What it is called in messages; the function's name unless given."""
+
+
+O = TypeVar("O")
+
+
+def changed_options(options: O, changed: Mapping[str, Any], who: str) -> O:
+    """Return options (a dataclass) with some of them changed.
+
+    Raises
+    ------
+    GraphError
+        If an option is not known.
+    """
+    known = [field.name for field in fields(options)]  # type: ignore[arg-type]
+    unknown = [name for name in changed if name not in known]
+    if unknown:
+        raise GraphError(
+            f"{who}: {', '.join(f'{name}=' for name in unknown)} is no option; "
+            f"known are {', '.join(f'{name}=' for name in known)}."
+        )
+    return replace(options, **changed)  # type: ignore[type-var]
 
 
 class Task(Generic[P, R]):
@@ -148,14 +169,7 @@ class Task(Generic[P, R]):
 
     def with_options(self, **changed: Any) -> Task[P, R]:
         """Return the same task with other options, for example another ``result=``."""
-        known = {**self.options.__dict__}
-        unknown = [name for name in changed if name not in known]
-        if unknown:
-            raise GraphError(
-                f"{self.name}.with_options: {', '.join(map(repr, unknown))} is no option; "
-                f"known are {', '.join(known)}."
-            )
-        return Task(self.fn, Options(**{**known, **changed}))
+        return Task(self.fn, changed_options(self.options, changed, f"{self.name}.with_options"))
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments by name, defaults included.
@@ -222,7 +236,18 @@ def _arrives(hint: Any) -> str:
 
 
 @overload
-def task(function: Callable[P, R], /) -> Task[P, R]: ...
+def task(
+    function: Callable[P, R],
+    /,
+    *,
+    result: Any = ...,
+    target: Any = ...,
+    location: Any = ...,
+    retries: int = ...,
+    retry_delay: float = ...,
+    failed: Literal["skip", "mark"] = ...,
+    name: str | None = ...,
+) -> Task[P, R]: ...
 @overload
 def task(
     *,
@@ -262,6 +287,9 @@ def task(function: Any = None, /, **options: Any) -> Any:
     >>> double.fn(4)
     8
     """
-    if function is not None:
-        return Task(function, Options())
-    return lambda function: Task(function, Options(**options))
+    given = changed_options(Options(), options, "task")
+    if function is None:
+        return lambda function: Task(function, given)
+    if not callable(function):
+        raise GraphError(f"task: a function was expected, not {function!r}; options have names.")
+    return Task(function, given)
