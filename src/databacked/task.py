@@ -47,10 +47,10 @@ class Options:
     """What it is called in messages; the function's name unless given."""
 
 
-O = TypeVar("O")
+Said = TypeVar("Said")
 
 
-def changed_options(options: O, changed: Mapping[str, Any], who: str) -> O:
+def changed_options(options: Said, changed: Mapping[str, Any], who: str) -> Said:
     """Return options (a dataclass) with some of them changed.
 
     Raises
