@@ -462,6 +462,14 @@ class _Repeated(Sequence[Any]):
 def check_legal(targets: Sequence[str], bound: Bound, name: str) -> None:
     """Raise for targets that cannot be files of this place."""
     check_targets(targets, name)
+    endings = bound.serializer.suffixes
+    odd = [target for target in targets if not target.lower().endswith(endings)]
+    if odd:
+        raise TargetError(
+            f"{name}: {len(odd)} of {len(targets)} targets, for example {odd[0]!r}, do not end as "
+            f"{type(bound.serializer).__name__} writes files: {', '.join(endings)}. Change target= "
+            "or the result's serializer."
+        )
     if bound.storage.ignores_case():
         check_case(list(dict.fromkeys(targets)), name)
 

@@ -53,6 +53,19 @@ class LocalResult:
     when_unknown: Literal["stop", "accept", "replace"] = "stop"
     """What happens to files at the targets of a place without any journal."""
 
+    def __post_init__(self) -> None:
+        kind: Any = self.serializer
+        if not (
+            kind is None
+            or isinstance(kind, Serializer)
+            or (isinstance(kind, type) and issubclass(kind, Serializer))
+        ):
+            raise SerializerError(
+                f"serializer={kind!r}: a Serializer was expected, such as "
+                "ArrayToOmeTiff(dim_order='CZYX') or ArrayToDefaultWriter()."
+            )
+        check_rules(self)
+
     def bind(self, project: Project, code_of: Callable[[type], str]) -> Bound:
         """Return the result with its folder and serializer, ready to be used.
 
@@ -60,24 +73,14 @@ class LocalResult:
         ----------
         code_of
             Gives the code fingerprint of a serializer of the user's own.
-
-        Raises
-        ------
-        SerializerError
-            If the serializer is neither a `Serializer` nor a class of one.
         """
         serializer = self.serializer
         if serializer is None:
             from databacked.serializers.default import ArrayToDefaultWriter
 
             serializer = ArrayToDefaultWriter()
-        elif isinstance(serializer, type) and issubclass(serializer, Serializer):
+        elif isinstance(serializer, type):
             serializer = serializer()
-        if not isinstance(serializer, Serializer):
-            raise SerializerError(
-                f"serializer={self.serializer!r}: a Serializer was expected, such as "
-                "ArrayToOmeTiff(dim_order='CZYX') or ArrayToDefaultWriter()."
-            )
         own = None if serializer.format is not None else code_of(type(serializer))
         says: dict[str, Any] = {
             "name": type(serializer).__name__,
@@ -85,6 +88,25 @@ class LocalResult:
             "settings": serializer.settings(),
         }
         return Bound(project.resolve(self.place), serializer, says, self)
+
+
+RULES = {
+    "when_stale": ("recompute", "warn", "keep"),
+    "when_edited": ("keep", "replace"),
+    "when_unknown": ("stop", "accept", "replace"),
+}
+"""What a place may do with files that are there, by option."""
+
+
+def check_rules(result: Any) -> None:
+    """Raise `StorageError` for a ``when_…=`` that does not exist: it would be taken for another."""
+    problems = [
+        f"{name}={given!r}: {', '.join(map(repr, known))} were expected"
+        for name, known in RULES.items()
+        if (given := getattr(result, name)) not in known
+    ]
+    if problems:
+        raise StorageError(f"{type(result).__name__}: {'; '.join(problems)}.")
 
 
 @dataclass(frozen=True)
@@ -444,6 +466,9 @@ class LocalDatasetResult:
 
     marks = True
     """Failed items arrive as `Failed` marks, so that their rows can be listed."""
+
+    def __post_init__(self) -> None:
+        check_rules(self)
 
     def bind(self, project: Project, code_of: Callable[[type], str]) -> BoundDataset:
         """Return the result with its folder.

@@ -8,6 +8,7 @@ import math
 import os
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +19,7 @@ from databacked.hashes import hash_bytes
 from databacked.serializers.base import Serializer
 from databacked.types import Description, Json, Written
 
+_PICTURES = (".png", ".jpg", ".jpeg")
 _TIFF = (".ome.tiff", ".ome.tif", ".tiff", ".tif")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -47,9 +49,7 @@ class ArrayToDefaultWriter(Serializer):
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (
-        ".png",
-        ".jpg",
-        ".jpeg",
+        *_PICTURES,
         *_TIFF,
         ".npy",
         ".npz",
@@ -112,7 +112,8 @@ class ArrayToDefaultWriter(Serializer):
         if not self.is_backed(_ending(path)):
             value = self.read(path)
             return Description(tuple(value.shape)) if hasattr(value, "columns") else Description()
-        return _of_array(np.asarray(self.read(path)))
+        array = np.asarray(self.read(path))
+        return _of_picture(array) if _ending(path) in _PICTURES else _of_array(array)
 
     def open(self, path: Path) -> Any:
         """Open an array lazily: a memory map where the format allows it."""
@@ -125,7 +126,7 @@ class ArrayToDefaultWriter(Serializer):
 
     def is_backed(self, suffix: str) -> bool:
         """Pictures and arrays are handed over as backed arrays, everything else as itself."""
-        return suffix.lower() in (".png", ".jpg", ".jpeg", ".npy", *_TIFF)
+        return suffix.lower() in (*_PICTURES, ".npy", *_TIFF)
 
     def _of_tiff(self) -> Any:
         if self._tiff is None:
@@ -156,8 +157,12 @@ def _ending(path: Path | str) -> str:
 Made = tuple[bytes, Description, tuple[str, ...]]
 
 
-def _of_array(array: np.ndarray[Any, Any], order: str | None = None) -> Description:
-    return Description(tuple(array.shape), str(array.dtype), order)
+def _of_array(array: np.ndarray[Any, Any]) -> Description:
+    return Description(tuple(array.shape), str(array.dtype))
+
+
+def _of_picture(array: np.ndarray[Any, Any]) -> Description:
+    return replace(_of_array(array), dim_order="YXS" if array.ndim == 3 else "YX")
 
 
 # ---------------------------------------------------------------- pictures
@@ -233,7 +238,7 @@ def _write_png(value: Any, writer: ArrayToDefaultWriter) -> Made:
     data, notes = _picture(value, writer, deep=True)
     file = io.BytesIO()
     Image.fromarray(data).save(file, "PNG")
-    return file.getvalue(), _of_array(data, "YXS" if data.ndim == 3 else "YX"), notes
+    return file.getvalue(), _of_picture(data), notes
 
 
 def _write_jpg(value: Any, writer: ArrayToDefaultWriter) -> Made:
@@ -244,7 +249,7 @@ def _write_jpg(value: Any, writer: ArrayToDefaultWriter) -> Made:
         raise SerializerError("a JPEG has no transparency: (Y, X) or (Y, X, 3) was expected.")
     file = io.BytesIO()
     Image.fromarray(data).save(file, "JPEG", quality=95)
-    return file.getvalue(), _of_array(data, "YXS" if data.ndim == 3 else "YX"), notes
+    return file.getvalue(), _of_picture(data), notes
 
 
 def _read_picture(path: Path) -> Any:
@@ -282,7 +287,8 @@ def _write_npz(value: Any, writer: ArrayToDefaultWriter) -> Made:
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
-    with np.load(path, allow_pickle=False) as archive:
+    # numpy leaves a file open that it cannot read.
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 
 
@@ -363,7 +369,10 @@ def _write_csv(value: Any, writer: ArrayToDefaultWriter) -> Made:
 def _csv(file: Any) -> Any:
     import pandas as pd
 
-    return pd.read_csv(file, float_precision="round_trip")
+    # pandas 3.1 reads every digit by default, and warns of being asked to.
+    old = tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1)
+    exact: dict[str, Any] = {"float_precision": "round_trip"} if old else {}
+    return pd.read_csv(file, **exact)
 
 
 def _write_parquet(value: Any, writer: ArrayToDefaultWriter) -> Made:
@@ -385,7 +394,10 @@ def _read_parquet(path: Path) -> Any:
 def _write_txt(value: Any, writer: ArrayToDefaultWriter) -> Made:
     if not isinstance(value, str):
         raise SerializerError(f"{type(value).__name__}: a text was expected for .txt.")
-    return value.encode("utf-8"), Description(), ()
+    try:
+        return value.encode("utf-8"), Description(), ()
+    except UnicodeEncodeError as error:
+        raise SerializerError(f"this text cannot be written as UTF-8: {error}.") from None
 
 
 _WRITERS: dict[str, Callable[[Any, ArrayToDefaultWriter], Made]] = {

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -321,23 +322,14 @@ class ArrayToOmeTiff(Serializer):
         """Return all pixels, with the axes that they were written with."""
         with _opened(path) as tiff:
             facts = _Layout(tiff, self.dim_order)
-            try:
-                return facts.series.asarray().reshape(facts.shape)
-            except Exception as error:
-                raise SerializerError(f"{path} cannot be read: {error}.") from error
+            return facts.series.asarray().reshape(facts.shape)
 
     def describe(self, path: Path) -> Description:
         """Say what a file holds; raises if pixels are missing at its end."""
         with _opened(path) as tiff:
-            facts = _Layout(tiff, self.dim_order)
-            size = os.path.getsize(path)
-            for page in facts.series.pages:
-                if page is None:
-                    continue
-                ends = zip(page.dataoffsets, page.databytecounts, strict=True)
-                if any(start + count > size for start, count in ends):
-                    raise SerializerError(f"{path} is cut: its pixels end behind the file.")
-            return facts.description
+            if _is_cut(tiff):
+                raise SerializerError(f"{path} is cut: parts of it would lie behind its end.")
+            return _Layout(tiff, self.dim_order).description
 
     def open(self, path: Path) -> Any:
         """Return an array that reads what is asked for: a memory map, or zarr over tiles."""
@@ -368,7 +360,7 @@ class _Tiled:
 
         keys = _full_key(key, self.ndim)
         with tifffile.TiffFile(self.path) as tiff:
-            store = tiff.series[0].aszarr(level=0, squeeze=False)
+            store = tiff.aszarr(series=0, level=0, squeeze=False)
             try:
                 array: Any = zarr.open_array(store, mode="r")
                 if keys is None:
@@ -385,8 +377,8 @@ class _Layout:
 
     def __init__(self, tiff: tifffile.TiffFile, dim_order: str | None) -> None:
         self.series = tiff.series[0]
-        self.axes: str = self.series.get_axes(squeeze=False)
-        lengths = dict(zip(self.axes, self.series.get_shape(squeeze=False), strict=True))
+        self.axes, full = _with_all_axes(tiff)
+        lengths = dict(zip(self.axes, full, strict=True))
         names: tuple[str, ...] | None = None
         sizes: PhysicalPixelSizes | None = None
         said: str | None = None
@@ -408,6 +400,16 @@ class _Layout:
         self.description = Description(
             self.shape, str(self.series.dtype), order, names, sizes, chunks
         )
+
+
+def _with_all_axes(tiff: tifffile.TiffFile) -> tuple[str, tuple[int, ...]]:
+    """Return axes and shape of the first series, those of length one included."""
+    every: Any = tiff.series
+    if callable(every):
+        whole = every(squeeze=False)[0]
+        return whole.axes, whole.shape
+    first = every[0]  # before tifffile 2026.5.2
+    return first.get_axes(squeeze=False), first.get_shape(squeeze=False)
 
 
 def _of_xml(
@@ -439,16 +441,47 @@ class _opened:
     def __enter__(self) -> tifffile.TiffFile:
         try:
             self._tiff = tifffile.TiffFile(self.path)
-            if not self._tiff.series:
+            if not self._tiff.pages:
                 raise ValueError("it holds no image")
         except FileNotFoundError:
             raise
         except Exception as error:
-            raise SerializerError(f"{self.path} is not a whole TIFF file: {error}.") from error
+            raise self._error(error) from error
         return self._tiff
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _where: object) -> None:
         self._tiff.close()
+        if isinstance(error, Exception) and not isinstance(error, SerializerError):
+            raise self._error(error) from error
+
+    def _error(self, error: Exception) -> SerializerError:
+        return SerializerError(f"{self.path} is not a whole TIFF file: {error}.")
+
+
+def _is_cut(tiff: tifffile.TiffFile) -> bool:
+    """Whether a part that the file itself names lies behind its end."""
+    pages: list[Any] = list(tiff.pages)
+    for page in pages:  # it grows: smaller levels of a pyramid
+        pages.extend(page.pages or ())
+        ends = [*zip(page.dataoffsets, page.databytecounts, strict=True), *_entries(tiff, page)]
+        if any(start + count > tiff.filehandle.size for start, count in ends):
+            return True
+    # Where the list of planes itself is cut, those behind it are not found.
+    return any(page is None for page in tiff.series[0].pages)
+
+
+def _entries(tiff: tifffile.TiffFile, page: Any) -> Iterator[tuple[int, int]]:
+    """Yield where the values of a page's entries lie (tifffile drops those it cannot read)."""
+    file, form = tiff.filehandle, tiff.tiff
+    entry = struct.Struct(form.byteorder + ("HHQ8s" if form.is_bigtiff else "HHI4s"))
+    file.seek(page.offset)
+    (number,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+    data = file.read(number * entry.size)
+    yield page.offset + form.tagnosize, number * entry.size + form.offsetsize
+    for _, kind, count, value in entry.iter_unpack(data[: len(data) // entry.size * entry.size]):
+        nbytes = count * struct.calcsize(tifffile.TIFF.DATA_FORMATS.get(kind, "x"))
+        if nbytes > form.offsetsize:
+            yield struct.unpack(form.offsetformat, value)[0], nbytes
 
 
 class _Templates:
