@@ -296,6 +296,8 @@ def _report(run: Run, state: str, value: Any, folder: Path | None) -> None:
     for name, notes in run.notes().items():
         for note, count in notes.most_common(10):
             say(f"{name}: {count:,} × {note}")
+    for line in run.damages():
+        say(line)
     if folder is not None:
         for line in run.opaque():
             say(f"not followed, so a change of it is not seen: {line}")

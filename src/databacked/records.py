@@ -19,6 +19,7 @@ import atexit
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
 import threading
@@ -42,7 +43,11 @@ HEADER = b"#databacked\t%d\n"
 COMPACT_ABOVE = 8
 """Journals of ended runs in one place, above which they are made one."""
 
-_FIELDS = 9
+_WHOLE = re.compile(
+    rb"([^\t]+)\t[0-9a-f]*\t[0-9a-f]*\t[0-9a-z]*\t-?\d+\t\d+\t[0-9a-z]*\t\{[^\t]*\}"
+).fullmatch
+"""What a claim has to look like behind its state: a damaged one must not be taken for another."""
+
 _NOTHING: dict[str, Any] = {}
 
 
@@ -128,8 +133,7 @@ class Records:
         self.place = place
         self.folder = place / STATE / "journals"
         self.contexts: dict[str, dict[str, Any]] = {}
-        self.notes: list[str] = []
-        """What was wrong with a journal, each said once."""
+        self._notes: list[str] = []
         self._lines: dict[str, bytes | list[bytes]] = {}
         self._read: dict[str, int] = {}
         self._lock = threading.RLock()
@@ -137,6 +141,11 @@ class Records:
 
     def __len__(self) -> int:
         return len(self._lines)
+
+    def take_notes(self) -> list[str]:
+        """Return what was wrong with a journal; each is returned once."""
+        taken, self._notes = self._notes, []
+        return taken
 
     @property
     def known(self) -> bool:
@@ -193,7 +202,7 @@ class Records:
         self._read[name] = offset + end
         if end < len(data) and name not in self._noted and not _is_live(path):
             self._noted.add(name)
-            self.notes.append(
+            self._notes.append(
                 f"The last line of {path} is cut (a process was stopped while it wrote); "
                 "it is ignored, and its item is made again."
             )
@@ -211,10 +220,11 @@ class Records:
                 except ValueError:
                     bad += 1
             elif mark in (b"w", b"e", b"a"):
-                if line.count(b"\t") != _FIELDS - 1 or line[-1:] != b"}":
+                whole = _WHOLE(rest)
+                if whole is None:
                     bad += 1
                     continue
-                target = rest[: rest.index(b"\t")].decode("utf-8", "surrogateescape")
+                target = whole[1].decode("utf-8", "surrogateescape")
                 before = lines.get(target)
                 if before is None:
                     lines[target] = line
@@ -226,7 +236,7 @@ class Records:
             elif line and not line.startswith(b"#"):
                 bad += 1
         if bad:
-            self.notes.append(
+            self._notes.append(
                 f"{bad} line(s) of {path} cannot be read and are ignored; their items are made "
                 "again, and files without a record are moved aside, not deleted."
             )

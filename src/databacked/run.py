@@ -1182,6 +1182,14 @@ class Run(Calls):
         """Return what the fingerprint of code cannot follow."""
         return list(self._opaque)
 
+    def damages(self) -> list[str]:
+        """Return what was wrong with journals, each once a process."""
+        places = dict.fromkeys([*self._folders(), self._values])
+        return [note for place in places for note in records_of(place, refresh=False).take_notes()]
+
+    def _folders(self) -> list[Path]:
+        return [node.plan.bound.folder for node in self.nodes if node.plan and node.plan.bound]
+
     def raise_fatal(self) -> None:
         """Raise if the run had to stop, for instance because the disk is full."""
         if self._fatal is not None:
@@ -1196,11 +1204,7 @@ class Run(Calls):
         self.show.close()
         if cancel:
             return
-        for folder in {
-            node.plan.bound.folder
-            for node in self.nodes
-            if node.plan is not None and node.plan.bound is not None
-        }:
+        for folder in set(self._folders()):
             compact(records_of(folder, refresh=False))
 
 

@@ -141,15 +141,16 @@ def content_of(path: str | Path, *, sampled: bool = False) -> str:
 def file_tokens(paths: Sequence[str]) -> dict[str, str]:
     """Return the token of each distinct file or folder: last name and content.
 
-    Files that are missing get the token ``missing``; the task itself will say so.
+    Files that are missing or cannot be read get a token that says so: their item, and no other one,
+    will fail with the reason.
     """
     distinct = list(dict.fromkeys(paths))
 
     def one(path: str) -> str:
         try:
             return f"file:{os.path.basename(path)}:{content_of(path, sampled=True)}"
-        except FileNotFoundError:
-            return f"file:{os.path.basename(path)}:missing"
+        except OSError as error:
+            return f"file:{os.path.basename(path)}:{error.strerror}"
 
     if len(distinct) < 4:
         return {path: one(path) for path in distinct}

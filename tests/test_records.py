@@ -1,0 +1,302 @@
+"""Journals: cut, damaged, removed, written by others, and made one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from databacked import LocalResult, flow, last_run, records, task
+from databacked.errors import RecordError, UnknownFilesError
+from databacked.records import Journal, Record, Records, compact, details, parse
+from databacked.storage.base import Stat
+
+CONTEXT = {"task": "t.py:f", "run": "r", "packages": {}}
+
+
+def record(target: str = "a.txt", **changes) -> Record:
+    """Return a claim."""
+    fields = {
+        "state": "w",
+        "target": target,
+        "recipe": "1" * 32,
+        "resolved": "1" * 32,
+        "content": "2" * 32,
+        "size": 3,
+        "mtime_ns": 4,
+        "context": "c1",
+        "body": details(parameters={"x": 1}),
+    }
+    return Record(**{**fields, **changes})
+
+
+def written(place: Path, *claims: Record) -> Path:
+    """Write claims to a journal of an ended run, and return it."""
+    journal = Journal(place)
+    for claim in claims:
+        journal.append(claim, CONTEXT)
+    journal.close()
+    return max((place / ".databacked/journals").iterdir())
+
+
+def read(place: Path) -> tuple[Records, list[str]]:
+    """Read a place anew, and what is said of it."""
+    found = Records(place)
+    found.refresh()
+    return found, found.take_notes()
+
+
+TARGETS = st.text(st.characters(exclude_characters="\t\n\0", exclude_categories=["Cs"]), min_size=1)
+
+
+@given(
+    st.sampled_from("wea"),
+    TARGETS,
+    st.integers(-1, 2**63),
+    st.integers(0, 2**63),
+    st.dictionaries(st.text(), st.text() | st.integers() | st.none()),
+)
+def test_a_record_comes_back_from_its_line(state, target, size, mtime, said):
+    """Whatever characters a target or a parameter holds."""
+    body = details(parameters=said)
+    claim = record(target, state=state, size=size, mtime_ns=mtime, body=body)
+    assert claim.line().count(b"\n") == 1
+    assert parse(claim.line()[:-1]) == claim
+
+
+def test_the_format_is_what_the_documentation_says(tmp_path):
+    """Anybody can read a journal with a text editor or pandas."""
+    lines = written(tmp_path, record()).read_text().splitlines()
+    assert lines[0] == "#databacked\t1"
+    assert lines[1].split("\t")[:2] == ["=", "c1"]
+    assert json.loads(lines[1].split("\t")[2]) == CONTEXT
+    assert lines[2].split("\t")[:8] == [
+        *("w", "a.txt", "1" * 32, "1" * 32, "2" * 32, "3", "4", "c1"),
+    ]
+    assert json.loads(lines[2].split("\t")[8]) == {"parameters": {"x": 1}}
+
+
+@pytest.mark.parametrize("lost", [1, 2, 30, 100])
+def test_a_cut_last_line_costs_its_item_only(tmp_path, lost):
+    """A process was killed, or a disk full, in the middle of a write."""
+    path = written(tmp_path, record("a.txt"), record("b.txt"))
+    os.truncate(path, path.stat().st_size - lost)
+    found, notes = read(tmp_path)
+    assert [one.target for one in found.all()] == ["a.txt"]
+    assert len(notes) == 1
+    assert "is cut" in notes[0]
+    assert str(path) in notes[0]
+
+
+def test_garbage_in_the_middle_costs_its_lines_only(tmp_path):
+    """A damaged disk block: what is readable is read, the rest is said."""
+    path = written(tmp_path, record("a.txt"), record("b.txt"), record("c.txt"))
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"b.txt\t1111", b"b.t\xff\0\n\t11"))
+    found, notes = read(tmp_path)
+    assert [one.target for one in found.all()] == ["a.txt", "c.txt"]
+    assert len(notes) == 1
+    assert "2 line(s)" in notes[0]
+
+
+def test_bytes_that_are_no_number_are_a_damaged_line_too(tmp_path):
+    """A line is looked at whole before it counts."""
+    path = written(tmp_path, record("a.txt"), record("b.txt", size=77))
+    path.write_bytes(path.read_bytes().replace(b"\t77\t", b"\t7\xff\t"))
+    found, notes = read(tmp_path)
+    assert [one.target for one in found.all()] == ["a.txt"]
+    assert len(notes) == 1
+
+
+def test_what_is_said_of_a_journal_is_said_once(tmp_path):
+    """Not again for every batch."""
+    path = written(tmp_path, record())
+    os.truncate(path, path.stat().st_size - 5)
+    found, notes = read(tmp_path)
+    assert len(notes) == 1
+    found.refresh()
+    assert found.take_notes() == []
+
+
+@pytest.mark.parametrize("header", ["#databacked\t2\n", "#databacked\t99\textra\n", "PK\x03\x04\n"])
+def test_a_journal_of_a_newer_version_is_an_error_never_ignored(project, header):
+    """Its results would look like files of nobody."""
+    kept = kept_numbers()
+    kept()
+    path = next((project / "kept/.databacked/journals").iterdir())
+    records.close_journals()
+    text = path.read_text()
+    path.with_name("9-newer.tsv").write_text(header + text.partition("\n")[2])
+    with pytest.raises(RecordError, match=r"9-newer\.tsv.*upgrade"):
+        kept()
+
+
+def kept_numbers(factor: int = 1):
+    """Return a flow that keeps three numbers."""
+
+    @task(result=LocalResult("kept"), target="{x}.json")
+    def number(x):
+        return x * factor
+
+    @flow
+    def numbers():
+        return number.map([1, 2, 3])
+
+    return numbers
+
+
+def test_a_cut_journal_is_said_by_the_run_and_its_item_is_made_again(project, monkeypatch):
+    """The user sees which file, and what became of it."""
+    monkeypatch.delenv("DATABACKED_QUIET")
+    kept_numbers()()
+    records.close_journals()
+    path = next((project / "kept/.databacked/journals").iterdir())
+    last = path.read_bytes().splitlines(keepends=True)[-1]
+    os.truncate(path, path.stat().st_size - len(last) // 2)
+    (project / "databacked.toml").touch()
+    root = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", AGAIN, root, str(project)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"The last line of {path} is cut" in done.stderr + done.stdout
+    assert sorted(json.loads(done.stdout.splitlines()[-1]).items()) == [("made", 1), ("reused", 2)]
+
+
+AGAIN = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from databacked import last_run, testing
+from tests.test_records import kept_numbers
+with testing.project(Path(sys.argv[2])):
+    kept_numbers()()
+print(json.dumps(dict(last_run().counts["number"])))
+"""
+
+
+def test_without_journals_files_are_of_unknown_origin(project):
+    """Nothing is overwritten, and the message says what can be done."""
+    kept = kept_numbers()
+    kept()
+    records.close_journals()
+    for path in (project / "kept/.databacked/journals").iterdir():
+        path.unlink()
+    with pytest.raises(UnknownFilesError, match="when_unknown='accept'"):
+        kept()
+    assert (project / "kept/1.json").read_text() == "1\n"
+
+
+def test_a_reader_beside_a_writer_reads_whole_lines_only(tmp_path):
+    """What is being written counts once its line is whole; nothing is said of a living journal."""
+    journal = Journal(tmp_path)
+    journal.append(record("a.txt"), CONTEXT)
+    found, notes = read(tmp_path)
+    path = next((tmp_path / ".databacked/journals").iterdir())
+    line = record("b.txt").line()
+    with open(path, "ab") as file:
+        file.write(line[:40])
+        file.flush()
+        found.refresh()
+        assert [one.target for one in found.all()] == ["a.txt"]
+        file.write(line[40:])
+        file.flush()
+        found.refresh()
+    assert [one.target for one in found.all()] == ["a.txt", "b.txt"]
+    assert notes + found.take_notes() == []
+    journal.close()
+
+
+def test_compaction_keeps_what_fits_the_file(tmp_path):
+    """Of several claims about a target the one stays that describes the file that is there."""
+    (tmp_path / "a.txt").write_text("abc")
+    stat = (tmp_path / "a.txt").stat()
+    fitting = record("a.txt", content="f" * 32, mtime_ns=stat.st_mtime_ns)
+    written(tmp_path, record("a.txt", content="e" * 32), record("b.txt", recipe="5" * 32))
+    written(tmp_path, fitting)
+    written(tmp_path, record("a.txt", content="9" * 32, size=9), record("b.txt", recipe="6" * 32))
+    found, _ = read(tmp_path)
+    assert compact(found, always=True) == 3
+    (path,) = (tmp_path / ".databacked/journals").iterdir()
+    after, notes = read(tmp_path)
+    assert not notes
+    assert list(after.of("a.txt")) == [fitting]
+    assert [one.recipe for one in after.of("b.txt")] == ["6" * 32]  # no file: the newest
+    assert after.contexts == {"c1": CONTEXT}
+    assert after.fits("a.txt", Stat(3, stat.st_mtime_ns), fitting.recipe, "t.py:f")
+    assert "compacted" in path.name
+
+
+def test_compaction_keeps_every_claim_when_none_surely_fits(tmp_path):
+    """A copied project has other times: its claims are told apart by content, later."""
+    (tmp_path / "a.txt").write_text("abc")
+    written(tmp_path, record("a.txt", content="e" * 32))
+    written(tmp_path, record("a.txt", content="f" * 32))
+    found, _ = read(tmp_path)
+    compact(found, always=True)
+    assert [one.content[0] for one in read(tmp_path)[0].of("a.txt")] == ["e", "f"]
+
+
+def test_compaction_leaves_the_journals_of_living_processes(tmp_path):
+    """They are still being written."""
+    written(tmp_path, record("a.txt"))
+    written(tmp_path, record("b.txt"))
+    living = Journal(tmp_path)
+    living.append(record("c.txt"), CONTEXT)
+    found, _ = read(tmp_path)
+    compact(found, always=True)
+    living.append(record("d.txt"), CONTEXT)
+    assert len(list((tmp_path / ".databacked/journals").iterdir())) == 2
+    assert {one.target for one in read(tmp_path)[0].all()} == {"a.txt", "b.txt", "c.txt", "d.txt"}
+    found.refresh()  # who had read the old ones already
+    assert {one.target for one in found.all()} == {"a.txt", "b.txt", "c.txt", "d.txt"}
+    living.close()
+
+
+def test_many_runs_leave_few_journals(project):
+    """Compaction comes by itself, and costs no result."""
+    for _ in range(records.COMPACT_ABOVE + 4):
+        records.close_journals()
+        # Always another run's journal: an item that is missing each time.
+        (project / "kept/2.json").unlink(missing_ok=True)
+        kept_numbers()()
+    names = [path.name for path in (project / "kept/.databacked/journals").iterdir()]
+    assert len(names) <= records.COMPACT_ABOVE + 1
+    assert any("compacted" in name for name in names)
+    kept_numbers()()
+    assert last_run().counts["number"] == {"reused": 3}
+
+
+def test_temporary_files_of_a_killed_process_go(tmp_path):
+    """Nothing half-written stays for ever; what lives is left alone."""
+    code = (
+        "import os, sys; from pathlib import Path; from databacked.records import Journal\n"
+        "Path(Journal(Path(sys.argv[1])).temporary('.tiff')).write_text('half')\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    living = Journal(tmp_path)
+    Path(living.temporary(".txt")).write_text("being written")
+    assert len(list((tmp_path / ".databacked/tmp").iterdir())) == 2
+    found, _ = read(tmp_path)
+    compact(found)
+    assert [path.read_text() for path in (tmp_path / ".databacked/tmp").glob("*/*")] == [
+        "being written"
+    ]
+    living.close()
+
+
+def test_names_of_journals_sort_by_time(tmp_path):
+    """A reader meets old claims first."""
+    first, second = written(tmp_path, record()), written(tmp_path, record())
+    assert first.name < second.name
+    assert re.fullmatch(r"\d{19}-[0-9a-f]{8}\.tsv", first.name)
