@@ -324,6 +324,42 @@ def test_an_array_with_two_readers_is_read_only_and_the_error_names_the_cure(pro
         shared()
 
 
+def test_the_items_of_a_flattened_map_have_two_readers_too(project):
+    """One by one and as a list: a change in place is an error here as well."""
+
+    @task
+    def some(n):
+        return list(range(n))
+
+    @task
+    def make(i):
+        return np.full(3, i)
+
+    @task
+    def spoil(x):
+        x += 1
+        return x
+
+    @task
+    def total(arrays):
+        return int(sum(array.sum() for array in arrays))
+
+    @flow
+    def fine():
+        arrays = make.map(flatten(some.map([2, 3])))
+        return total(arrays), [total(arrays)], total.map([arrays, arrays])
+
+    assert fine() == (12, [12], [12, 12])
+
+    @flow
+    def shared():
+        arrays = make.map(flatten(some.map([2, 3])))
+        return spoil.map(arrays), total(arrays)
+
+    with pytest.raises(FlowFailed, match=r"x = x\.copy\(\)"):
+        shared()
+
+
 def test_an_array_with_one_reader_can_be_changed(project):
     """Working in place is fine where nobody else looks."""
 

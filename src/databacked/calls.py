@@ -214,7 +214,8 @@ class Calls:
                 break
             columns[name] = found
         else:
-            node.blocks[number] = self._map(node.task, columns)
+            block = node.blocks[number] = self._map(node.task, columns)
+            block.parent = node
         for tell in list(node.known):
             tell(number)
 
@@ -268,7 +269,7 @@ class Calls:
         )
         for name, arg in args.items():
             for upstream in dict.fromkeys(upstreams(arg)):
-                upstream.readers.append((node, name))
+                upstream.own_readers.append((node, name))
                 if later or (target is not None and name in target.names):
                     for one in nodes_in(upstream):
                         one.decides = True

@@ -258,8 +258,9 @@ class Node:
         "id",
         "known",
         "n",
+        "own_readers",
+        "parent",
         "plan",
-        "readers",
         "rows",
         "session",
         "single",
@@ -278,13 +279,15 @@ class Node:
         self.n = n
         self.single = single
         self.id = -1
-        self.readers: list[tuple[Node, str]] = []
+        self.parent: Dynamic | None = None
+        """The map of unknown length that this node is a block of."""
+        self.own_readers: list[tuple[Node, str]] = []
         self.targets: list[str | None] | None = None
         self.state = bytearray(n)
         self.token: list[str | None] = [None] * n
         self.known: dict[int, Any] = {}
         self.alias: dict[int, tuple[Node, int]] = {}
-        self.rows: dict[str, dict[int, list[int]]] = {}
+        self.rows: dict[str, dict[Any, list[int]]] = {}
         self.decides = False
         """Whether its values decide the items or targets of other nodes."""
         self.plan: Any = None
@@ -297,6 +300,13 @@ class Node:
     def length(self) -> int:
         """Number of items."""
         return self.n
+
+    @property
+    def readers(self) -> list[tuple[Node, str]]:
+        """Nodes that read this one, or the whole map that it is a block of, and where."""
+        if self.parent is None:
+            return self.own_readers
+        return [*self.own_readers, *self.parent.readers]
 
     def readers_of(self, param: str, upstream_index: int, arg: Items) -> Sequence[int]:
         """Return the items of this node that read one item of another through `param`."""
@@ -332,12 +342,18 @@ class Dynamic:
         """Blocks that will never be, because their source failed, and why."""
         self.known: list[Callable[[int], None]] = []
         """Called with the number of a block that became known, or failed."""
-        self.readers: list[tuple[Node, str]] = []
+        self.parent: Dynamic | None = None
+        self.own_readers: list[tuple[Node, str]] = []
 
     @property
     def name(self) -> str:
         """Name of its task."""
         return self.task.name
+
+    @property
+    def readers(self) -> list[tuple[Node, str]]:
+        """Nodes that read all of it, or of the map that it is a block of."""
+        return [*self.own_readers, *(self.parent.readers if self.parent is not None else ())]
 
     @property
     def complete(self) -> bool:

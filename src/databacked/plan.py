@@ -266,12 +266,22 @@ def nested_inputs(node: Node) -> Iterator[tuple[Node, int]]:
                 yield from locate(future)
 
 
-def rows_reading(node: Node, param: str, arg: Arg, upstream_row: int) -> Sequence[int]:
+def rows_reading(
+    reader: Node, param: str, arg: Arg, upstream: Node, upstream_row: int
+) -> Sequence[int]:
     """Return the items that read one item of another node through an argument of a map."""
     if isinstance(arg, Items):
-        return node.readers_of(param, upstream_row, arg)
+        return reader.readers_of(param, upstream_row, arg)
     if isinstance(arg, Element) and arg.index == upstream_row:
-        return [row for row in range(node.n) if holds_unknown(arg.known[row])]
+        return [row for row in range(reader.n) if holds_unknown(arg.known[row])]
+    if isinstance(arg, NestedColumn):
+        rows = reader.rows.get(param)
+        if rows is None:
+            rows = reader.rows[param] = {}
+            for row, futures in enumerate(arg.refs):
+                for item in dict.fromkeys(item for one in futures for item in locate(one)):
+                    rows.setdefault(item, []).append(row)
+        return rows.get((upstream, upstream_row), ())
     return ()
 
 

@@ -174,7 +174,7 @@ class Run(Calls):
             self._pin_future(future)
         for node in list(self.nodes):
             self._want_node(node)
-        self._go(lambda: not self._wants and not self._unplanned)
+        self._go(lambda: not (self._wants or self._unplanned or self.waiting_for))
         self.raise_fatal()
         return replace_futures(returned, self._value_of_future)
 
@@ -496,7 +496,7 @@ class Run(Calls):
                 continue
             arg = reader.args[param]
             if isinstance(arg, Items | Element):
-                for index in rows_reading(reader, param, arg, row):
+                for index in rows_reading(reader, param, arg, node, row):
                     column = reader.plan.columns[param]
                     if column[index] is None:
                         token = node.token[row]
@@ -560,6 +560,8 @@ class Run(Calls):
         self._judge_one(node, row, recipe, plan.bound.storage.stat(target))
         if node.state[row] == THERE:
             self._there(node, row)
+            if (node.id, row) in self.waiting_for:
+                self._later.append((self._want_known, (node, row)))
 
     def _late_target(self, node: Node, row: int) -> bool:
         """Find the target of an item once what it depends on is known."""
@@ -654,6 +656,8 @@ class Run(Calls):
             self._later.append((build, ()))
 
     def _available(self, node: Node, row: int) -> bool:
+        if node.plan is None:  # it waits for a map whose length is not known yet
+            return False
         if node.plan.bound is not None:
             return node.state[row] == THERE
         return (node.id, row) in self._held
@@ -734,10 +738,8 @@ class Run(Calls):
         for reader, param in node.readers:
             if reader.plan is None:
                 continue
-            arg = reader.args[param]
-            if isinstance(arg, Items | Element):
-                for index in rows_reading(reader, param, arg, row):
-                    self._wake_one(reader, index)
+            for index in rows_reading(reader, param, reader.args[param], node, row):
+                self._wake_one(reader, index)
         for reader in self._await_value.get((node.id, row), ()):
             plan = reader.plan
             plan.nested_open.discard((node.id, row))
@@ -746,9 +748,6 @@ class Run(Calls):
             if not plan.nested_open:
                 for one in range(reader.n):
                     self._wake_one(reader, one)
-        for reader, place in self._await_token.get((node.id, row), ()):
-            if place is not None:
-                self._wake_one(reader, place)
 
     def _wake_one(self, node: Node, row: int) -> None:
         if node.state[row] == TODO and node.plan.wanted[row]:
@@ -770,7 +769,7 @@ class Run(Calls):
                 continue
             arg = reader.args[param]
             if isinstance(arg, Items | Element):
-                for one in rows_reading(reader, param, arg, row):
+                for one in rows_reading(reader, param, arg, node, row):
                     self._later.append((self._skip, (reader, one, node, row)))
         for reader, place in self._await_token.get((node.id, row), ()):
             if not reader.plan.spec.marks:
@@ -811,8 +810,11 @@ class Run(Calls):
                 self._later.append((self._want, (node, row)))
         else:
             self._made(node, row, outcome)
-        for upstream, index in (*row_inputs(node, row), *nested_inputs_if_few(node)):
+        for upstream, index in row_inputs(node, row):
             self._maybe_drop(upstream, index)
+        if node.n == 1 or (plan.bound is not None and not plan.wanted_open):
+            for upstream, index in nested_inputs(node):
+                self._maybe_drop(upstream, index)
 
     def _made(self, node: Node, row: int, outcome: Outcome) -> None:
         plan = node.plan
@@ -887,10 +889,10 @@ class Run(Calls):
             if reader.plan is None:
                 return True
             arg = reader.args[param]
-            if isinstance(arg, Items | Element):
+            if not isinstance(arg, Nested):
                 if any(
                     (reader.id, one) not in chain and self._relevant(reader, one)
-                    for one in rows_reading(reader, param, arg, row)
+                    for one in rows_reading(reader, param, arg, node, row)
                 ):
                     return True
             elif reader.n == 1:
@@ -928,8 +930,8 @@ class Run(Calls):
                     continue
                 arg = reader.args[param]
                 if isinstance(arg, Items):
-                    rows = rows_reading(reader, param, arg, index)
-                elif reader.n == one.n == 1 and len(one.readers) == 1 and isinstance(arg, Nested):
+                    rows = rows_reading(reader, param, arg, one, index)
+                elif reader.n == one.n == len(one.readers) == 1 and _is_just(arg, one):
                     rows = (0,)
                 else:
                     continue
@@ -1124,8 +1126,10 @@ class Run(Calls):
             if lost is None:
                 raise result
             self._flying -= len(lost)
+            names = dict.fromkeys(self.nodes[work.spec].name for work in lost)
+            why = f"{result}; it ran {' → '.join(names)}"
             for number, work in enumerate(lost):
-                self._take(_lost_item(work, self.nodes[work.spec], str(result), number))
+                self._take(_lost_item(work, self.nodes[work.spec], why, number))
             return
         self._flying -= len(result)
         seconds = sum(outcome.seconds for outcome in result)
@@ -1211,6 +1215,13 @@ class Run(Calls):
 def nested_inputs_if_few(node: Node) -> Iterable[tuple[Node, int]]:
     """Return what all items of a node read, where the node has one item only."""
     return nested_inputs(node) if node.n == 1 else ()
+
+
+def _is_just(arg: Any, node: Node) -> bool:
+    """Whether an argument is one future of a node, and nothing around it."""
+    if not isinstance(arg, Nested) or type(arg.value) is not Future:
+        return False
+    return arg.value.node is node and arg.value.index is not None
 
 
 def _holds_backed(arg: Any) -> bool:

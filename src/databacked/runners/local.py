@@ -10,8 +10,9 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,11 @@ class MemoryStore:
                 self._sizes[key] = size
                 self._bytes += size
         if not fits:
-            self._scratch.put(key, value)
+            try:
+                self._scratch.put(key, value)
+            except DatabackedError:  # it cannot be pickled: it stays in memory, whatever it takes
+                with self._lock:
+                    self._held[key], self._sizes[key] = value, 0
 
     def get(self, key: Key) -> Any:
         """Return a held value."""
@@ -85,9 +90,12 @@ class FolderStore:
         path = self._path(key)
         temporary = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            cloudpickle.dump(value, file, protocol=5)
-        os.replace(temporary, path)
+        try:
+            with open(temporary, "wb") as file, _sending("what this item returned"):
+                cloudpickle.dump(value, file, protocol=5)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def get(self, key: Key) -> Any:
         """Return a held value; arrays are read-only if they were."""
@@ -97,6 +105,20 @@ class FolderStore:
     def drop(self, key: Key) -> None:
         """Let a value go."""
         self._path(key).unlink(missing_ok=True)
+
+
+@contextmanager
+def _sending(what: str) -> Iterator[None]:
+    """Say of what cannot be pickled what it is, and what to do."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise DatabackedError(
+            f"{what} cannot be sent to another process ({type(error).__name__}: {error}). Make it "
+            "inside the function, use plain values and arrays, or runner='threads'."
+        ) from error
 
 
 def nbytes(value: Any) -> int:
@@ -220,6 +242,7 @@ class ProcessRunner(Runner):
 
     def open(self, make_worker: Callable[[Mapping[int, Any], Any], Works], scratch: Path) -> None:
         self._scratch = scratch
+        self._names: dict[int, str] = {}
         scratch.mkdir(parents=True, exist_ok=True)
         self._make_worker = make_worker
         self._store = FolderStore(scratch)
@@ -243,8 +266,10 @@ class ProcessRunner(Runner):
         )
 
     def learn(self, number: int, spec: Any) -> None:
-        path = self._scratch / f"spec-{number}.pickle"
-        path.write_bytes(cloudpickle.dumps(spec, protocol=5))
+        self._names[number] = spec.name
+        with _sending(f"{spec.name}: the function, or a value that it uses,"):
+            data = cloudpickle.dumps(spec, protocol=5)
+        (self._scratch / f"spec-{number}.pickle").write_bytes(data)
 
     def submit(self, batch: Sequence[Chain]) -> None:
         with self._lock:
@@ -256,7 +281,9 @@ class ProcessRunner(Runner):
     def _send(self, batch: Sequence[Chain], deaths: int) -> None:
         self._count += 1
         number = self._count
-        payload = cloudpickle.dumps((self._make_worker, batch), protocol=5)
+        names = dict.fromkeys(self._names[work.spec] for chain in batch for work in chain)
+        with _sending(f"{', '.join(names)}: an argument"):
+            payload = cloudpickle.dumps((self._make_worker, batch), protocol=5)
         future = self._pool.submit(_work, str(self._scratch), payload)
         self._running[number] = (future, batch)
         future.add_done_callback(lambda done: self._ended(number, done, deaths))

@@ -1,0 +1,178 @@
+"""Graphs that nobody thought of: whatever is kept or not, the values are those of plain Python."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from databacked import LocalResult, flatten, flow, last_run, task, testing
+
+SETTINGS = settings(
+    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=True
+)
+
+
+def named(name: str, function: Any, kept: bool, target: str = "{n}.json") -> Any:
+    """Return a task of a step of its own, whose values are kept or not."""
+    if kept:
+        return task(function, name=name, result=LocalResult(name), target=target)
+    return task(function, name=name)
+
+
+def add(n, x, k):
+    return x + k
+
+
+def pair(n, x, y):
+    return x * 3 + y
+
+
+def window(n, several):
+    return sum(several) % 1000
+
+
+def numbers(n, x):
+    return [n * 10 + index for index in range(x % 4)]
+
+
+def element(e, k):
+    return e + k
+
+
+def total(values):
+    return sum(values) % 100_000
+
+
+def total_with(n, values):
+    return n + sum(values) % 1000
+
+
+@dataclass
+class Map:
+    """A map of the flow beside the values that it must have."""
+
+    futures: Any
+    values: list[int]
+    origin: object = None
+    """None for a map of known length."""
+
+
+STEP = st.tuples(
+    st.sampled_from(["add", "pair", "window", "flatten", "total", "scale", "same"]),
+    st.integers(0, 50),
+    st.integers(0, 50),
+    st.booleans(),
+)
+STEPS = st.lists(STEP, min_size=1, max_size=9)
+
+
+def build(steps: list[tuple[str, int, int, bool]], size: int) -> Any:
+    """Return a flow of these steps, and what it must return."""
+    expected: list[Any] = []
+
+    @flow
+    def run():
+        expected.clear()
+        ids = list(range(size))
+        maps = [Map(named("start", lambda n: n * 7 % 5, False).map(ids), [n * 7 % 5 for n in ids])]
+        answers: list[Any] = []
+        for number, (kind, first, second, kept) in enumerate(steps):
+            name = f"{kind}{number}"
+            one = maps[first % len(maps)]
+            other = maps[second % len(maps)]
+            if kind == "total" or (one.origin is not None and kind != "scale"):
+                made = named(name, total, kept, "total.json")(one.futures)
+                answers.append(made)
+                expected.append(total(one.values))
+            elif kind == "scale" and one.origin is not None:
+                whole = task(total, name=f"{name}_whole")(other.futures)
+                wanted = [pair(0, x, total(other.values)) for x in one.values]
+                maps.append(
+                    Map(task(pair, name=name).map(0, one.futures, whole), wanted, one.origin)
+                )
+            elif kind == "add":
+                wanted = [add(n, x, second) for n, x in zip(ids, one.values, strict=True)]
+                maps.append(Map(named(name, add, kept).map(ids, one.futures, second), wanted))
+            elif kind in ("pair", "scale") and other.origin is None:
+                wanted = [pair(0, x, y) for x, y in zip(one.values, other.values, strict=True)]
+                maps.append(
+                    Map(named(name, pair, kept).map(ids, one.futures, other.futures), wanted)
+                )
+            elif kind == "window":
+                futures = list(one.futures)
+                parts = [futures[max(0, n - 1) : n + 2] for n in ids]
+                wanted = [window(n, one.values[max(0, n - 1) : n + 2]) for n in ids]
+                maps.append(Map(named(name, window, kept).map(ids, parts), wanted))
+            elif kind == "flatten":
+                lists = named(f"{name}_lists", numbers, bool(second % 2)).map(ids, one.futures)
+                wanted = [
+                    e + 1 for n, x in zip(ids, one.values, strict=True) for e in numbers(n, x)
+                ]
+                made = named(name, element, kept, "{e}.json").map(flatten(lists), 1)
+                maps.append(Map(made, wanted, origin=name))
+            else:
+                lists_of = [other.futures for _ in ids]
+                wanted = [total_with(n, other.values) for n in ids]
+                maps.append(Map(named(name, total_with, kept).map(ids, lists_of), wanted))
+        expected.extend(one.values for one in maps)
+        return [*answers, *(one.futures for one in maps)]
+
+    return run, expected
+
+
+def made(project: Path) -> dict[str, int]:
+    """Return how many items of kept tasks the last run made."""
+    kept = {path.name for path in project.iterdir()}
+    return {
+        name: said["made"]
+        for name, said in last_run().counts.items()
+        if said.get("made") and name in kept
+    }
+
+
+@pytest.mark.parametrize("runner", ["calling", "threads"])
+@given(steps=STEPS, size=st.integers(1, 5), gone=st.sets(st.integers(0, 200), max_size=5))
+@SETTINGS
+def test_values_are_those_of_plain_python(tmp_path, monkeypatch, runner, steps, size, gone):
+    """At first, again, and with files removed: then exactly these are made."""
+    monkeypatch.setenv("DATABACKED_QUIET", "1")
+    project = tmp_path / "project"
+    shutil.rmtree(project, ignore_errors=True)
+    project.mkdir()
+    with testing.project(project):
+        run, expected = build(steps, size)
+        run = run.with_options(runner=runner)
+        assert run() == expected
+        assert run() == expected
+        assert made(project) == {}
+        files = sorted(path for path in project.glob("*/*.json") if path.parent.name[0] != ".")
+        removed: dict[str, int] = {}
+        for path in {files[number % len(files)] for number in gone if files}:
+            path.unlink()
+            removed[path.parent.name] = removed.get(path.parent.name, 0) + 1
+        assert run() == expected
+        assert made(project) == removed
+        assert sorted(path for path in project.glob("*/*.json")) == files
+
+
+@given(steps=STEPS)
+@settings(SETTINGS, max_examples=8)
+def test_processes_give_the_same(tmp_path, monkeypatch, steps):
+    """Values go from worker to worker, and nothing stays behind."""
+    monkeypatch.setenv("DATABACKED_QUIET", "1")
+    project = tmp_path / "project"
+    shutil.rmtree(project, ignore_errors=True)
+    project.mkdir()
+    with testing.project(project):
+        run, expected = build(steps, 4)
+        run = run.with_options(runner="processes")
+        assert run() == expected
+        assert run() == expected
+        assert made(project) == {}
+    assert not list((project / ".databacked/tmp").glob("*"))
