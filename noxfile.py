@@ -22,6 +22,8 @@ OTHERS = [
     if version != "{}.{}".format(*sys.version_info)
 ]
 
+PARALLEL = ("--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal")
+
 # pyenv hides all interpreters but the chosen one behind stubs that fail.
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
 FOUND = [str(path) for version in OTHERS for path in PYENV.glob(f"{version}.*/bin")]
@@ -33,14 +35,14 @@ def tests(session: nox.Session) -> None:
     """Run the tests on every other supported Python that is found."""
     session.install("--require-hashes", "-r", "requirements.lock")
     session.install("--no-build-isolation", "--no-deps", "-e", ".")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session
 def lowest(session: nox.Session) -> None:
     """Run the tests with the oldest direct dependencies that pyproject.toml allows."""
     session.install("--resolution", "lowest-direct", "-e", ".[test]")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session(venv_backend="none")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from databacked import ArrayToOmeTiff, LocalResult, flow, last_run, task, testing
+from databacked import ArrayToOmeTiff, LocalResult, flow, last_run, records, task, testing
 from databacked.errors import ResultChangedError, TargetError, UnknownFilesError
 
 
@@ -282,6 +282,33 @@ def test_an_array_whose_file_was_replaced_says_who_replaced_it(project):
     one(2)
     with pytest.raises(ResultChangedError, match=r"one replaced it in run"):
         first[0]
+
+
+def test_two_files_of_one_size_and_time_are_told_apart_by_their_bytes(project):
+    """Two runs may write within one time stamp of the disk; neither takes the other's file."""
+
+    def flow_of(value):
+        @task(result=LocalResult("one"), target="a.json")
+        def one(n):
+            return value
+
+        return one
+
+    assert flow_of(4)(1) == 4
+    first = (project / "one/a.json").stat()
+    assert flow_of(6)(1) == 6
+    # As if the second one had been written in the same moment, and lost.
+    line = "w\ta.json"
+    for journal in (project / "one/.databacked/journals").iterdir():
+        text = journal.read_text()
+        assert text.count(line) == 2
+        second = (project / "one/a.json").stat().st_mtime_ns
+        journal.write_text(text.replace(f"\t{second}\t", f"\t{first.st_mtime_ns}\t"))
+    os.utime(project / "one/a.json", ns=(first.st_mtime_ns, first.st_mtime_ns))
+    records._registry.clear()
+    assert flow_of(4)(1) == 4
+    assert last_run().counts["one"] == {"made": 1}
+    assert not (project / "one/.databacked/replaced").exists()
 
 
 TWO = """

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from databacked import LocalResult, flatten, flow, last_run, task, testing
 
 SETTINGS = settings(
-    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=True
+    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=True
 )
 
 
@@ -162,7 +162,7 @@ def test_values_are_those_of_plain_python(tmp_path, monkeypatch, runner, steps, 
 
 
 @given(steps=STEPS)
-@settings(SETTINGS, max_examples=8)
+@settings(SETTINGS, max_examples=5)
 def test_processes_give_the_same(tmp_path, monkeypatch, steps):
     """Values go from worker to worker, and nothing stays behind."""
     monkeypatch.setenv("DATABACKED_QUIET", "1")

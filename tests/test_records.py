@@ -246,6 +246,19 @@ def test_compaction_keeps_every_claim_when_none_surely_fits(tmp_path):
     assert [one.content[0] for one in read(tmp_path)[0].of("a.txt")] == ["e", "f"]
 
 
+def test_compaction_keeps_both_claims_that_fit_one_size_and_time(tmp_path):
+    """Only the bytes tell them apart; a quick look says that it takes a closer one."""
+    (tmp_path / "a.txt").write_text("abc")
+    stat = Stat(3, (tmp_path / "a.txt").stat().st_mtime_ns)
+    for content in ("e" * 32, "f" * 32):
+        written(tmp_path, record("a.txt", content=content, mtime_ns=stat.mtime_ns))
+    found, _ = read(tmp_path)
+    compact(found, always=True)
+    after, _ = read(tmp_path)
+    assert [one.content[0] for one in after.of("a.txt")] == ["e", "f"]
+    assert after.fits("a.txt", stat, record().recipe, "t.py:f") is None
+
+
 def test_compaction_leaves_the_journals_of_living_processes(tmp_path):
     """They are still being written."""
     written(tmp_path, record("a.txt"))

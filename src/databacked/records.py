@@ -256,17 +256,22 @@ class Records:
         found = self._lines.get(target)
         if found is None:
             return None
+        fitting: tuple[str, str] | None = None
+        contents: set[bytes] = set()
         for line in (found,) if isinstance(found, bytes) else reversed(found):
             state, _, made_by, resolved, content, size, mtime, context, _ = line.split(b"\t", 8)
+            if int(size) != stat.size or int(mtime) != stat.mtime_ns:
+                continue
+            contents.add(content)
             if (
-                int(size) == stat.size
-                and int(mtime) == stat.mtime_ns
+                fitting is None
                 and state != b"e"
                 and recipe in (made_by.decode(), resolved.decode())
                 and self.contexts.get(context.decode(), _NOTHING).get("task") == task
             ):
-                return content.decode(), context.decode()
-        return None
+                fitting = content.decode(), context.decode()
+        # Two files of one size, written within one time stamp: only their bytes tell them apart.
+        return fitting if len(contents) == 1 else None
 
     def remember(self, line: bytes) -> None:
         """Take a line that a process of this run has appended, without reading it from disk."""
@@ -493,7 +498,7 @@ def _worth_keeping(claims: list[Record], path: Path) -> Iterable[Record]:
             return claims[-1:]
         fits = [c for c in claims if c.stat == (info.st_size, info.st_mtime_ns)]
         # Without a claim that surely fits, the content would have to be read to choose.
-        return fits[-1:] if fits else claims
+        return fits[-1:] if len({claim.content for claim in fits}) == 1 else claims
     return claims[-1:]
 
 

@@ -6,6 +6,7 @@ task → runner → [result] → serializer → storage → record → dataset �
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -261,6 +262,9 @@ class Bound:
     def _publish(
         self, temporary: str, target: str, written: Written, judged: Found, claim: Claim
     ) -> tuple[Record, tuple[str, ...]]:
+        # A system's own time stamps are up to 10 ms coarse: two files could share one.
+        written_at = time.time_ns()
+        os.utime(temporary, ns=(written_at, written_at))
         record = self._record(
             "w", target, os.stat(temporary), written.content, written.description, claim
         )

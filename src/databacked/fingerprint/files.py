@@ -11,6 +11,7 @@ import sqlite3
 import stat as stat_module
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -78,6 +79,7 @@ class HashMemory:
             try:
                 self._file.parent.mkdir(parents=True, exist_ok=True)
                 connection = sqlite3.connect(self._file, timeout=5, check_same_thread=False)
+                weakref.finalize(self, connection.close)
                 connection.execute(
                     "CREATE TABLE IF NOT EXISTS hashes"
                     " (path TEXT PRIMARY KEY, identity TEXT, hash TEXT)"

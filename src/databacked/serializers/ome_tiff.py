@@ -19,6 +19,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -66,9 +67,9 @@ class _Facts:
     sizes: PhysicalPixelSizes | None
     notes: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
-        return tuple(int(length) for length in self.data.shape)
+        return tuple(map(int, self.data.shape))
 
     @property
     def lazy(self) -> bool:
