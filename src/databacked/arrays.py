@@ -36,7 +36,7 @@ class Image:
     channel_names: tuple[str, ...] | None = None
     """One name a channel."""
 
-    physical_pixel_sizes: PhysicalPixelSizes | None = None
+    physical_pixel_sizes: tuple[float | None, float | None, float | None] | None = None
     """Z, Y, X in micrometres; None where nobody knows."""
 
     @property

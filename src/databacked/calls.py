@@ -29,7 +29,8 @@ from databacked.graph import (
     is_large,
     taken,
 )
-from databacked.item import Unknown, get_keys, holds_unknown
+from databacked.item import get_keys
+from databacked.known import Unknown, holds_unknown
 from databacked.target import NotYet, Target, Touched
 from databacked.task import Task
 
@@ -59,7 +60,9 @@ class Calls:
     def map(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Futures:
         """Take a map into the graph."""
         columns: dict[str, Any] = {}
-        given = task.signature.bind_partial(*args, **kwargs).arguments if args or kwargs else {}
+        given = (
+            task.call_signature.bind_partial(*args, **kwargs).arguments if args or kwargs else {}
+        )
         for name, value in task.bind(args, kwargs).items():
             # A default is one value for all items, also where it is a list.
             from_call = name in given or name in kwargs

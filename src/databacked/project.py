@@ -38,6 +38,9 @@ class Project:
     runner: str = "threads"
     """Name of the runner that flows use unless they say otherwise."""
 
+    inputs: str = "sampled"
+    """How input files over 256 MiB count: ``sampled``, ``full``; or ``stat`` for all files."""
+
     @property
     def state(self) -> Path:
         """Folder of runs and records of values without a file."""
@@ -139,6 +142,9 @@ def _project(root: Path, file: Path, table: dict[str, Any]) -> Project:
             value = tuple(value)
         elif not isinstance(value, str):
             problems.append(f"{name} = {value!r}: a text was expected")
+            continue
+        elif name == "inputs" and value not in ("sampled", "full", "stat"):
+            problems.append(f"inputs = {value!r}: sampled, full or stat was expected")
             continue
         given[name] = value
     if problems:

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from databacked.calls import Calls, target_values
+from databacked.decide import Found
 from databacked.errors import DatabackedError, GraphError, ResultChangedError, StorageError
+from databacked.fingerprint.files import file_tokens
 from databacked.graph import (
     Column,
     Dynamic,
@@ -47,25 +49,24 @@ from databacked.item import (
     Work,
     Worker,
     bare_claim,
+    copied,
     get_keys,
-    holds_unknown,
     reason_of,
     reuse,
     shown,
-    sketch,
     with_keys,
 )
+from databacked.known import decode_known, encode_known, holds_unknown, remembered, sketch
 from databacked.plan import (
     Fingerprints,
     Plan,
     check_legal,
-    decode_known,
     element_token,
-    encode_known,
     file_parameters,
     incomplete,
     locate,
     nested_inputs,
+    path_of,
     plain_tokens,
     recipes_of,
     refuse_unknown,
@@ -73,11 +74,13 @@ from databacked.plan import (
     rows_reading,
     targets_of,
     token_of_nested,
+    unread,
 )
 from databacked.progress import Show
 from databacked.project import Project, make_state_folder
 from databacked.records import (
     Record,
+    Records,
     compact,
     details,
     journal_of,
@@ -95,6 +98,9 @@ WAITS, LAZY, TODO, SENT, THERE, GONE, ALIAS = range(7)
 
 BATCH_SECONDS = 0.03
 """Batches of small items are made about this long, so that handing over costs little."""
+
+HASHED_AT_ONCE = 64
+"""Input files that are read between two looks at the progress."""
 
 LONGEST_BATCH = 512
 """Chains in one batch, at most."""
@@ -126,6 +132,8 @@ class Run(Calls):
         self._held: set[tuple[int, int]] = set()
         self._ready: deque[tuple[Node, int]] = deque()
         self._later: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._to_read: list[tuple[Node, int]] = []
+        """Items whose input files have to be read to know what they count by."""
         self._unplanned: set[int] = set()
         self._pin_later: defaultdict[int, set[int]] = defaultdict(set)
         self._wants = 0
@@ -199,7 +207,7 @@ class Run(Calls):
         """Want what a flow keeps, and calls that nobody reads."""
         if node.id in self._unplanned:
             return  # it is wanted once it is planned
-        if node.plan.bound is not None or not (node.readers or node.decides):
+        if node.plan.spec.is_kept or not (node.readers or node.decides):
             for row in range(node.n):
                 if node.state[row] not in (THERE, GONE):
                     self._later.append((self._want, (node, row)))
@@ -237,6 +245,8 @@ class Run(Calls):
             if raises:
                 raise DatabackedError(f"{node.name}[{row}] has no value: {failure}")
             return Failed(failure)
+        if node.plan.spec.remembers:
+            return copied(get_keys(node.known[row], keys))
         if node.plan.bound is not None:
             record = self._record(node, row)
             return node.plan.bound.hand_over(record, keys=keys)
@@ -285,10 +295,11 @@ class Run(Calls):
             if files.get(name) or not isinstance(arg, Plain | Column) or _holds_backed(arg)
         ]
         spec = self._fingerprints.spec(node, bound, inputs)
-        columns: dict[str, Any] = plain_tokens(node, files, self.project.root)
+        columns: dict[str, Any] = plain_tokens(node, files, self.project.root, spec.how)
         for line in spec.fields["opaque"]:
             self._opaque.setdefault(line, None)
         plan = node.plan = Plan(spec, bound, columns, [0] * node.n, bytearray(node.n))
+        plan.unread = unread(node, columns, files)
         for name, arg in node.args.items():
             if not isinstance(arg, Plain | Column):
                 columns[name] = self._tokens(node, name, arg, plan)
@@ -301,10 +312,14 @@ class Run(Calls):
             known = [one for one in node.targets if one is not None]
             check_legal(known, bound, node.name)
         recipes = recipes_of(plan, node.n)
-        if bound is None:
+        if spec.remembers:
+            self._recall(node, recipes)
+        elif bound is None:
             for row, recipe in enumerate(recipes):
                 if recipe is not None:
-                    node.token[row] = "r:" + recipe
+                    node.token[row] = spec.token(recipe)
+                    node.state[row] = LAZY
+                elif plan.unread and self._is_ready_unread(node, row):
                     node.state[row] = LAZY
         else:
             self._judge(node, plan, bound, recipes)
@@ -409,9 +424,10 @@ class Run(Calls):
             if other[0] is not node or other[1] != row:
                 self._claimed_twice(node, row, other, target)
                 continue
-            if recipe is None:
-                continue
             stat = stats.get(target)
+            if recipe is None:
+                self._judge_unknown(node, row, target, stat, records)
+                continue
             if not always:
                 fitting = fits(target, stat, recipe, task)
                 if fitting is not None:
@@ -478,6 +494,8 @@ class Run(Calls):
     def _claimed_twice(self, node: Node, row: int, other: tuple[Node, int], target: str) -> None:
         """Make two items with one target one, if they have the same recipe; else raise."""
         first, first_row = other
+        if node is not first:
+            self._read_files([(node, row), (first, first_row)])
         if self._signature(node, row) != self._signature(first, first_row):
             raise _two_claims(node, row, first, first_row, target)
         node.state[row] = ALIAS
@@ -494,6 +512,7 @@ class Run(Calls):
             for upstream, index in (*row_inputs(node, row), *nested_inputs(node)):
                 real, real_row = self._real(upstream, index)
                 tokens.append((real.id, real_row))
+            tokens += [path_of(node, name, row) for name in node.plan.unread.get(row, ())]
         return (node.plan.spec.base, *tokens)
 
     # ------------------------------------------------------------ tokens go forward
@@ -548,11 +567,18 @@ class Run(Calls):
     def _maybe_judge(self, node: Node, row: int) -> None:
         """Judge an item once all its inputs are known."""
         plan = node.plan
-        if node.state[row] != WAITS or plan.missing[row] > 0 or plan.nested_missing:
+        known = node.token[row] is not None or node.state[row] not in (WAITS, LAZY)
+        if known or plan.missing[row] > 0 or plan.nested_missing:
+            return
+        if row in plan.unread:
+            self._maybe_lazy(node, row)
             return
         recipe = plan.spec.recipe(plan.row_tokens(row))
+        if plan.spec.remembers:
+            self._recall_one(node, row, recipe)
+            return
         if plan.bound is None:
-            node.token[row] = "r:" + recipe
+            node.token[row] = plan.spec.token(recipe)
             node.state[row] = LAZY
             self._later.append((self._told, (node, row)))
             if plan.wanted[row]:
@@ -613,7 +639,7 @@ class Run(Calls):
         plan.wanted[row] = 1
         plan.wanted_open += 1
         self._wants += 1
-        if state in (LAZY, THERE):
+        if state in (LAZY, THERE) or (state == WAITS and self._maybe_lazy(node, row)):
             node.state[row] = TODO
         if node.state[row] == TODO:
             self._advance(node, row)
@@ -623,6 +649,8 @@ class Run(Calls):
     def _want_tokens(self, node: Node, row: int) -> None:
         """Have what decides about an item made known."""
         plan = node.plan
+        if row in plan.unread:
+            self._to_read.append((node, row))
         if plan.missing[row] > 0:
             for upstream, index in row_inputs(node, row):
                 self._want_token(upstream, index)
@@ -636,10 +664,106 @@ class Run(Calls):
     def _want_token(self, node: Node, row: int) -> None:
         if node.id in self._unplanned or node.token[row] is not None:
             return
-        if node.plan.bound is not None:
+        if node.plan.spec.is_kept:
             self._later.append((self._want, (node, row)))
         else:
             self._later.append((self._want_tokens, (node, row)))
+
+    # Files that nobody read yet: an item that has nothing to be compared with does not need to
+    # know what they count by before it runs, and has them read where it runs.
+
+    def _is_ready_unread(self, node: Node, row: int) -> bool:
+        """Whether an item that is not kept lacks nothing but what files count by."""
+        plan = node.plan
+        if plan.spec.is_kept or plan.nested_missing:
+            return False
+        if not plan.missing[row]:
+            return row in plan.unread
+        return all(
+            above.token[index] is not None
+            or (above.plan is not None and above.state[index] == LAZY)
+            for above, index in row_inputs(node, row)
+        )
+
+    def _maybe_lazy(self, node: Node, row: int) -> bool:
+        """Take an item that is not kept for one that can be made, if it lacks no more than that."""
+        if node.state[row] != WAITS or not self._is_ready_unread(node, row):
+            return False
+        node.state[row] = LAZY
+        return True
+
+    def _judge_unknown(
+        self, node: Node, row: int, target: str, stat: Stat | None, records: Records
+    ) -> None:
+        """Judge an item whose recipe is not known: without file and record it is to be made."""
+        if stat is None and not records.has(target):
+            node.plan.found[row] = Found("missing")
+            node.state[row] = TODO
+        elif node.plan.bound.always:
+            node.state[row] = TODO
+        elif row in node.plan.unread:
+            self._to_read.append((node, row))
+
+    def _read_files(self, items: Iterable[tuple[Node, int]]) -> None:
+        """Have files read, several at once, and go on with the items that name them."""
+        wanted = [(node, row) for node, row in dict.fromkeys(items) if row in node.plan.unread]
+        paths: defaultdict[str, list[str]] = defaultdict(list)
+        for node, row in wanted:
+            for name in node.plan.unread[row]:
+                paths[node.plan.spec.how].append(path_of(node, name, row))
+        tokens = {how: self._hashed(found, how) for how, found in paths.items()}
+        for node, row in wanted:
+            plan = node.plan
+            for name in plan.unread.pop(row):
+                plan.columns[name][row] = tokens[plan.spec.how][path_of(node, name, row)]
+            self._later.append((self._maybe_judge, (node, row)))
+
+    def _hashed(self, paths: Sequence[str], how: str) -> dict[str, str]:
+        """Return what files count by; says how far it is."""
+        distinct = list(dict.fromkeys(paths))
+        tokens: dict[str, str] = {}
+        for start in range(0, len(distinct), HASHED_AT_ONCE):
+            tokens |= file_tokens(distinct[start : start + HASHED_AT_ONCE], how)
+            self.show.update({"reading input files": (len(distinct), Counter(made=len(tokens)))})
+        return tokens
+
+    # Small values in records
+
+    def _recall(self, node: Node, recipes: Sequence[str | None]) -> None:
+        """Look for the values of a task that keeps them in records."""
+        records_of(self._values)
+        for row, recipe in enumerate(recipes):
+            if recipe is not None:
+                self._recall_one(node, row, recipe)
+
+    def _recall_one(self, node: Node, row: int, recipe: str) -> None:
+        found = self._recorded(node.plan.spec.token(recipe))
+        if not found:
+            node.state[row] = TODO
+            if node.plan.wanted[row]:
+                self._later.append((self._advance, (node, row)))
+            return
+        (node.known[row],) = found
+        node.token[row] = "c:" + remembered(node.known[row])
+        node.state[row] = THERE
+        self.counts[node.name]["reused"] += 1
+        self._later.append((self._there, (node, row)))
+        self._later.append((self._known, (node, row)))
+
+    def _has_records(self, node: Node) -> bool:
+        """Whether records hold a value of a task at all."""
+        task = node.plan.spec.task
+        known = records_of(self._values, refresh=False).contexts.values()
+        return any(context.get("task") == task for context in known)
+
+    def _recorded(self, token: str) -> tuple[Any, ...]:
+        """Return what a record says of a value, if one can be read: one entry, or none."""
+        for record in records_of(self._values, refresh=False).of(token):
+            try:
+                return (decode_known(record.details["known"]),)
+            except (KeyError, TypeError, ValueError):
+                continue  # not readable: it is computed again
+        return ()
 
     def _want_known(self, node: Node, row: int) -> None:
         """Have what an item returns made known to the driver."""
@@ -653,15 +777,17 @@ class Run(Calls):
         elif node.plan.bound is not None and state == THERE:
             node.known[row] = sketch(node.plan.bound.hand_over(self._record(node, row)))
             self._known(node, row)
-        elif node.plan.bound is None and node.token[row] is not None:
-            for record in records_of(self._values, refresh=False).of(node.token[row] or ""):
-                try:
-                    node.known[row] = decode_known(record.details["known"])
-                except (KeyError, TypeError, ValueError):
-                    continue  # not readable: it is computed again
+        elif not node.plan.spec.is_kept and node.state[row] == LAZY and node.token[row] is None:
+            if self._has_records(node):
+                self._want_tokens(node, row)  # it comes back here once its token is known
+            else:
+                self._want(node, row)
+        elif not node.plan.spec.is_kept and node.token[row] is not None:
+            if found := self._recorded(node.token[row] or ""):
+                (node.known[row],) = found
                 self._known(node, row)
-                return
-            self._want(node, row)
+            else:
+                self._want(node, row)
         else:
             self._want(node, row)
 
@@ -673,7 +799,7 @@ class Run(Calls):
     def _available(self, node: Node, row: int) -> bool:
         if node.plan is None:  # it waits for a map whose length is not known yet
             return False
-        if node.plan.bound is not None:
+        if node.plan.spec.is_kept:
             return node.state[row] == THERE
         return (node.id, row) in self._held
 
@@ -853,6 +979,11 @@ class Run(Calls):
             node.state[row] = THERE
             if outcome.known and outcome.token is not None:
                 self._keep_known(node, outcome)
+            if plan.spec.remembers:
+                node.token[row] = outcome.token
+                self._there(node, row)
+                self._known(node, row)
+                return
             before, node.token[row] = node.token[row], outcome.token
             self._final(node, row)
             if before is None:
@@ -875,10 +1006,16 @@ class Run(Calls):
             known = encode_known(outcome.known[0])
         except TypeError:
             return  # it is computed again the next time
+        token = outcome.token or ""
+        if spec.remembers:  # found again by its recipe, counts by its content
+            tokens = node.plan.row_tokens(outcome.row)
+            if None in tokens:
+                return
+            token = spec.token(spec.recipe(tokens))
         record = Record(
             "w",
-            outcome.token or "",
-            (outcome.token or "")[2:],
+            token,
+            token[2:],
             "",
             "",
             -1,
@@ -892,6 +1029,8 @@ class Run(Calls):
     def _maybe_drop(self, node: Node, row: int) -> None:
         """Let a value go that is not kept, once its last reader is done."""
         key = (node.id, row)
+        if not node.plan.spec.pure:
+            return  # it runs once a run for all its readers
         if key in self._held and row not in node.plan.pinned and not self._needed(node, row, {}):
             self._held.discard(key)
             self.runner.drop(key)
@@ -926,7 +1065,7 @@ class Run(Calls):
             return False
         if node.plan.wanted[row]:
             return True
-        if node.plan.bound is not None or (state == THERE and (node.id, row) in self._held):
+        if node.plan.spec.is_kept or (state == THERE and (node.id, row) in self._held):
             return False
         if state == THERE:
             return False
@@ -956,6 +1095,7 @@ class Run(Calls):
                         and reader.state[follower] in (WAITS, LAZY, TODO)
                         and (reader.targets is None or reader.targets[follower] is not None)
                         and self._relevant(reader, follower)
+                        and not (reader.plan.spec.remembers and reader.state[follower] == WAITS)
                         and joins(reader, follower)
                     ):
                         add(reader, follower)
@@ -988,7 +1128,8 @@ class Run(Calls):
         """Whether an item that is not kept can be made where it is read."""
         return (
             node.plan is not None
-            and node.plan.bound is None
+            and not node.plan.spec.is_kept
+            and node.plan.spec.pure
             and node.n > 1
             and node.state[row] in (LAZY, TODO)
             and len(node.readers) == 1
@@ -1007,8 +1148,9 @@ class Run(Calls):
                 plan.learned = True
                 self.runner.learn(node.id, plan.spec)
             hold = False
-            if plan.bound is None:
-                hold = row in plan.pinned or self._needed(node, row, places)
+            if not plan.spec.is_kept:
+                hold = row in plan.pinned or not plan.spec.pure
+                hold = hold or self._needed(node, row, places)
                 if hold:
                     self._to_hold.add((node.id, row))
             works.append(
@@ -1070,6 +1212,8 @@ class Run(Calls):
             return InChain(place, keys)
         if node.state[row] == GONE:
             return Failed(node.plan.failures[row])
+        if node.plan.spec.remembers:
+            return get_keys(node.known[row], keys)
         if node.plan.bound is not None:
             return Kept(node.plan.bound, self._record(node, row), keys)
         return Held((node.id, row), keys)
@@ -1158,9 +1302,13 @@ class Run(Calls):
 
     def _drain(self) -> None:
         later = self._later
-        while later:
-            function, args = later.popleft()
-            function(*args)
+        while later or self._to_read:
+            while later:
+                function, args = later.popleft()
+                function(*args)
+            if self._to_read:
+                items, self._to_read = self._to_read, []
+                self._read_files(items)
 
     # ------------------------------------------------------------ what is said
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from xxhash import xxh3_128
 
 from databacked.hashes import BLOCK, hash_file, hash_texts
+from databacked.stats import stat_of
 
 SAMPLED_ABOVE = 256 << 20
 """Bytes above which a file counts by its size and sampled blocks."""
@@ -140,24 +141,85 @@ def content_of(path: str | Path, *, sampled: bool = False) -> str:
     return digest
 
 
-def file_tokens(paths: Sequence[str]) -> dict[str, str]:
-    """Return the token of each distinct file or folder: last name and content.
+def file_token(path: str, how: str = "sampled") -> str:
+    """Return the token of a file or folder: last name and content.
 
-    Files that are missing or cannot be read get a token that says so: their item, and no other one,
+    A file that is missing or cannot be read gets a token that says so: its item, and no other one,
     will fail with the reason.
+
+    Parameters
+    ----------
+    how
+        ``sampled``: a file over 256 MiB counts by its size and sampled blocks; ``full``: by all of
+        its bytes; ``stat``: any file counts by size and modification time.
     """
+    name = os.path.basename(path)
+    try:
+        if how == "stat":
+            return "file:{}:stat:{}:{}".format(name, *stat_of(path))
+        return f"file:{name}:{content_of(path, sampled=how == 'sampled')}"
+    except OSError as error:
+        return f"file:{name}:{error.strerror}"
+
+
+def file_tokens(paths: Sequence[str], how: str = "sampled") -> dict[str, str]:
+    """Return the token of each distinct file or folder, several at once."""
     distinct = list(dict.fromkeys(paths))
-
-    def one(path: str) -> str:
-        try:
-            return f"file:{os.path.basename(path)}:{content_of(path, sampled=True)}"
-        except OSError as error:
-            return f"file:{os.path.basename(path)}:{error.strerror}"
-
     if len(distinct) < 4:
-        return {path: one(path) for path in distinct}
+        return {path: file_token(path, how) for path in distinct}
     with ThreadPoolExecutor(min(16, len(distinct))) as pool:
-        return dict(zip(distinct, pool.map(one, distinct), strict=True))
+        tokens = pool.map(lambda path: file_token(path, how), distinct)
+        return dict(zip(distinct, tokens, strict=True))
+
+
+def known_file_tokens(paths: Sequence[str], how: str = "sampled") -> dict[str, str | None]:
+    """Return the token of each distinct file whose content need not be read to know it.
+
+    None stands for the others: folders, and files that changed since they were hashed.
+    """
+    found: dict[str, str | None] = {}
+    for path in dict.fromkeys(paths):
+        try:
+            info = os.stat(path)
+        except OSError:
+            found[path] = file_token(path, how)
+            continue
+        if how == "stat":
+            found[path] = file_token(path, how)
+            continue
+        large = how == "sampled" and info.st_size > SAMPLED_ABOVE
+        key = os.path.abspath(path) + ("\0sampled" if large else "")
+        known = None
+        if not stat_module.S_ISDIR(info.st_mode):
+            known = memory().find(key, _identity(info))
+        found[path] = None if known is None else f"file:{os.path.basename(path)}:{known}"
+    return found
+
+
+class SeenFiles:
+    """Tokens of files as one run saw them first: each is read once, whoever asks at once."""
+
+    def __init__(self) -> None:
+        self._tokens: dict[tuple[str, str, str], str] = {}
+        self._locks: dict[str, threading.Lock] = {}
+
+    def token(self, path: str, how: str) -> str:
+        """Return the token of a file, read unless it is what it was."""
+        with self._locks.setdefault(path, threading.Lock()):
+            try:
+                key = (path, how, _identity(os.stat(path)))
+            except OSError:
+                return file_token(path, how)
+            found = self._tokens.get(key)
+            if found is None:
+                found = self._tokens[key] = file_token(path, how)
+            return found
+
+    def __getstate__(self) -> dict[str, object]:
+        return {}
+
+    def __setstate__(self, state: object) -> None:
+        self.__init__()  # type: ignore[misc]
 
 
 def _identity(found: os.stat_result) -> str:
