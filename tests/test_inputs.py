@@ -13,6 +13,7 @@ import pytest
 from databacked import FlowFailed, LocalResult, flatten, flow, last_run, task
 from databacked.errors import FingerprintError, GraphError
 from databacked.fingerprint import files
+from databacked.hashes import hash_file
 
 RUNNERS = ["calling", "threads", "processes"]
 
@@ -33,7 +34,7 @@ def old(path: Path, text: str) -> Path:
 def read(monkeypatch):
     """Note which files are hashed, and when."""
     seen: list[str] = []
-    plain = files.hash_file
+    plain = hash_file
 
     def noted(path):
         seen.append(Path(path).name)
@@ -95,9 +96,12 @@ def test_twelve_files_of_two_gigabytes_do_not_delay_the_first_item(project, monk
             file.truncate(2 << 30)
     events: list[str] = []
     plain = files._sampled
-    monkeypatch.setattr(
-        files, "_sampled", lambda path, size: (events.append("sampled"), plain(path, size))[1]
-    )
+
+    def noted(path, size):
+        events.append("sampled")
+        return plain(path, size)
+
+    monkeypatch.setattr(files, "_sampled", noted)
 
     @task(result=LocalResult("kept"), target="{path.stem}.json")
     def size(path: Path):

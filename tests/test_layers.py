@@ -16,7 +16,7 @@ LADDER = """
     dataset
     serializers storage remotes runners
     decide result outputs
-    target graph known item progress
+    target graph known item progress shares
     task calls plan run flow verbs
     cli portal testing
 """

@@ -88,6 +88,7 @@ from databacked.records import (
 )
 from databacked.result import Bound
 from databacked.runners.base import Runner
+from databacked.shares import Shares
 from databacked.stats import JOIN, Stat
 from databacked.target import NotYet, Touched
 from databacked.types import Failed, Failure
@@ -136,6 +137,10 @@ class Run(Calls):
         """Items whose input files have to be read to know what they count by."""
         self._unplanned: set[int] = set()
         self._pin_later: defaultdict[int, set[int]] = defaultdict(set)
+        self._shares = Shares(runner.resources)
+        self._blocked: defaultdict[frozenset[tuple[str, float]], deque[tuple[Node, int]]]
+        self._blocked = defaultdict(deque)
+        """Items that are ready, but wait for a share of what runs at once, by what they take."""
         self._wants = 0
         self._batches = 0
         self._flying = 0
@@ -287,6 +292,7 @@ class Run(Calls):
             waiting[0].known.append(lambda _: self._later.append((self._plan, (node,))))
             return
         self._unplanned.discard(node.id)
+        self._shares.allow(node.task)
         bound = self._fingerprints.bound(node.task)
         files = file_parameters(node)
         inputs = [
@@ -1240,19 +1246,49 @@ class Run(Calls):
                 size = int(BATCH_SECONDS / self._seconds_per_chain)
             size = max(1, min(size, LONGEST_BATCH, len(self._ready) // limit))
             batch: list[list[Work]] = []
+            needs: dict[str, float] = {}
             while self._ready and len(batch) < size:
                 node, row = self._ready.popleft()
                 if node.state[row] != TODO:
                     continue
                 chain = self._chain(node, row)
+                own = self._needs(chain)
+                # Chains of a batch run one after another: the batch needs the most that one does.
+                names = {**needs, **own}
+                both = {name: max(needs.get(name, 0), own.get(name, 0)) for name in names}
+                if not self._shares.fit(both):
+                    self._blocked[frozenset(own.items())].append((node, row))
+                    continue
+                needs = both
                 works = self._work(chain)
                 for member, index in chain:
                     member.state[index] = SENT
                 batch.append(works)
             if batch:
+                self._shares.take(needs, [(work.spec, work.row) for one in batch for work in one])
                 self._batches += 1
                 self._flying += sum(map(len, batch))
                 self.runner.submit(batch)
+
+    def _needs(self, chain: Sequence[tuple[Node, int]]) -> dict[str, float]:
+        """Return what a chain takes of what is shared while it runs."""
+        needs: dict[str, float] = {}
+        for node, _ in chain:
+            options = node.task.options
+            if options.limit is not None:
+                needs[f"limit of {node.name}"] = 1
+            for name, amount in options.resources.items():
+                needs[name] = max(needs.get(name, 0), amount)
+        return needs
+
+    def _free(self, items: Iterable[tuple[int, int]]) -> None:
+        """Give back what ended batches took, and let those go on that waited for it."""
+        if not self._shares.give_back(items):
+            return
+        for needs, waiting in self._blocked.items():
+            if waiting and self._shares.fit(dict(needs)):
+                for _ in range(min(len(waiting), LONGEST_BATCH)):
+                    self._ready.append(waiting.popleft())
 
     def _go(self, reached: Callable[[], bool]) -> None:
         """Run until a goal is reached."""
@@ -1264,7 +1300,7 @@ class Run(Calls):
                 if not self._flying:
                     if self._fatal is not None:
                         return
-                    if not self._ready:
+                    if not self._ready and not any(self._blocked.values()):
                         raise DatabackedError(
                             f"{self.name} cannot go on: {self._wants} items wait for what nobody "
                             "makes. This is a mistake of databacked; what is done is kept."
@@ -1285,12 +1321,14 @@ class Run(Calls):
             if lost is None:
                 raise result
             self._flying -= len(lost)
+            self._free((work.spec, work.row) for work in lost)
             names = dict.fromkeys(self.nodes[work.spec].name for work in lost)
             why = f"{result}; it ran {' → '.join(names)}"
             for number, work in enumerate(lost):
                 self._take(_lost_item(work, self.nodes[work.spec], why, number))
             return
         self._flying -= len(result)
+        self._free((outcome.spec, outcome.row) for outcome in result)
         seconds = sum(outcome.seconds for outcome in result)
         chains = max(1, len({outcome.row for outcome in result}))
         each = max(seconds / chains, 2e-6)

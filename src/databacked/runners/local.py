@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
+from threadpoolctl import threadpool_limits
 
 from databacked.errors import DatabackedError
 from databacked.runners.base import Chain, Key, Runner, Works
@@ -30,6 +31,18 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def capped_threads(number: int) -> dict[str, str]:
+    """Return the environment of a worker whose libraries start only so many threads of their own.
+
+    What the user has set stays.
+    """
+    names = ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR", "VECLIB_MAXIMUM")
+    variables = [
+        f"{name}_THREADS" if name.endswith("MAXIMUM") else f"{name}_NUM_THREADS" for name in names
+    ]
+    return {name: str(number) for name in variables if name not in os.environ}
 
 
 class MemoryStore:
@@ -175,17 +188,31 @@ class ThreadRunner(Runner):
     ----------
     workers
         How many threads; the default is the number of cores.
+    resources
+        How much there is of what tasks ask for by ``resources=``, for example ``{"GPU": 2}``.
+
+    Notes
+    -----
+    While it runs, libraries that start threads of their own (BLAS, OpenMP) get their share of the
+    cores, so that 8 workers do not start 8 × 8 threads.
     """
 
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(
+        self, workers: int | None = None, resources: Mapping[str, float] | None = None
+    ) -> None:
         self.workers = workers or cores()
+        self.resources = dict(resources or {})
 
     def open(self, make_worker: Callable[[Mapping[int, Any], Any], Works], scratch: Path) -> None:
         self._specs: dict[int, Any] = {}
         self._store = MemoryStore(scratch)
         self._worker = make_worker(self._specs, self._store)
         self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="databacked")
+        self._capped = threadpool_limits(self._share()) if self.workers > 1 else None
         self._queue: queue.SimpleQueue[list[Any] | BaseException] = queue.SimpleQueue()
+
+    def _share(self) -> int:
+        return max(1, cores() // self.workers)
 
     def learn(self, number: int, spec: Any) -> None:
         self._specs[number] = spec
@@ -210,6 +237,8 @@ class ThreadRunner(Runner):
 
     def close(self, *, cancel: bool = False) -> None:
         self._pool.shutdown(wait=True, cancel_futures=cancel)
+        if self._capped is not None:
+            self._capped.restore_original_limits()
 
 
 def _drain(
@@ -235,10 +264,15 @@ class ProcessRunner(Runner):
     ----------
     workers
         How many processes; the default is the number of cores.
+    resources
+        How much there is of what tasks ask for by ``resources=``, for example ``{"GPU": 2}``.
     """
 
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(
+        self, workers: int | None = None, resources: Mapping[str, float] | None = None
+    ) -> None:
         self.workers = workers or cores()
+        self.resources = dict(resources or {})
 
     def open(self, make_worker: Callable[[Mapping[int, Any], Any], Works], scratch: Path) -> None:
         self._scratch = scratch
@@ -263,6 +297,7 @@ class ProcessRunner(Runner):
             context=get_context("loky"),
             initializer=_start_worker,
             initargs=(list(sys.path), os.getcwd(), os.getpid()),
+            env=capped_threads(max(1, cores() // self.workers)),
         )
 
     def learn(self, number: int, spec: Any) -> None:
