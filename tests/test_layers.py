@@ -17,7 +17,7 @@ LADDER = """
     serializers storage remotes runners
     decide result outputs
     target graph known item progress shares
-    task calls plan run flow verbs
+    task calls plan tables run flow verbs
     cli portal testing
 """
 """Lowest rung first. A module imports lower rungs, and what stands before it on its own rung.

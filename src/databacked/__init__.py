@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from databacked.dataset import Dataset
     from databacked.errors import DatabackedError, FlowFailed
     from databacked.flow import flow, last_run
-    from databacked.graph import each, flatten, same
+    from databacked.graph import compact, each, flatten, group, same, sweep
     from databacked.result import LocalDatasetResult, LocalResult
     from databacked.runners.local import CallingThreadRunner, ProcessRunner, ThreadRunner
     from databacked.serializers.base import Serializer
@@ -42,11 +42,14 @@ __all__ = [
     "Serializer",
     "ThreadRunner",
     "ToPickle",
+    "compact",
     "each",
     "flatten",
     "flow",
+    "group",
     "last_run",
     "same",
+    "sweep",
     "task",
 ]
 
@@ -66,11 +69,14 @@ _HOMES = {
     "Serializer": "databacked.serializers.base",
     "ThreadRunner": "databacked.runners.local",
     "ToPickle": "databacked.serializers.pickle",
+    "compact": "databacked.graph",
     "each": "databacked.graph",
     "flatten": "databacked.graph",
     "flow": "databacked.flow",
+    "group": "databacked.graph",
     "last_run": "databacked.flow",
     "same": "databacked.graph",
+    "sweep": "databacked.graph",
     "task": "databacked.task",
 }
 

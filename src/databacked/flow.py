@@ -16,7 +16,6 @@ from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 from databacked.decide import summary as reasons_in_words
 from databacked.errors import FlowFailed, GraphError
-from databacked.graph import Values
 from databacked.progress import Show, summary
 from databacked.project import Project, make_state_folder, project_at, project_of
 from databacked.provenance import collect_in_background, write_run
@@ -224,7 +223,7 @@ def run_alone(
     _report(run, "partly failed" if run.failures else "done", value, None)
     if run.failures:
         raise FlowFailed(_failed(run), run.failures, value)
-    return Values(value) if mapped else value
+    return value
 
 
 def make_runner(given: Any, project: Project) -> Runner:

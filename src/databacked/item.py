@@ -82,9 +82,6 @@ class Spec:
     shared: bool
     """Whether an un-kept value has more than one reader (a retry is one): then it is read-only."""
 
-    decides: bool
-    """Whether its value decides the items of a map."""
-
     marks: bool
     """Whether failed inputs arrive as `Failed` marks."""
 
@@ -189,6 +186,9 @@ class Work(NamedTuple):
 
     hold: bool
     """Whether others need its value after this chain."""
+
+    tell: bool = False
+    """Whether it decides the items of maps, so that the driver has to know it."""
 
 
 class Outcome(NamedTuple):
@@ -388,9 +388,7 @@ class Worker:
             slot.work.row,
             MADE,
             slot.token,
-            known=(
-                (value,) if slot.spec.remembers else (sketch(value),) if slot.spec.decides else ()
-            ),
+            known=((value,) if slot.spec.remembers else (sketch(value),) if slot.work.tell else ()),
             seconds=time.perf_counter() - started,
         )
 
@@ -474,7 +472,7 @@ class Worker:
         slot.token = "c:" + record.content
         slot.value = Lazily(bound, record, same)
         slot.made = True
-        known = (sketch(bound.hand_over(record)),) if slot.spec.decides else ()
+        known = (sketch(bound.hand_over(record)),) if slot.work.tell else ()
         slot.outcome = Outcome(
             slot.spec.id,
             slot.work.row,

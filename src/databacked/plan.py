@@ -208,7 +208,6 @@ class Fingerprints:
             retries=int(task.options.retries),
             retry_delay=float(task.options.retry_delay),
             shared=is_shared(node),
-            decides=node.decides,
             marks=task.options.failed == "mark" or getattr(task.options.result, "marks", False),
             checks=large_arguments(node),
             root=str(self.project.root),

@@ -22,6 +22,7 @@ from databacked.decide import Found
 from databacked.errors import DatabackedError, GraphError, ResultChangedError, StorageError
 from databacked.fingerprint.files import file_tokens
 from databacked.graph import (
+    ENDS,
     Column,
     Dynamic,
     Element,
@@ -32,6 +33,7 @@ from databacked.graph import (
     NestedColumn,
     Node,
     Plain,
+    Values,
     futures_in,
     replace_futures,
 )
@@ -100,6 +102,8 @@ WAITS, LAZY, TODO, SENT, THERE, GONE, ALIAS = range(7)
 BATCH_SECONDS = 0.03
 """Batches of small items are made about this long, so that handing over costs little."""
 
+REUSED_END = ENDS.index("reused")
+
 HASHED_AT_ONCE = 64
 """Input files that are read between two looks at the progress."""
 
@@ -133,6 +137,8 @@ class Run(Calls):
         self._held: set[tuple[int, int]] = set()
         self._ready: deque[tuple[Node, int]] = deque()
         self._later: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._released: list[tuple[Node, int]] = []
+        """Items that decided others; whoever reads their values is known by now."""
         self._to_read: list[tuple[Node, int]] = []
         """Items whose input files have to be read to know what they count by."""
         self._unplanned: set[int] = set()
@@ -190,23 +196,33 @@ class Run(Calls):
             self._want_node(node)
         self._go(lambda: not (self._wants or self._unplanned or self.waiting_for))
         self.raise_fatal()
-        return replace_futures(returned, self._value_of_future)
+        return replace_futures(returned, self._value_of_future, _answered)
+
+    def table(self, answer: Futures) -> Any:
+        """Return what is known of each item of a map, as a DataFrame."""
+        from databacked.tables import table_of
+
+        self._plan_up_to(len(self.nodes))
+        return table_of(answer)
 
     def _pin_future(self, future: Future) -> None:
         """Hold what a future stands for, also where it is not known yet how many items it has."""
         node = future.node
         if isinstance(node, Dynamic) and not node.complete:
-            node.known.append(lambda number: self._pin_block(node, number, future.index))
+            if future.index is not None:
+                node.completed.append(lambda: self._pin_future(future))
+                return
+            node.known.append(lambda number: self._pin_block(node, number))
             for number in range(len(node.blocks)):
-                self._pin_block(node, number, future.index)
+                self._pin_block(node, number)
         else:
             for item, row in locate(future):
                 self._pin(item, row)
 
-    def _pin_block(self, node: Dynamic, number: int, index: int | None) -> None:
+    def _pin_block(self, node: Dynamic, number: int) -> None:
         block = node.blocks[number]
-        if block is not None and (index is None or node.complete):
-            self._pin_future(Future(block if index is None else node, index))
+        if block is not None:
+            self._pin_future(Future(block, None))
 
     def _want_node(self, node: Node) -> None:
         """Want what a flow keeps, and calls that nobody reads."""
@@ -273,6 +289,10 @@ class Run(Calls):
         if self._running:
             self._later.append((self._want_known, (node, row)))
 
+    def released(self, items: list[tuple[Node, int]]) -> None:
+        """Let values go of which it is known by now that nobody reads them."""
+        self._released += items
+
     def failure_of(self, node: Node, row: int) -> Any:
         """Return why an item will never be, or None."""
         return node.plan.failures[row] if node.state[row] == GONE else None
@@ -289,7 +309,7 @@ class Run(Calls):
             return
         waiting = incomplete(node)
         if waiting:
-            waiting[0].known.append(lambda _: self._later.append((self._plan, (node,))))
+            waiting[0].completed.append(lambda: self._later.append((self._plan, (node,))))
             return
         self._unplanned.discard(node.id)
         self._shares.allow(node.task)
@@ -439,6 +459,7 @@ class Run(Calls):
                 if fitting is not None:
                     node.token[row] = "c:" + fitting[0]
                     node.state[row] = THERE
+                    node.ended[row] = REUSED_END
                     contexts[fitting[1]] += 1
                     continue
             self._judge_one(node, row, recipe, stat)
@@ -476,7 +497,7 @@ class Run(Calls):
                 self._notes[node.name].update(notes)
                 node.token[row] = "c:" + record.content
                 node.state[row] = THERE
-                self.counts[node.name]["reused"] += 1
+                self._count(node, row, "reused")
                 return
             if found.kind == "ours":
                 self._reasons[node.name][reason_of(found, plan.spec, tokens, bound)] += 1
@@ -752,7 +773,7 @@ class Run(Calls):
         (node.known[row],) = found
         node.token[row] = "c:" + remembered(node.known[row])
         node.state[row] = THERE
-        self.counts[node.name]["reused"] += 1
+        self._count(node, row, "reused")
         self._later.append((self._there, (node, row)))
         self._later.append((self._known, (node, row)))
 
@@ -782,6 +803,9 @@ class Run(Calls):
             self._known(node, row)
         elif node.plan.bound is not None and state == THERE:
             node.known[row] = sketch(node.plan.bound.hand_over(self._record(node, row)))
+            self._known(node, row)
+        elif (node.id, row) in self._held:
+            node.known[row] = sketch(self.runner.fetch((node.id, row)))
             self._known(node, row)
         elif not node.plan.spec.is_kept and node.state[row] == LAZY and node.token[row] is None:
             if self._has_records(node):
@@ -833,7 +857,11 @@ class Run(Calls):
             self._skip(node, row, *plan.nested_sources["gone"])
             return
         if not blocked:
-            self._ready.append((node, row))
+            # What reads others comes first, so that what they gave can go.
+            first = any(
+                isinstance(arg, Items | Element | NestedColumn) for arg in node.args.values()
+            )
+            (self._ready.appendleft if first else self._ready.append)((node, row))
 
     def _open_nested(self, node: Node) -> None:
         """Ask for what all items of a node read."""
@@ -857,6 +885,11 @@ class Run(Calls):
 
     # ------------------------------------------------------------ what became of items
 
+    def _count(self, node: Node, row: int, word: str) -> None:
+        """Note what became of an item."""
+        self.counts[node.name][word] += 1
+        node.ended[row] = ENDS.index(word)
+
     def _final(self, node: Node, row: int) -> None:
         plan = node.plan
         if plan.wanted[row]:
@@ -875,7 +908,7 @@ class Run(Calls):
     def _alias_there(self, node: Node, row: int) -> None:
         first, first_row = node.alias[row]
         node.token[row] = first.token[first_row]
-        self.counts[node.name]["reused"] += 1
+        self._count(node, row, "reused")
         self._final(node, row)
         self._told(node, row)
         self._wake(node, row)
@@ -904,7 +937,7 @@ class Run(Calls):
         if node.state[row] in (THERE, GONE):
             return
         self._lose(node, row, upstream.plan.failures[index])
-        self.counts[node.name]["skipped"] += 1
+        self._count(node, row, "skipped")
 
     def _lose(self, node: Node, row: int, failure: Failure) -> None:
         """Note that an item will never be, and go on with what reads it."""
@@ -940,13 +973,13 @@ class Run(Calls):
         if outcome.state == FAILED:
             assert outcome.failure is not None
             self.failures.append(outcome.failure)
-            self.counts[name]["failed"] += 1
+            self._count(node, row, "failed")
             if outcome.fatal:
                 self._fatal = outcome.failure
             self._lose(node, row, outcome.failure)
         elif outcome.state == SKIPPED:
             if node.state[row] != GONE:
-                self.counts[name]["skipped"] += 1
+                self._count(node, row, "skipped")
                 assert outcome.failure is not None
                 self._lose(node, row, outcome.failure)
         elif outcome.state == LEFT:
@@ -965,7 +998,7 @@ class Run(Calls):
 
     def _made(self, node: Node, row: int, outcome: Outcome) -> None:
         plan = node.plan
-        self.counts[node.name]["made" if outcome.state == MADE else "reused"] += 1
+        self._count(node, row, "made" if outcome.state == MADE else "reused")
         if outcome.known:
             (node.known[row],) = outcome.known
         if plan.bound is not None:
@@ -1045,6 +1078,8 @@ class Run(Calls):
 
     def _needed(self, node: Node, row: int, chain: dict[tuple[int, int], int]) -> bool:
         """Whether an item outside the chain may still read a value."""
+        if self.is_awaited(node, row):
+            return True
         for reader, param in node.readers:
             if reader.plan is None:
                 return True
@@ -1169,6 +1204,7 @@ class Run(Calls):
                     plan.found.get(row),
                     bool(plan.wanted[row]),
                     hold,
+                    node.decides,
                 )
             )
         return works
@@ -1340,13 +1376,17 @@ class Run(Calls):
 
     def _drain(self) -> None:
         later = self._later
-        while later or self._to_read:
+        while later or self._to_read or self._released:
             while later:
                 function, args = later.popleft()
                 function(*args)
             if self._to_read:
                 items, self._to_read = self._to_read, []
                 self._read_files(items)
+            elif self._released:
+                items, self._released = self._released, []
+                for node, row in items:
+                    self._maybe_drop(node, row)
 
     # ------------------------------------------------------------ what is said
 
@@ -1411,6 +1451,13 @@ class Run(Calls):
             return
         for folder in set(self._folders()):
             compact(records_of(folder, refresh=False))
+
+
+def _answered(answer: Futures, values: list[Any]) -> Values:
+    """Return the values of a map as a list that knows what they are the values of."""
+    found = Values(values)
+    found.answer = answer
+    return found
 
 
 def nested_inputs_if_few(node: Node) -> Iterable[tuple[Node, int]]:
