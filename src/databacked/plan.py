@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -35,6 +35,7 @@ from databacked.graph import (
 )
 from databacked.hashes import hash_texts
 from databacked.item import Spec, Unknown, holds_unknown, with_keys
+from databacked.notebook import is_cell, notebook_name
 from databacked.project import STATE, Project
 from databacked.records import Records, context_of
 from databacked.result import Bound, LocalResult
@@ -125,7 +126,7 @@ class Fingerprints:
             self._check_places(task.name, bound.folder)
         bound = found[1]
         if task.options.location is not None:
-            bound = Bound(bound.folder, bound.serializer, bound.says, bound.options, always=True)
+            bound = replace(bound, always=True)
         return bound
 
     def _check_places(self, name: str, folder: Path) -> None:
@@ -193,8 +194,8 @@ def symbol_of(function: Any, root: Path) -> str:
     qualname = str(getattr(function, "__qualname__", type(function).__qualname__))
     code = getattr(function, "__code__", None)
     file = code.co_filename if code is not None else ""
-    if not file or not os.path.isfile(file) or "ipykernel" in file:
-        return f"notebook:{qualname}"
+    if not file or is_cell(file):
+        return f"{notebook_name(root)}:{qualname}"
     try:
         return f"{Path(file).resolve().relative_to(root.resolve()).as_posix()}:{qualname}"
     except ValueError:

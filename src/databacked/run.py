@@ -14,6 +14,7 @@ import socket
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ from databacked.item import (
     sketch,
     with_keys,
 )
+from databacked.notebook import place_in_words
 from databacked.plan import (
     Fingerprints,
     Plan,
@@ -791,6 +793,9 @@ class Run(Calls):
         if outcome.reason:
             self._reasons[name][outcome.reason] += 1
         if outcome.state == FAILED:
+            assert outcome.failure is not None
+            where = place_in_words(outcome.failure.where)  # workers know no numbers of cells
+            outcome = outcome._replace(failure=replace(outcome.failure, where=where))
             assert outcome.failure is not None
             self.failures.append(outcome.failure)
             self.counts[name]["failed"] += 1
