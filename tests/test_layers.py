@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 LADDER = """
-    types errors hashes stats
+    types errors hashes stats notebook
     serializers.base storage.base remotes.base runners.base
     plugins project fingerprint records provenance manifest arrays
     dataset

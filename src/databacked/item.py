@@ -27,6 +27,7 @@ from databacked.fingerprint.parameters import token as token_of_value
 from databacked.graph import is_large
 from databacked.hashes import hash_bytes, hash_texts
 from databacked.known import remembered, sketch
+from databacked.notebook import looks_like_cell
 from databacked.records import Record, records_of
 from databacked.result import Bound, Claim, part_of
 from databacked.stats import JOIN
@@ -564,8 +565,9 @@ def reuse(
 ) -> tuple[Record, tuple[str, ...]] | None:
     """Return the record of what lies at a target if it is used as it is, and what to say of it."""
     if is_hit(found, recipe):
-        if found.kind == "ours":
-            return found.records[-1], ()
+        if found.kind != "edited":
+            record = found.records[-1]  # of another notebook it may be an edited one
+            return record, (edited_note(record, recipe),) if record.state == "e" else ()
         if replaces(found, bound):
             return None
         record = bound.settle(found, found.records[-1].target, bare_claim(spec, recipe))
@@ -714,6 +716,8 @@ def _where(error: BaseException, root: str) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = os.path.dirname(__file__)
     for frame in reversed(frames):
+        if looks_like_cell(frame.filename):
+            return f"{frame.filename}:{frame.lineno}"
         mine = frame.filename.startswith(root) and "site-packages" not in frame.filename
         if mine and not frame.filename.startswith(own):
             return f"{os.path.relpath(frame.filename, root)}:{frame.lineno}"

@@ -33,6 +33,7 @@ from databacked.graph import (
 from databacked.hashes import hash_texts
 from databacked.item import Spec, with_keys
 from databacked.known import holds_unknown
+from databacked.notebook import is_cell, notebook_name
 from databacked.outputs import BoundOutputs
 from databacked.project import STATE, Project
 from databacked.records import Records, context_of
@@ -145,7 +146,9 @@ class Fingerprints:
         parts = result.bind_outputs(self.project, code_of, endings)
         first = next(iter(parts.values()))
         says = {"outputs": {name: dict(part.says) for name, part in parts.items()}}
-        return BoundOutputs(first.folder, first.serializer, says, result, False, parts)
+        return BoundOutputs(
+            first.folder, first.serializer, says, result, root=self.project.root, parts=parts
+        )
 
     def _check_places(self, name: str, folder: Path) -> None:
         """Raise if a place lies inside another one: whose would a file in both be?"""
@@ -245,8 +248,8 @@ def symbol_of(function: Any, root: Path) -> str:
     qualname = str(getattr(function, "__qualname__", type(function).__qualname__))
     code = getattr(function, "__code__", None)
     file = code.co_filename if code is not None else ""
-    if not file or not os.path.isfile(file) or "ipykernel" in file:
-        return f"notebook:{qualname}"
+    if not file or is_cell(file):
+        return f"{notebook_name(root)}:{qualname}"
     try:
         return f"{Path(file).resolve().relative_to(root.resolve()).as_posix()}:{qualname}"
     except ValueError:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from databacked.errors import ProjectError, did_you_mean
+from databacked.notebook import is_cell, notebook_folder
 
 STATE = ".databacked"
 """Name of the folder of records and bookkeeping, in the root and in every place."""
@@ -88,12 +89,11 @@ def use_project(project: Project) -> Iterator[Project]:
 
 
 def project_of(function: Callable[..., Any]) -> Project:
-    """Return the project of a function: from its file, or the current folder in a notebook."""
+    """Return the project of a function: from its file, or from the folder of its notebook."""
     if (given := _given.get()) is not None:
         return given
     file = getattr(getattr(function, "__code__", None), "co_filename", "")
-    start = Path(file) if file and os.path.isfile(file) and "ipykernel" not in file else Path.cwd()
-    return find_project(start)
+    return find_project(notebook_folder() if not file or is_cell(file) else Path(file))
 
 
 def make_state_folder(folder: Path) -> Path:

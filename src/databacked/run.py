@@ -14,6 +14,7 @@ import socket
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ from databacked.item import (
     with_keys,
 )
 from databacked.known import decode_known, encode_known, holds_unknown, remembered, sketch
+from databacked.notebook import place_in_words
 from databacked.plan import (
     Fingerprints,
     Plan,
@@ -971,6 +973,9 @@ class Run(Calls):
         if outcome.reason:
             self._reasons[name][outcome.reason] += 1
         if outcome.state == FAILED:
+            assert outcome.failure is not None
+            where = place_in_words(outcome.failure.where)  # workers know no numbers of cells
+            outcome = outcome._replace(failure=replace(outcome.failure, where=where))
             assert outcome.failure is not None
             self.failures.append(outcome.failure)
             self._count(node, row, "failed")

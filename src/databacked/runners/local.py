@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import queue
@@ -9,12 +10,13 @@ import shutil
 import sys
 import threading
 import time
-from collections import deque
+from collections import ChainMap, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import CodeType
+from typing import Any, ClassVar
 
 import cloudpickle
 from threadpoolctl import threadpool_limits
@@ -132,6 +134,29 @@ def _sending(what: str) -> Iterator[None]:
             f"{what} cannot be sent to another process ({type(error).__name__}: {error}). Make it "
             "inside the function, use plain values and arrays, or runner='threads'."
         ) from error
+
+
+class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
+    """Sends functions by value with the names of their files, so that tracebacks can say them."""
+
+    dispatch_table: ClassVar[Any] = ChainMap(
+        {CodeType: lambda code: (_with_file, (*_reduced(code), code.co_filename))},
+        cloudpickle.CloudPickler.dispatch_table,
+    )
+
+
+def _reduced(code: CodeType) -> tuple[Any, ...]:
+    return tuple(cloudpickle.CloudPickler.dispatch_table[CodeType](code)[:2])
+
+
+def _with_file(make: Callable[..., CodeType], arguments: tuple[Any, ...], file: str) -> CodeType:
+    return make(*arguments).replace(co_filename=file)
+
+
+def _pickled(value: Any) -> bytes:
+    with io.BytesIO() as file:
+        _Pickler(file, protocol=5).dump(value)
+        return file.getvalue()
 
 
 def nbytes(value: Any) -> int:
@@ -303,7 +328,7 @@ class ProcessRunner(Runner):
     def learn(self, number: int, spec: Any) -> None:
         self._names[number] = spec.name
         with _sending(f"{spec.name}: the function, or a value that it uses,"):
-            data = cloudpickle.dumps(spec, protocol=5)
+            data = _pickled(spec)
         (self._scratch / f"spec-{number}.pickle").write_bytes(data)
 
     def submit(self, batch: Sequence[Chain]) -> None:
@@ -318,7 +343,7 @@ class ProcessRunner(Runner):
         number = self._count
         names = dict.fromkeys(self._names[work.spec] for chain in batch for work in chain)
         with _sending(f"{', '.join(names)}: an argument"):
-            payload = cloudpickle.dumps((self._make_worker, batch), protocol=5)
+            payload = _pickled((self._make_worker, batch))
         future = self._pool.submit(_work, str(self._scratch), payload)
         self._running[number] = (future, batch)
         future.add_done_callback(lambda done: self._ended(number, done, deaths))
