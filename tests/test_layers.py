@@ -11,7 +11,7 @@ import pytest
 
 LADDER = """
     types errors hashes
-    serializers.base storage.base remotes.base runners.base
+    serializers.base serializers.images storage.base remotes.base runners.base
     plugins project fingerprint records provenance manifest arrays
     dataset
     serializers storage remotes runners
