@@ -12,7 +12,7 @@ import stat as stat_module
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -140,6 +140,15 @@ def content_of(path: str | Path, *, sampled: bool = False) -> str:
     return digest
 
 
+def tree_hash(hashes: Mapping[str, str]) -> str:
+    """Return the content hash of a folder, from those of its files by their path in it.
+
+    A path has ``/`` between its parts, whatever the system has. A folder without files does not
+    count, as in git.
+    """
+    return "tree" + hash_texts(part for name in sorted(hashes) for part in (name, hashes[name]))
+
+
 def file_tokens(paths: Sequence[str]) -> dict[str, str]:
     """Return the token of each distinct file or folder: last name and content.
 
@@ -165,13 +174,12 @@ def _identity(found: os.stat_result) -> str:
 
 
 def _tree(folder: str, sampled: bool) -> str:
-    parts: list[str] = []
-    for base, folders, files in os.walk(folder):
-        folders.sort()
-        for name in sorted(files):
+    hashes: dict[str, str] = {}
+    for base, _, files in os.walk(folder):
+        for name in files:
             file = os.path.join(base, name)
-            parts += [os.path.relpath(file, folder), content_of(file, sampled=sampled)]
-    return "tree:" + hash_texts(parts)
+            hashes[Path(os.path.relpath(file, folder)).as_posix()] = content_of(file, sampled=sampled)
+    return tree_hash(hashes)
 
 
 def _sampled(path: str, size: int) -> str:
