@@ -178,7 +178,9 @@ def _tree(folder: str, sampled: bool) -> str:
     for base, _, files in os.walk(folder):
         for name in files:
             file = os.path.join(base, name)
-            hashes[Path(os.path.relpath(file, folder)).as_posix()] = content_of(file, sampled=sampled)
+            hashes[Path(os.path.relpath(file, folder)).as_posix()] = content_of(
+                file, sampled=sampled
+            )
     return tree_hash(hashes)
 
 
