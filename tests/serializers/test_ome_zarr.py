@@ -8,8 +8,10 @@ import shutil
 import subprocess
 import sys
 import tracemalloc
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -51,6 +53,11 @@ def metadata(path: Path) -> dict:
     """Return the attributes that OME-Zarr defines."""
     attributes = dict(zarr.open_group(path, mode="r").attrs)
     return attributes.get("ome", attributes)  # type: ignore[return-value]
+
+
+def level(path: Path, name: str, mode="r") -> Any:
+    """Return an array of an image as zarr has it."""
+    return zarr.open_group(path, mode=mode)[name]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -125,7 +132,7 @@ def test_files_are_what_zarr_writes(tmp_path_factory, data, settings):
     if settings["compression"] and version == "0.4":
         theirs = {"compressors": grid.codec}
     elif settings["compression"]:
-        blosc = {"cname": "zstd", "clevel": 1, "shuffle": "shuffle", "blocksize": grid.nbytes}
+        blosc: dict = {"cname": "zstd", "clevel": 1, "shuffle": "shuffle", "blocksize": grid.nbytes}
         codec = zarr.codecs.BloscCodec(typesize=data.dtype.itemsize, **blosc)
         theirs = {"compressors": codec}
     if version == "0.5":
@@ -136,7 +143,7 @@ def test_files_are_what_zarr_writes(tmp_path_factory, data, settings):
         dtype=grid.dtype,
         chunks=grid.chunks,
         fill_value=grid.fill,
-        zarr_format=int(version == "0.5") + 2,
+        zarr_format=3 if version == "0.5" else 2,
         chunk_key_encoding={"name": "default" if version == "0.5" else "v2", "separator": "/"},
         config={"write_empty_chunks": True},
         **theirs,
@@ -152,7 +159,7 @@ def test_files_are_what_zarr_writes(tmp_path_factory, data, settings):
 
 def _said(text: bytes) -> dict:
     """Return metadata without what means nothing: a type size that format 2 does not need."""
-    found = json.loads(text)
+    found: dict = json.loads(text)
     (found.get("compressor") or {}).pop("typesize", None)
     return found
 
@@ -230,11 +237,11 @@ def test_others_read_the_same_pixels_and_metadata(tmp_path, order, shape, labels
     assert reader.dims.order == order
     np.testing.assert_array_equal(reader.get_image_data(order), data)
     assert reader.channel_names == names
-    assert tuple(reader.physical_pixel_sizes) == sizes
+    assert tuple(reader.physical_pixel_sizes or ()) == sizes
     assert reader.resolution_levels == (0, 1)
     # zarr.
-    np.testing.assert_array_equal(group["0"][...], data)
-    np.testing.assert_array_equal(group["1"][...], data[..., ::2, ::2])
+    np.testing.assert_array_equal(level(path, "0")[...], data)
+    np.testing.assert_array_equal(level(path, "1")[...], data[..., ::2, ::2])
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -269,7 +276,7 @@ def test_painting_labels_changes_few_files(tmp_path):
     path, serializer = tmp_path / "a.ome.zarr", ArrayToOmeZarr(labels=True)
     serializer.save(labels, path)
     before = files(path)
-    array = zarr.open_group(path, mode="r+")["0"]
+    array = level(path, "0", mode="r+")
     array[20, :81, :81] = 9  # 1 % of all, as a brush in one plane does it
     after = files(path)
     changed = {name for name in after if after[name] != before.get(name)}
@@ -286,7 +293,7 @@ def test_a_plane_that_was_wiped_clean_is_no_damage(tmp_path):
         path = tmp_path / f"{version}.ome.zarr"
         serializer = ArrayToOmeZarr(labels=True, version=version)
         serializer.save(pixels(3, 9, 8), path)
-        zarr.open_group(path, mode="r+")["0"][1] = 0
+        level(path, "0", mode="r+")[1] = 0
         serializer.describe(path)
         assert not serializer.read(path)[1].any()
 
@@ -313,6 +320,7 @@ def test_a_shard_takes_planes_before_it_takes_depth():
     def shards(shape, dtype="uint16"):
         lazy = da.zeros(shape, dtype=dtype, chunks=(*shape[:-2], 512, 512))
         grid = serializer._grids(serializer._facts(lazy))[0]
+        assert grid.shards is not None
         assert np.prod(grid.shards) * grid.dtype.itemsize <= ome_zarr.SHARD
         return grid.shards
 
@@ -417,8 +425,8 @@ def test_a_dask_array_is_computed_once(tmp_path):
     serializer = ArrayToOmeZarr(pyramid=True, chunks=(1, 1, 100, 100))
     serializer.save(lazy, tmp_path / "a.ome.zarr")
     assert len(seen) == len(set(seen)) == 8
-    level = zarr.open_group(tmp_path / "a.ome.zarr", mode="r")["1"][...]
-    np.testing.assert_array_equal(level, serializer.read(tmp_path / "a.ome.zarr")[..., ::2, ::2])
+    smaller = level(tmp_path / "a.ome.zarr", "1")[...]
+    np.testing.assert_array_equal(smaller, serializer.read(tmp_path / "a.ome.zarr")[..., ::2, ::2])
 
 
 def test_a_large_plane_has_a_pyramid(tmp_path):
@@ -430,11 +438,11 @@ def test_a_large_plane_has_a_pyramid(tmp_path):
     ArrayToOmeZarr(physical_pixel_sizes=(2, 0.5, None)).save(labels, path)
     group = zarr.open_group(path, mode="r")
     levels = metadata(path)["multiscales"][0]["datasets"]
-    shapes = [group[level["path"]].shape for level in levels]
+    shapes = [level(path, one["path"]).shape for one in levels]
     assert shapes == [(1, 5000, 1300), (1, 2500, 650), (1, 1250, 325), (1, 625, 163)]
-    scales = [level["coordinateTransformations"][0]["scale"] for level in levels]
+    scales = [one["coordinateTransformations"][0]["scale"] for one in levels]
     assert scales == [[2, 0.5, 1], [2, 1, 2], [2, 2, 4], [2, 4, 8]]
-    np.testing.assert_array_equal(group["3"][...], labels.compute()[:, ::8, ::8])
+    np.testing.assert_array_equal(level(path, "3")[...], labels.compute()[:, ::8, ::8])
     ome_zarr_models.v05.Image.from_zarr(group)
 
 
@@ -577,7 +585,7 @@ def test_what_bioio_writes_is_read(tmp_path):
             store=str(path),
             level_shapes=[(2, 9, 8)],
             dtype="uint16",
-            zarr_format=version,  # type: ignore[arg-type]
+            zarr_format=version,
             axes_names=["c", "y", "x"],
             axes_types=["channel", "space", "space"],
             axes_units=[None, "micrometer", "micrometer"],
@@ -603,13 +611,17 @@ def test_axes_without_letters_are_nobody_s(tmp_path):
 
 def test_a_missing_chunk_is_an_error_and_no_zeros(tmp_path):
     """zarr would give fill values; here every chunk was written."""
-    for number, settings in enumerate(({}, {"version": "0.4"}, {"shards": (1, 1, 9, 8)})):
+    every: list[dict] = [{}, {"version": "0.4"}, {"shards": (1, 1, 9, 8)}]
+    for number, settings in enumerate(every):
         path, serializer = tmp_path / f"{number}.ome.zarr", ArrayToOmeZarr(**settings)
         serializer.save(np.zeros((2, 3, 9, 8), "uint8"), path)
         next(name for name in path.rglob("1/2/0/0")).unlink()
         opened = serializer.open(path)
-        reads = [lambda s=serializer, p=path: s.describe(p), lambda o=opened: o[1, 2]]
-        for read in [*reads, lambda s=serializer, p=path: s.read(p)]:
+        for read in (
+            partial(serializer.describe, path),
+            partial(serializer.read, path),
+            partial(opened.__getitem__, (1, 2)),
+        ):
             with pytest.raises(SerializerError, match=r"1/2/0/0 is missing"):
                 read()
         assert not opened[0].any()

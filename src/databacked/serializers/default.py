@@ -135,14 +135,13 @@ class ArrayToDefaultWriter(Serializer):
     def _of_images(self, suffix: str) -> Any:
         kind = "zarr" if suffix in _ZARR else "tiff"
         if kind not in self._images:
+            writer: Any
             if kind == "zarr":
-                from databacked.serializers.ome_zarr import ArrayToOmeZarr as Writer
+                from databacked.serializers.ome_zarr import ArrayToOmeZarr as writer
             else:
-                from databacked.serializers.ome_tiff import ArrayToOmeTiff as Writer
-
-            self._images[kind] = Writer(
-                self.dim_order, self.channel_names, self.physical_pixel_sizes
-            )
+                from databacked.serializers.ome_tiff import ArrayToOmeTiff as writer
+            said = (self.dim_order, self.channel_names, self.physical_pixel_sizes)
+            self._images[kind] = writer(*said)
         return self._images[kind]
 
 

@@ -278,8 +278,10 @@ class ArrayToOmeZarr(Serializer):
 
     def _channels(self, facts: Facts, spans: _Spans | None) -> list[Json]:
         found: list[Json] = []
+        dtype = np.dtype(facts.data.dtype)
         for number in range(facts.channels):
-            dtype = np.dtype(facts.data.dtype)
+            least: float
+            most: float
             least, most = _range(dtype)
             if self.windows is not None:
                 low, high = self.windows[number]
