@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from databacked.serializers.base import Serializer
     from databacked.serializers.default import ArrayToDefaultWriter
     from databacked.serializers.ome_tiff import ArrayToOmeTiff
+    from databacked.serializers.ome_zarr import ArrayToOmeZarr
     from databacked.serializers.pickle import ToPickle
     from databacked.task import task
     from databacked.types import Failed, PhysicalPixelSizes
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ArrayToDefaultWriter",
     "ArrayToOmeTiff",
+    "ArrayToOmeZarr",
     "CallingThreadRunner",
     "DatabackedError",
     "Dataset",
@@ -56,6 +58,7 @@ __all__ = [
 _HOMES = {
     "ArrayToDefaultWriter": "databacked.serializers.default",
     "ArrayToOmeTiff": "databacked.serializers.ome_tiff",
+    "ArrayToOmeZarr": "databacked.serializers.ome_zarr",
     "CallingThreadRunner": "databacked.runners.local",
     "DatabackedError": "databacked.errors",
     "Dataset": "databacked.dataset",

@@ -12,14 +12,14 @@ import stat as stat_module
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from xxhash import xxh3_128
 
 from databacked.hashes import BLOCK, hash_file, hash_texts
-from databacked.stats import stat_of
+from databacked.stats import files_in, stat_of
 
 SAMPLED_ABOVE = 256 << 20
 """Bytes above which a file counts by its size and sampled blocks."""
@@ -141,6 +141,15 @@ def content_of(path: str | Path, *, sampled: bool = False) -> str:
     return digest
 
 
+def tree_hash(hashes: Mapping[str, str]) -> str:
+    """Return the content hash of a folder, from those of its files by their path in it.
+
+    A path has ``/`` between its parts, whatever the system has. A folder without files does not
+    count, as in git.
+    """
+    return "tree" + hash_texts(part for name in sorted(hashes) for part in (name, hashes[name]))
+
+
 def file_token(path: str, how: str = "sampled") -> str:
     """Return the token of a file or folder: last name and content.
 
@@ -207,7 +216,9 @@ class SeenFiles:
         """Return the token of a file, read unless it is what it was."""
         with self._locks.setdefault(path, threading.Lock()):
             try:
-                key = (path, how, _identity(os.stat(path)))
+                info = os.stat(path)
+                inside = stat_of(path) if stat_module.S_ISDIR(info.st_mode) else ""
+                key = (path, how, f"{_identity(info)} {inside}")
             except OSError:
                 return file_token(path, how)
             found = self._tokens.get(key)
@@ -215,25 +226,13 @@ class SeenFiles:
                 found = self._tokens[key] = file_token(path, how)
             return found
 
-    def __getstate__(self) -> dict[str, object]:
-        return {}
-
-    def __setstate__(self, state: object) -> None:
-        self.__init__()  # type: ignore[misc]
-
 
 def _identity(found: os.stat_result) -> str:
     return f"{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}:{found.st_ino}"
 
 
 def _tree(folder: str, sampled: bool) -> str:
-    parts: list[str] = []
-    for base, folders, files in os.walk(folder):
-        folders.sort()
-        for name in sorted(files):
-            file = os.path.join(base, name)
-            parts += [os.path.relpath(file, folder), content_of(file, sampled=sampled)]
-    return "tree" + hash_texts(parts)
+    return tree_hash({name: content_of(path, sampled=sampled) for name, path in files_in(folder)})
 
 
 def _sampled(path: str, size: int) -> str:
