@@ -86,9 +86,14 @@ def use_project(project: Project) -> Iterator[Project]:
 
 def project_of(function: Callable[..., Any]) -> Project:
     """Return the project of a function: from its file, or the current folder in a notebook."""
+    return project_of_code(getattr(function, "__code__", None))
+
+
+def project_of_code(code: Any) -> Project:
+    """Return the project that a piece of code stands in."""
     if (given := _given.get()) is not None:
         return given
-    file = getattr(getattr(function, "__code__", None), "co_filename", "")
+    file = getattr(code, "co_filename", "")
     start = Path(file) if file and os.path.isfile(file) and "ipykernel" not in file else Path.cwd()
     return find_project(start)
 
