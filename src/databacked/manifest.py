@@ -328,10 +328,11 @@ class Rows:
     def __init__(self, column: pd.Series[Any]) -> None:
         self.index, self.cells = column.index, column
 
-    def named(self, positions: Sequence[int], of: Sequence[str] | None = None) -> str:
+    def named(self, positions: Sequence[int]) -> str:
+        """Return how many rows there are, and the first of them with what stands there."""
         shown = [
-            f"row {_label(self.index[p])!r} (position {p}): {of[n] if of else _short(self.cells.iloc[p])}"
-            for n, p in enumerate(positions[:SHOWN])
+            f"row {_label(self.index[p])!r} (position {p}): {_short(self.cells.iloc[p])}"
+            for p in positions[:SHOWN]
         ]
         more = len(positions) - SHOWN
         return f"{len(positions):,} row(s): {'; '.join(shown)}" + (
