@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 LADDER = """
-    types errors hashes
+    types errors hashes stats
     serializers.base storage.base remotes.base runners.base
     plugins project fingerprint records provenance links manifest arrays
     dataset
     serializers storage remotes runners
-    decide result
+    decide result outputs
     target graph item progress
     task calls plan run flow verbs
     cli portal testing pytest_plugin

@@ -14,7 +14,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from databacked.errors import ResultChangedError
 from databacked.fingerprint.files import content_of
 from databacked.records import records_of
-from databacked.storage.base import Stat
+from databacked.stats import Stat
 from databacked.types import Description, PhysicalPixelSizes
 
 if TYPE_CHECKING:

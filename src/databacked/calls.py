@@ -265,7 +265,7 @@ class Calls:
         self.nodes.append(node)
         target = task.target
         later = target is not None and (
-            _touches(node, target) if callable(target.given) and n else False
+            _touches(node, target) if target.is_callable and n else False
         )
         for name, arg in args.items():
             for upstream in dict.fromkeys(upstreams(arg)):

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from databacked.records import Record
-from databacked.storage.base import Stat
+from databacked.records import NONE, Record
+from databacked.stats import Stat
 from databacked.types import Description
 
 Kind = Literal["missing", "ours", "edited", "foreign"]
@@ -25,7 +25,7 @@ class Found:
     """``ours``: a record of this task describes the file. ``edited``: changed by hand since."""
 
     stat: Stat | None = None
-    """Size and time of the file; None if there is none."""
+    """Size and time of the file; None if there is none (``ours``: the value was None)."""
 
     records: tuple[Record, ...] = ()
     """The claims that fit the file (several recipes can lead to one content)."""
@@ -62,7 +62,8 @@ def whose(
         only where size and time do not decide.
     """
     if stat is None:
-        return Found("missing")
+        return _nothing(claims, task, task_of)
+    claims = [claim for claim in claims if claim.size >= 0]
     fitting = tuple(claim for claim in claims if claim.stat == stat)
     digest = ""
     if len({claim.content for claim in fitting}) != 1 and claims:
@@ -94,6 +95,49 @@ def whose(
         mine,
         why=f"it holds {held.shape} {held.dtype} instead of {tuple(shape or ())} {dtype}",
     )
+
+
+def _nothing(claims: Sequence[Record], task: str, task_of: Callable[[Record], str]) -> Found:
+    """Say what it means that no file is there: None was the value, or the file is missing."""
+    mine = [claim for claim in claims if task_of(claim) == task]
+    # A recipe that gave a file once: somebody removed it.
+    gone = {claim.recipe for claim in mine if claim.size >= 0}
+    none = tuple(claim for claim in mine if claim.size < 0 and claim.recipe not in gone)
+    return Found("ours", None, none, NONE) if none else Found("missing")
+
+
+def rejoined(parts: Mapping[str, Found], stat: Stat, claims: Sequence[Record]) -> Found:
+    """Say whose the files of an item with several outputs are, taken as one.
+
+    Parameters
+    ----------
+    parts
+        Whose each file is by itself, by the name of the output.
+    stat
+        How they look, taken as one.
+    claims
+        The records of the item as a whole, of this task.
+    """
+    for name, part in parts.items():
+        if part.kind == "foreign":
+            return Found("foreign", stat, why=f"{name}: {part.why}")
+    now = {name: NONE if part.stat is None else part.content for name, part in parts.items()}
+    joined = ",".join(f"{name}={content}" for name, content in now.items())
+    fitting = tuple(claim for claim in claims if claim.content == joined)
+    if fitting:
+        kind: Kind = "edited" if fitting[-1].state == "e" else "ours"
+        return Found(kind, stat, fitting, joined)
+    edited = {name for name, part in parts.items() if part.kind == "edited"}
+    for claim in reversed(claims):
+        before = contents(claim.content)
+        if edited and all(before.get(name) == now[name] for name in now if name not in edited):
+            return Found("edited", stat, (claim,), joined, f"edited by hand ({', '.join(edited)})")
+    return Found("missing", stat)  # one was removed, or they are of different runs
+
+
+def contents(joined: str) -> dict[str, str]:
+    """Return the content of each file from that of an item with several outputs."""
+    return dict(part.split("=", 1) for part in joined.split(",") if "=" in part)
 
 
 def is_hit(found: Found, recipe: str) -> bool:

@@ -19,14 +19,15 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from databacked.arrays import BackedArray
-from databacked.decide import Found, Recipe, is_hit, is_hit_resolved, why_stale
-from databacked.errors import ArgumentChangedError, DatabackedError
+from databacked.decide import Found, Recipe, contents, is_hit, is_hit_resolved, why_stale
+from databacked.errors import ArgumentChangedError
 from databacked.fingerprint.parameters import content as content_of_value
 from databacked.fingerprint.parameters import token as token_of_value
 from databacked.graph import is_large
 from databacked.hashes import hash_bytes
 from databacked.records import Record, records_of
-from databacked.result import Bound, Claim
+from databacked.result import Bound, Claim, part_of
+from databacked.stats import JOIN
 from databacked.types import Failed, Failure
 
 SEPARATOR = "\x1f"
@@ -179,7 +180,9 @@ class Outcome(NamedTuple):
     notes: tuple[str, ...] = ()
     reason: str | None = None
     failure: Failure | None = None
-    known: Any = None
+    known: tuple[Any, ...] = ()
+    """What is known of the value, where it decides items: one entry, or none."""
+
     seconds: float = 0.0
     fatal: bool = False
 
@@ -323,7 +326,7 @@ class Worker:
             value = get_keys(before.value, source.keys)
             return copied(value) if before.spec.shared else value
         if kind is Kept:
-            return get_keys(source.bound.hand_over(source.record), source.keys)
+            return source.bound.hand_over(source.record, keys=source.keys)
         if kind is Held:
             return copied(get_keys(self.store.get(source.key), source.keys))
         if kind is Inside:
@@ -364,7 +367,7 @@ class Worker:
             slot.work.row,
             MADE,
             slot.token,
-            known=sketch(value) if slot.spec.decides else None,
+            known=(sketch(value),) if slot.spec.decides else (),
             seconds=time.perf_counter() - started,
         )
 
@@ -438,7 +441,7 @@ class Worker:
         slot.token = "c:" + record.content
         slot.value = Lazily(bound, record, same)
         slot.made = True
-        known = sketch(bound.hand_over(record)) if slot.spec.decides else None
+        known = (sketch(bound.hand_over(record)),) if slot.spec.decides else ()
         slot.outcome = Outcome(
             slot.spec.id,
             slot.work.row,
@@ -472,7 +475,7 @@ class Worker:
         args.update(zip(slot.spec.columns, slot.work.args, strict=True))
         return Failure(
             task=slot.spec.name,
-            item=slot.work.target or str(slot.work.row),
+            item=shown(slot.work.target or str(slot.work.row)),
             parameters={name: _short(value) for name, value in args.items()},
             exception=message,
             where=_where(error, slot.spec.root),
@@ -496,28 +499,27 @@ class Lazily:
     def __init__(self, bound: Bound, record: Record, same: Any) -> None:
         self.bound, self.record, self.same = bound, record, same
 
-    def get(self) -> Any:
-        """Return it as a reader gets it."""
-        return self.bound.hand_over(self.record, self.same)
+    def get(self, keys: tuple[Any, ...] = ()) -> Any:
+        """Return it, or a part of it, as a reader gets it."""
+        return self.bound.hand_over(self.record, self.same, keys)
 
 
-def get_keys(value: Any, keys: Sequence[Any]) -> Any:
+def get_keys(value: Any, keys: tuple[Any, ...]) -> Any:
     """Follow ``future["a"]["b"]`` into a value."""
-    if type(value) is Lazily:
-        value = value.get()
-    for key in keys:
-        try:
-            value = value[key]
-        except (KeyError, IndexError, TypeError) as error:
-            held = ", ".join(map(repr, value)) if isinstance(value, dict) else type(value).__name__
-            raise DatabackedError(
-                f"[{key!r}] is not in what the task returned (it holds {held})."
-            ) from error
-    return value
+    return value.get(keys) if type(value) is Lazily else part_of(value, keys)
+
+
+def shown(target: str) -> str:
+    """Return a target as people read it, also where it names several files."""
+    return target.replace(JOIN, " + ")
 
 
 def with_keys(token: str, keys: Sequence[Any]) -> str:
     """Return the token of a part of a value."""
+    if keys and "=" in token and token.startswith("c:"):  # several outputs: each by its own content
+        known = contents(token[2:])
+        if keys[0] in known:
+            return with_keys(f"c:{known[keys[0]]}", keys[1:])
     return token if not keys else f"{token}{''.join(f'[{key!r}]' for key in keys)}"
 
 
@@ -709,7 +711,7 @@ def _arrive(value: Any, kind: str) -> Any:
 
 def _short(value: Any) -> str:
     if isinstance(value, Kept):
-        return value.record.target
+        return shown(value.record.target)
     if isinstance(value, InChain | Held | Inside):
         return "…"
     text = repr(value)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -35,11 +35,12 @@ from databacked.graph import (
 )
 from databacked.hashes import hash_texts
 from databacked.item import Spec, Unknown, holds_unknown, with_keys
+from databacked.outputs import BoundOutputs
 from databacked.project import STATE, Project
 from databacked.records import Records, context_of
 from databacked.result import Bound, LocalResult
-from databacked.storage.base import Stat
-from databacked.target import Target, check_case, check_targets
+from databacked.stats import JOIN, Stat
+from databacked.target import Outputs, Target, check_case, check_targets
 from databacked.task import Task
 from databacked.types import Json
 
@@ -101,7 +102,7 @@ class Fingerprints:
         self.project = project
         self.run = run
         self._codes: dict[Any, CodeFingerprint] = {}
-        self._bounds: dict[int, tuple[Any, Bound]] = {}
+        self._bounds: dict[Any, tuple[Any, Bound]] = {}
 
     def code(self, function: Any) -> CodeFingerprint:
         """Return the code fingerprint of a function or class."""
@@ -118,15 +119,32 @@ class Fingerprints:
             if task.target is None:
                 return None
             result = LocalResult(self.project.place)
-        found = self._bounds.get(id(result))
+        outputs = task.target.outputs if isinstance(task.target, Outputs) else {}
+        key = (id(result), tuple((name, one.ending) for name, one in outputs.items()))
+        found = self._bounds.get(key)
         if found is None:
-            bound = result.bind(self.project, lambda kind: self.code(kind).digest)
-            found = self._bounds[id(result)] = (result, bound)
+            bound = self._bind(task, result, outputs)
+            found = self._bounds[key] = (result, bound)
             self._check_places(task.name, bound.folder)
         bound = found[1]
-        if task.options.location is not None:
-            bound = Bound(bound.folder, bound.serializer, bound.says, bound.options, always=True)
-        return bound
+        return replace(bound, always=True) if task.options.location is not None else bound
+
+    def _bind(self, task: Task[..., Any], result: Any, outputs: Mapping[str, Target]) -> Bound:
+        def code_of(kind: type) -> str:
+            return self.code(kind).digest
+
+        if not outputs:
+            return result.bind(self.project, code_of)  # type: ignore[no-any-return]
+        if not isinstance(result, LocalResult):
+            raise TargetError(
+                f"{task.name}: {type(result).__name__} does not take several outputs "
+                f"({', '.join(outputs)})."
+            )
+        endings = {name: one.ending for name, one in outputs.items()}
+        parts = result.bind_outputs(self.project, code_of, endings)
+        first = next(iter(parts.values()))
+        says = {"outputs": {name: dict(part.says) for name, part in parts.items()}}
+        return BoundOutputs(first.folder, first.serializer, says, result, False, parts)
 
     def _check_places(self, name: str, folder: Path) -> None:
         """Raise if a place lies inside another one: whose would a file in both be?"""
@@ -472,13 +490,18 @@ class _Repeated(Sequence[Any]):
 def check_legal(targets: Sequence[str], bound: Bound, name: str) -> None:
     """Raise for targets that cannot be files of this place."""
     check_targets(targets, name)
-    endings = bound.serializer.suffixes
-    odd = [target for target in targets if not target.lower().endswith(endings)]
+    odd = [
+        (file, part.serializer)
+        for target in targets
+        for file, part in bound.endings(target)
+        if not file.lower().endswith(part.serializer.suffixes)
+    ]
     if odd:
+        first, serializer = odd[0]
         raise TargetError(
-            f"{name}: {len(odd)} of {len(targets)} targets, for example {odd[0]!r}, do not end as "
-            f"{type(bound.serializer).__name__} writes files: {', '.join(endings)}. Change target= "
-            "or the result's serializer."
+            f"{name}: {len(odd)} of {len(targets)} targets, for example {first!r}, do not end as "
+            f"{type(serializer).__name__} writes files: {', '.join(serializer.suffixes)}. Change "
+            "target= or the result's serializer."
         )
     if bound.storage.ignores_case():
         check_case(list(dict.fromkeys(targets)), name)
@@ -488,7 +511,7 @@ def refuse_unknown(node: Node, bound: Bound, records: Records, stats: Mapping[st
     """Raise if a place holds files at the targets but no journal says who made them."""
     if not stats or records.known or bound.options.when_unknown != "stop":
         return
-    shown = ", ".join(sorted(stats)[:3])
+    shown = ", ".join(sorted(stats)[:3]).replace(JOIN, " + ")
     raise UnknownFilesError(
         f"{node.name}: {bound.folder} holds {len(stats):,} of its targets already ({shown}…), and "
         "no record says what made them. Say LocalResult(…, when_unknown='accept') to use them as "

@@ -51,6 +51,7 @@ from databacked.item import (
     holds_unknown,
     reason_of,
     reuse,
+    shown,
     sketch,
     with_keys,
 )
@@ -84,7 +85,7 @@ from databacked.records import (
 )
 from databacked.result import Bound
 from databacked.runners.base import Runner
-from databacked.storage.base import Stat
+from databacked.stats import JOIN, Stat
 from databacked.target import NotYet, Touched
 from databacked.types import Failed, Failure
 
@@ -238,7 +239,7 @@ class Run(Calls):
             return Failed(failure)
         if node.plan.bound is not None:
             record = self._record(node, row)
-            return get_keys(node.plan.bound.hand_over(record), keys)
+            return node.plan.bound.hand_over(record, keys=keys)
         import numpy as np
 
         value = get_keys(self.runner.fetch((node.id, row)), keys)
@@ -294,7 +295,7 @@ class Run(Calls):
         target = node.task.target
         if bound is not None and target is not None:
             node.targets = [None] * node.n
-            plain = None if callable(target.given) else targets_of(node, target, node.args)
+            plain = None if target.is_callable else targets_of(node, target, node.args)
             for row in range(node.n):
                 node.targets[row] = plain[row] if plain is not None else self._target(node, row)
             known = [one for one in node.targets if one is not None]
@@ -362,7 +363,7 @@ class Run(Calls):
         """Return an item's target; None if it depends on what is not known yet."""
         target = node.task.target
         assert target is not None
-        if callable(target.given):
+        if target.is_callable:
             try:
                 return target.call(
                     target_values(node, row, lambda name: self._known_argument(node, name, row)),
@@ -395,24 +396,23 @@ class Run(Calls):
         records = bound.records
         wanted = [target for target in node.targets if target is not None]
         stats = bound.storage.find(dict.fromkeys(wanted))
-        if len(stats) > len(wanted):
-            stats = {target: stats[target] for target in dict.fromkeys(wanted) if target in stats}
-        refuse_unknown(node, bound, records, {t: stats[t] for t in wanted[:64] if t in stats})
+        refuse_unknown(node, bound, records, stats)
         folder, claims, name = str(bound.folder), self._claims, node.name
         fits, always, task = records.fits, bound.always, plan.spec.task
         contexts: Counter[str] = Counter()
         for row, (target, recipe) in enumerate(zip(node.targets, recipes, strict=True)):
             if target is None:
                 continue
-            key = (folder, target)
-            other = claims.setdefault(key, (node, row))
+            other = claims.setdefault((folder, target), (node, row))
+            if JOIN in target:
+                other = self._claim_parts(node, row, folder, target, other)
             if other[0] is not node or other[1] != row:
                 self._claimed_twice(node, row, other, target)
                 continue
             if recipe is None:
                 continue
             stat = stats.get(target)
-            if stat is not None and not always:
+            if not always:
                 fitting = fits(target, stat, recipe, task)
                 if fitting is not None:
                     node.token[row] = "c:" + fitting[0]
@@ -462,6 +462,18 @@ class Run(Calls):
         node.state[row] = TODO
         if plan.wanted[row]:
             self._later.append((self._advance, (node, row)))
+
+    def _claim_parts(
+        self, node: Node, row: int, folder: str, target: str, other: tuple[Node, int]
+    ) -> tuple[Node, int]:
+        """Claim each file of an item with several outputs; return whose one of them is already."""
+        if other != (node, row):
+            return other
+        for part in target.split(JOIN):
+            other = self._claims.setdefault((folder, part), (node, row))
+            if other != (node, row):
+                return other
+        return other
 
     def _claimed_twice(self, node: Node, row: int, other: tuple[Node, int], target: str) -> None:
         """Make two items with one target one, if they have the same recipe; else raise."""
@@ -582,7 +594,10 @@ class Run(Calls):
         assert bound is not None
         check_legal([target], bound, node.name)
         node.targets[row] = target
-        other = self._claims.setdefault((str(bound.folder), target), (node, row))
+        folder = str(bound.folder)
+        other = self._claims.setdefault((folder, target), (node, row))
+        if JOIN in target:
+            other = self._claim_parts(node, row, folder, target, other)
         if other != (node, row):
             self._claimed_twice(node, row, other, target)
         return True
@@ -819,8 +834,8 @@ class Run(Calls):
     def _made(self, node: Node, row: int, outcome: Outcome) -> None:
         plan = node.plan
         self.counts[node.name]["made" if outcome.state == MADE else "reused"] += 1
-        if outcome.known is not None:
-            node.known[row] = outcome.known
+        if outcome.known:
+            (node.known[row],) = outcome.known
         if plan.bound is not None:
             assert outcome.record is not None
             records = records_of(plan.bound.folder, refresh=False)
@@ -836,7 +851,7 @@ class Run(Calls):
                 self._to_hold.discard((node.id, row))
                 self._held.add((node.id, row))
             node.state[row] = THERE
-            if node.decides and outcome.token is not None:
+            if outcome.known and outcome.token is not None:
                 self._keep_known(node, outcome)
             before, node.token[row] = node.token[row], outcome.token
             self._final(node, row)
@@ -857,7 +872,7 @@ class Run(Calls):
         """Record what decides the items of a map, also of a task that keeps nothing."""
         spec = node.plan.spec
         try:
-            known = encode_known(outcome.known)
+            known = encode_known(outcome.known[0])
         except TypeError:
             return  # it is computed again the next time
         record = Record(
@@ -1239,6 +1254,7 @@ def _two_claims(node: Node, row: int, first: Node, first_row: int, target: str) 
     else:
         who = f"{first.name}[{first_row}] and {node.name}[{row}]"
         advice = "Give the tasks different places or targets."
+    target = shown(target)
     return TargetError(f"{who} have the same target {target!r} but not the same recipe. {advice}")
 
 
@@ -1252,7 +1268,9 @@ def _replaced(name: str, reason: str, count: int) -> str:
 
 
 def _lost_item(work: Work, node: Node, why: str, number: int) -> Outcome:
-    failure = Failure(node.name, work.target or str(work.row), {}, f"WorkerLost: {why}", "?", 0.0)
+    failure = Failure(
+        node.name, shown(work.target or str(work.row)), {}, f"WorkerLost: {why}", "?", 0.0
+    )
     state = FAILED if number == 0 else SKIPPED
     return Outcome(work.spec, work.row, state, None, failure=failure)
 

@@ -171,7 +171,7 @@ def _tree(folder: str, sampled: bool) -> str:
         for name in sorted(files):
             file = os.path.join(base, name)
             parts += [os.path.relpath(file, folder), content_of(file, sampled=sampled)]
-    return "tree:" + hash_texts(parts)
+    return "tree" + hash_texts(parts)
 
 
 def _sampled(path: str, size: int) -> str:

@@ -7,17 +7,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from databacked.stats import Stat
 
-class Stat(NamedTuple):
-    """What a listing tells of a file, enough to see that it is another one."""
-
-    size: int
-    """Bytes."""
-
-    mtime_ns: int
-    """Modification time in nanoseconds; a remote store's version number instead."""
+__all__ = ["Stat", "Storage"]
 
 
 class Storage(ABC):
@@ -43,3 +36,17 @@ class Storage(ABC):
     @abstractmethod
     def move_aside(self, target: str, run: str) -> str:
         """Move what lies at `target` to ``.databacked/replaced/<run>/``; return where it is now."""
+
+    @abstractmethod
+    def withdraw(self, target: str, judged: Stat, temporary: str) -> bool:
+        """Take away what lies at `target`, if `judged` is still what lies there.
+
+        Parameters
+        ----------
+        temporary
+            A name for it that nobody sees, until it is sure that it is the one.
+
+        Returns
+        -------
+        False if something else lies there by now; then nothing was changed.
+        """
