@@ -90,9 +90,14 @@ def use_project(project: Project) -> Iterator[Project]:
 
 def project_of(function: Callable[..., Any]) -> Project:
     """Return the project of a function: from its file, or from the folder of its notebook."""
+    return project_of_code(getattr(function, "__code__", None))
+
+
+def project_of_code(code: Any) -> Project:
+    """Return the project that a piece of code stands in."""
     if (given := _given.get()) is not None:
         return given
-    file = getattr(getattr(function, "__code__", None), "co_filename", "")
+    file = getattr(code, "co_filename", "")
     return find_project(notebook_folder() if not file or is_cell(file) else Path(file))
 
 

@@ -6,6 +6,7 @@ task → runner → [result] → serializer → storage → record → dataset �
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -24,7 +25,7 @@ from databacked.errors import (
 from databacked.fingerprint.files import content_of
 from databacked.hashes import hash_texts
 from databacked.notebook import are_alike, is_gone
-from databacked.project import STATE, Project
+from databacked.project import STATE, Project, project_at, project_of_code
 from databacked.records import NONE, Record, Records, details, journal_of, records_of
 from databacked.serializers.base import Serializer
 from databacked.stats import NOTHING, Stat, files_in, stat_of
@@ -588,21 +589,44 @@ class LocalDatasetResult:
         DatasetError
             If name, readme, columns or extra files cannot be used; every problem at once.
         """
-        from databacked.dataset import check_settings, fingerprint_of
+        from databacked.dataset import FORMAT, check_settings, fingerprint_of
 
-        settings = {
-            one.name: getattr(self, one.name)
-            for one in fields(self)
-            if one.name != "place" and not one.name.startswith("when_")
-        }
+        settings = self._settings()
         check_settings(**settings, root=project.root)
         says = {
             "name": type(self).__name__,
-            "format": 1,
+            "format": FORMAT,
             "settings": fingerprint_of(**settings, root=project.root),
         }
         folder = project.resolve(self.place).joinpath(*self.name.split("/"))
         return BoundDataset(folder, _Manifest(), says, self, False, project.root, settings)
+
+    def validate(self, table: Any, *, root: str | os.PathLike[str] | None = None) -> list[str]:
+        """Return everything that is wrong with settings and table, without writing anything.
+
+        Parameters
+        ----------
+        table
+            What the task would return.
+        root
+            The project's root; found from the file that calls this unless given.
+
+        Returns
+        -------
+        One text a problem, with row labels and positions; empty if a dataset can be made of it.
+        """
+        from databacked.dataset import problems_of
+
+        caller = sys._getframe(1).f_code
+        project = project_of_code(caller) if root is None else project_at(Path(root))
+        return problems_of(table, root=project.root, **self._settings())
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            one.name: getattr(self, one.name)
+            for one in fields(self)
+            if one.name != "place" and not one.name.startswith("when_")
+        }
 
 
 class _Manifest(Serializer):
@@ -623,23 +647,26 @@ class _Manifest(Serializer):
         raise SerializerError("it is not as it was written")
 
 
+class _Whole(LocalStorage):
+    """A dataset's folder: what is not all there is not there."""
+
+    def stat(self, target: str) -> Stat | None:
+        from databacked.dataset import PARTS
+
+        whole = all((self.folder / name).is_file() for name in PARTS)
+        return super().stat(target) if whole else None
+
+
 @dataclass(frozen=True)
 class BoundDataset(Bound):
     """A dataset's result of one project."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def look(
-        self,
-        target: str,
-        stat: Stat | None,
-        task: str,
-        records: Records,
-        without: Record | None = None,
-    ) -> Found:
-        """Say whose the manifest is; without its other files it counts as missing."""
-        whole = all((self.folder / name).is_file() for name in ("README.md", "manifest.parquet"))
-        return super().look(target, stat if whole else None, task, records, without)
+    @cached_property
+    def storage(self) -> LocalStorage:
+        """The folder; a manifest without its other files counts as missing."""
+        return _Whole(self.folder)
 
     def save(
         self, value: Any, target: str, judged: Found, claim: Claim
@@ -651,6 +678,11 @@ class BoundDataset(Bound):
         if judged.kind == "foreign":
             self.storage.move_aside(target, claim.run)
             notes.append(f"moved aside to {STATE}/replaced/{claim.run}: {judged.why}")
+
+        def aside(name: str) -> None:
+            self.storage.move_aside(name, claim.run)
+            notes.append(f"moved aside to {STATE}/replaced/{claim.run}: {name} of somebody else")
+
         provenance = {"run": claim.run, "task": claim.task, "code": claim.fields.get("code")}
         try:
             dataset = write_working_dataset(
@@ -659,6 +691,7 @@ class BoundDataset(Bound):
                 root=self.root,
                 provenance=provenance,
                 record_of=_record_of,
+                move_aside=aside,
                 **self.settings,
             )
         except OSError as error:

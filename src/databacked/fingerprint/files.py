@@ -31,6 +31,10 @@ RACY_NS = 2_000_000_000
 """A file changed less than this before it was hashed may change again within one time stamp."""
 
 
+CACHE = "DATABACKED_CACHE"
+"""Environment variable that names this machine's cache folder."""
+
+
 class HashMemory:
     """Hashes of files by path, size and times, in an SQLite file of this machine.
 
@@ -93,7 +97,7 @@ class HashMemory:
 
 def cache_folder() -> Path:
     """Return this machine's cache folder: ``$DATABACKED_CACHE``, else below the user's cache."""
-    if given := os.environ.get("DATABACKED_CACHE"):
+    if given := os.environ.get(CACHE):
         return Path(given)
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "databacked"

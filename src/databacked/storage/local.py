@@ -44,9 +44,7 @@ class LocalStorage(Storage):
                 several.append(target)
             else:
                 by_folder[target.rpartition("/")[0]].append(target)
-        if several:
-            return self._find_several(several)
-        found: dict[str, Stat] = {}
+        found = self._find_several(several) if several else {}
         for folder, inside in by_folder.items():
             if len(inside) <= FEW:
                 for target in inside:
@@ -74,24 +72,25 @@ class LocalStorage(Storage):
                         found[name] = stat_of_entry(entry)
                     except OSError:
                         continue  # gone since it was listed
-        except FileNotFoundError:
-            return
         except OSError as error:
-            raise self._error(error, folder, "listed") from error
+            if not _is_missing(error):
+                raise self._error(error, folder, "listed") from error
 
     def stat(self, target: str) -> Stat | None:
         try:
             return stat_of_target(self._base, target)
         except OSError as error:
+            if _is_missing(error):
+                return None
             raise self._error(error, target, "looked up") from error
 
     def publish(self, temporary: str, target: str, judged: Stat | None) -> bool:
         final = self._base + target
         parent = final.rpartition(os.sep)[0]
-        if parent not in self._made:
-            os.makedirs(parent, exist_ok=True)
-            self._made.add(parent)
         try:
+            if parent not in self._made:
+                os.makedirs(parent, exist_ok=True)
+                self._made.add(parent)
             if judged is None:
                 return _rename_new(temporary, final)
             if self.stat(target) != judged:
@@ -112,6 +111,13 @@ class LocalStorage(Storage):
             remove(temporary)
             return True
         except OSError as error:
+            if error.errno == errno.ENOENT and os.path.lexists(temporary):
+                # The file that was judged went this moment, or the folder since it was made.
+                self._made.discard(parent)
+                if judged is not None:
+                    return False
+                if not os.path.isdir(parent):
+                    return self.publish(temporary, target, judged)
             raise self._error(error, target, "written") from error
 
     def withdraw(self, target: str, judged: Stat, temporary: str) -> bool:
@@ -134,11 +140,14 @@ class LocalStorage(Storage):
 
     def _keep_aside(self, source: str, run: str, target: str) -> str:
         base = os.path.join(self._base, STATE, "replaced", run, target)
-        os.makedirs(os.path.dirname(base), exist_ok=True)
         aside, number = base, 1
-        while not _rename_new(source, aside):
-            number += 1
-            aside = f"{base}.{number}"
+        try:
+            os.makedirs(os.path.dirname(base), exist_ok=True)
+            while not _rename_new(source, aside):
+                number += 1
+                aside = f"{base}.{number}"
+        except OSError as error:
+            raise self._error(error, target, "moved aside") from error
         return aside
 
     def ignores_case(self) -> bool:
@@ -148,6 +157,11 @@ class LocalStorage(Storage):
 
     def _error(self, error: OSError, target: str, what: str) -> StorageError:
         return storage_error(error, self._base + target, what)
+
+
+def _is_missing(error: OSError) -> bool:
+    """Whether a look failed because there is nothing, and for some names never can be."""
+    return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 def remove(path: str) -> None:
