@@ -19,9 +19,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from databacked import said
-from databacked.arrays import BackedArray
+from databacked.arrays import BackedArray, Image
 from databacked.decide import Found, Recipe, contents, is_hit, is_hit_resolved, why_stale
-from databacked.errors import ArgumentChangedError
+from databacked.errors import ArgumentChangedError, DatabackedError
 from databacked.fingerprint.files import SeenFiles
 from databacked.fingerprint.parameters import content as content_of_value
 from databacked.fingerprint.parameters import token as token_of_value
@@ -404,7 +404,7 @@ class Worker:
         spec = slot.spec
         for name, kind in spec.arrives.items():
             if name in values:
-                values[name] = _arrive(values[name], kind)
+                values[name] = _arrive(name, values[name], kind)
         for tries_left in range(spec.retries, -1, -1):
             if spec.draws:
                 values["rng"] = self._generator(slot)
@@ -700,17 +700,34 @@ def _fill(value: Any, found: list[Any]) -> Any:
     return value
 
 
-def _arrive(value: Any, kind: str) -> Any:
-    """Give a value the form that the parameter's annotation asks for."""
+def _arrive(name: str, value: Any, kind: str) -> Any:
+    """Give a value the form that the parameter's annotation asks for.
+
+    Raises
+    ------
+    DatabackedError
+        If a file is asked for, and the value is none.
+    """
     if isinstance(value, Failed) or value is None:
         return value
+    is_array = isinstance(value, BackedArray | Image | np.ndarray) or hasattr(value, "dask")
     if kind == "array":
-        return np.asarray(value) if isinstance(value, BackedArray) else value
+        return np.asarray(value) if is_array else value
     if kind == "dask":
-        return value.dask if isinstance(value, BackedArray) else value
-    if isinstance(value, BackedArray):
-        return value.path
-    return Path(value) if isinstance(value, str) else value
+        if isinstance(value, BackedArray):
+            return value.dask
+        inner = value.data if isinstance(value, Image) else value
+        if isinstance(inner, np.ndarray):
+            from dask.array import from_array
+
+            return from_array(inner)
+        return inner
+    if isinstance(value, str | os.PathLike):
+        return Path(value)
+    raise DatabackedError(
+        f"{name} asks for a file (its annotation is a path), and a {type(value).__name__} came. "
+        "Give the task that makes it a target=, so that there is a file."
+    )
 
 
 def _short(value: Any) -> str:

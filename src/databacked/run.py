@@ -68,6 +68,7 @@ from databacked.plan import (
     check_legal,
     element_token,
     file_parameters,
+    floats_in_names,
     incomplete,
     locate,
     nested_inputs,
@@ -351,6 +352,7 @@ class Run(Calls):
             plain = None if target.is_callable else targets_of(node, target, node.args)
             for row in range(node.n):
                 node.targets[row] = plain[row] if plain is not None else self._target(node, row)
+            self._notes[node.name].update(floats_in_names(node, target))
             known = [one for one in node.targets if one is not None]
             check_legal(known, bound, node.name)
         recipes = recipes_of(plan, node.n)
