@@ -252,6 +252,10 @@ class Records:
             return []
         return [parse(found)] if isinstance(found, bytes) else [parse(line) for line in found]
 
+    def has(self, target: str) -> bool:
+        """Whether anything is known of a target."""
+        return target in self._lines
+
     def fits(
         self, target: str, stat: Stat | None, recipe: str, task: str
     ) -> tuple[str, str] | None:

@@ -24,6 +24,7 @@ from databacked.errors import (
 )
 from databacked.fingerprint.files import content_of
 from databacked.hashes import hash_texts
+from databacked.notebook import are_alike, is_gone
 from databacked.project import STATE, Project, project_at, project_of_code
 from databacked.records import NONE, Record, Records, details, journal_of, records_of
 from databacked.serializers.base import Serializer
@@ -131,7 +132,7 @@ class LocalResult:
             "format": serializer.format if own is None else own,
             "settings": serializer.settings(),
         }
-        return Bound(project.resolve(self.place), serializer, says, self)
+        return Bound(project.resolve(self.place), serializer, says, self, root=project.root)
 
 
 RULES = {
@@ -183,6 +184,9 @@ class Bound:
     always: bool = False
     """With ``location=``: every run writes."""
 
+    root: Path = Path()
+    """The project's root, from which the notebooks of tasks are named."""
+
     @cached_property
     def storage(self) -> LocalStorage:
         """The files of the place."""
@@ -233,6 +237,8 @@ class Bound:
             [claim for claim in records.of(target) if claim != without],
             task,
             task_of=records.task_of,
+            alike=lambda other: are_alike(task, other),
+            is_gone=lambda other: is_gone(other, self.root),
             content=lambda: content_of(path),
             describe=lambda: self.serializer.describe(path),
         )
@@ -655,7 +661,6 @@ class _Whole(LocalStorage):
 class BoundDataset(Bound):
     """A dataset's result of one project."""
 
-    root: Path = Path()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property

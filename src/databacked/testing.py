@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from databacked.errors import StorageError
-from databacked.hashes import hash_file
+from databacked.fingerprint.files import content_of
 from databacked.item import MADE, Outcome, Work
 from databacked.project import STATE, Project, use_project
 from databacked.runners.base import Runner
@@ -46,8 +46,8 @@ def check_serializer(
     """Raise AssertionError unless a serializer keeps its contract.
 
     The same value gives the same bytes, also after the serializer was sent to another process; it
-    comes back; hash, size and description fit; a file that was cut does not open; settings are
-    JSON.
+    comes back; hash, size and description fit; a file that was cut does not open, nor a folder with
+    a file missing; settings are JSON.
 
     Parameters
     ----------
@@ -62,9 +62,10 @@ def check_serializer(
         first, second = folder / f"{number}-a{suffix}", folder / f"{number}-b{suffix}"
         written = serializer.save(value, first)
         again = pickle.loads(pickle.dumps(serializer)).save(value, second)
-        assert first.read_bytes() == second.read_bytes(), "the same value gave other bytes"
-        assert written.content == again.content == hash_file(first), "the hash is not the bytes'"
-        assert written.size == first.stat().st_size, "the size is not the file's"
+        files = _files(first)
+        assert files == _files(second), "the same value gave other bytes"
+        assert written.content == again.content == content_of(first), "the hash is not the bytes'"
+        assert written.size == sum(map(len, files.values())), "the size is not the file's"
         back = serializer.read(first)
         if written.value is not None:
             assert_same(back, written.value)
@@ -76,14 +77,27 @@ def check_serializer(
             assert tuple(opened.shape) == written.description.shape, "it opens in another shape"
             assert_same(np.asarray(opened[...]), np.asarray(back))
         if not any_beginning_opens:
-            cut = folder / f"{number}-cut{suffix}"
-            cut.write_bytes(first.read_bytes()[: written.size // 2])
-            try:
-                serializer.describe(cut)
-            except Exception:
-                continue
-            raise AssertionError(f"a cut {suffix} file was taken for a whole one")
+            for name, data in files.items():
+                # Of a folder, each of its files in turn is missing, then cut.
+                (second / name).unlink()
+                for what in ("missing", "cut") if second.is_dir() else ("cut",):
+                    if what == "cut":
+                        (second / name).write_bytes(data[: len(data) // 2])
+                    try:
+                        serializer.describe(second)
+                    except Exception:
+                        continue
+                    raise AssertionError(f"{name or suffix} is {what}, and that was not seen")
+                (second / name).write_bytes(data)
     json.dumps(serializer.settings())
+
+
+def _files(path: Path) -> dict[str, bytes]:
+    """Return the bytes of a file, or of all files of a folder by their path in it."""
+    if not path.is_dir():
+        return {"": path.read_bytes()}
+    files = (file for file in path.rglob("*") if file.is_file())
+    return {file.relative_to(path).as_posix(): file.read_bytes() for file in files}
 
 
 # ---------------------------------------------------------------- storage

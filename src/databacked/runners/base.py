@@ -35,6 +35,9 @@ class Runner(ABC):
     workers: int = 1
     """How many chains run at once."""
 
+    resources: Mapping[str, float] = {}
+    """How much there is of what tasks ask for by ``resources=``; of what is not named: one."""
+
     @abstractmethod
     def open(self, make_worker: Callable[[Mapping[int, Any], Any], Works], scratch: Path) -> None:
         """Get ready for a run.

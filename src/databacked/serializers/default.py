@@ -21,6 +21,7 @@ from databacked.types import Description, Json, Written
 
 _PICTURES = (".png", ".jpg", ".jpeg")
 _TIFF = (".ome.tiff", ".ome.tif", ".tiff", ".tif")
+_ZARR = (".ome.zarr", ".zarr")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -32,6 +33,7 @@ class ArrayToDefaultWriter(Serializer):
     ========================  ==========================================  ====================
     png, jpg, jpeg            pictures: (Y, X), (Y, X, 3 or 4)            a backed array
     tiff, tif, ome.tiff       arrays, see `ArrayToOmeTiff`                a backed array
+    ome.zarr, zarr            arrays, see `ArrayToOmeZarr`                a backed array
     npy                       any array                                   a backed array
     npz                       dict of arrays                              dict of arrays
     json                      numbers, texts, lists, dicts with text keys  the same
@@ -45,12 +47,13 @@ class ArrayToDefaultWriter(Serializer):
         How floats become pixels of a picture: ``(low, high)`` or ``"minmax"``. Without it floats
         in a picture are an error; nothing is clipped unless a scale says so.
     dim_order, channel_names, physical_pixel_sizes
-        For tiff, as `ArrayToOmeTiff` has them.
+        For tiff and zarr, as `ArrayToOmeTiff` has them.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (
         *_PICTURES,
         *_TIFF,
+        *_ZARR,
         ".npy",
         ".npz",
         ".json",
@@ -75,13 +78,13 @@ class ArrayToDefaultWriter(Serializer):
         self.dim_order = dim_order
         self.channel_names = None if channel_names is None else tuple(channel_names)
         self.physical_pixel_sizes = physical_pixel_sizes
-        self._tiff: Any = None
+        self._images: dict[str, Any] = {}
 
     def save(self, value: Any, path: Path) -> Written:
         """Write a value in the format of the path's ending."""
         suffix = _ending(path)
-        if suffix in _TIFF:
-            return self._of_tiff().save(value, path)  # type: ignore[no-any-return]
+        if suffix in (*_TIFF, *_ZARR):
+            return self._of_images(suffix).save(value, path)  # type: ignore[no-any-return]
         data, description, notes = _WRITERS[suffix](value, self)
         with open(path, "wb", buffering=0) as file:
             rest = memoryview(data)
@@ -96,8 +99,8 @@ class ArrayToDefaultWriter(Serializer):
     def read(self, path: Path) -> Any:
         """Read a value back."""
         suffix = _ending(path)
-        if suffix in _TIFF:
-            return self._of_tiff().read(path)
+        if suffix in (*_TIFF, *_ZARR):
+            return self._of_images(suffix).read(path)
         try:
             return _READERS[suffix](path)
         except FileNotFoundError:
@@ -107,40 +110,44 @@ class ArrayToDefaultWriter(Serializer):
 
     def describe(self, path: Path) -> Description:
         """Say what a file holds."""
-        if _ending(path) in _TIFF:
-            return self._of_tiff().describe(path)  # type: ignore[no-any-return]
-        if not self.is_backed(_ending(path)):
+        suffix = _ending(path)
+        if suffix in (*_TIFF, *_ZARR):
+            return self._of_images(suffix).describe(path)  # type: ignore[no-any-return]
+        if not self.is_backed(suffix):
             value = self.read(path)
             return Description(tuple(value.shape)) if hasattr(value, "columns") else Description()
         array = np.asarray(self.read(path))
-        return _of_picture(array) if _ending(path) in _PICTURES else _of_array(array)
+        return _of_picture(array) if suffix in _PICTURES else _of_array(array)
 
     def open(self, path: Path) -> Any:
         """Open an array lazily: a memory map where the format allows it."""
         suffix = _ending(path)
-        if suffix in _TIFF:
-            return self._of_tiff().open(path)
+        if suffix in (*_TIFF, *_ZARR):
+            return self._of_images(suffix).open(path)
         if suffix == ".npy":
             return np.load(path, mmap_mode="r", allow_pickle=False)
         return self.read(path)
 
     def is_backed(self, suffix: str) -> bool:
         """Pictures and arrays are handed over as backed arrays, everything else as itself."""
-        return suffix.lower() in (*_PICTURES, ".npy", *_TIFF)
+        return suffix.lower() in (*_PICTURES, ".npy", *_TIFF, *_ZARR)
 
-    def _of_tiff(self) -> Any:
-        if self._tiff is None:
-            from databacked.serializers.ome_tiff import ArrayToOmeTiff
-
-            self._tiff = ArrayToOmeTiff(
-                self.dim_order, self.channel_names, self.physical_pixel_sizes
-            )
-        return self._tiff
+    def _of_images(self, suffix: str) -> Any:
+        kind = "zarr" if suffix in _ZARR else "tiff"
+        if kind not in self._images:
+            writer: Any
+            if kind == "zarr":
+                from databacked.serializers.ome_zarr import ArrayToOmeZarr as writer
+            else:
+                from databacked.serializers.ome_tiff import ArrayToOmeTiff as writer
+            said = (self.dim_order, self.channel_names, self.physical_pixel_sizes)
+            self._images[kind] = writer(*said)
+        return self._images[kind]
 
 
 def _ending(path: Path | str) -> str:
     name = os.path.basename(path).lower()
-    for suffix in (".ome.tiff", ".ome.tif"):
+    for suffix in (".ome.tiff", ".ome.tif", ".ome.zarr"):
         if name.endswith(suffix):
             return suffix
     suffix = os.path.splitext(name)[1]
