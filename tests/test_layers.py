@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 LADDER = """
-    types errors hashes stats notebook
+    types errors hashes stats notebook said
     serializers.base serializers.images storage.base remotes.base runners.base
     plugins project fingerprint records provenance links manifest arrays
     dataset

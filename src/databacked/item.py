@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from databacked import said
 from databacked.arrays import BackedArray
 from databacked.decide import Found, Recipe, contents, is_hit, is_hit_resolved, why_stale
 from databacked.errors import ArgumentChangedError
@@ -30,6 +31,7 @@ from databacked.known import remembered, sketch
 from databacked.notebook import looks_like_cell
 from databacked.records import Record, records_of
 from databacked.result import Bound, Claim, part_of
+from databacked.said import Said
 from databacked.stats import JOIN
 from databacked.types import Failed, Failure
 
@@ -208,6 +210,8 @@ class Outcome(NamedTuple):
 
     seconds: float = 0.0
     fatal: bool = False
+    said: tuple[Said, ...] = ()
+    """What the item printed, logged and warned of."""
 
 
 class Store(Protocol):
@@ -232,8 +236,7 @@ class _Slot:
     value: Any = None
     made: bool = False
     failed: Failure | None = None
-    content: str | None = None
-    keep: Any = field(default=None, repr=False)
+    said: list[Said] = field(default_factory=list)
 
 
 class Worker:
@@ -260,7 +263,11 @@ class Worker:
         for slot in slots:
             if slot.work.wanted or slot.spec.is_kept:
                 self._finish(slots, slot)
-        return [slot.outcome or self._left(slots, slot) for slot in slots]
+        outcomes = [slot.outcome or self._left(slots, slot) for slot in slots]
+        return [
+            outcome._replace(said=tuple(slot.said)) if slot.said else outcome
+            for outcome, slot in zip(outcomes, slots, strict=True)
+        ]
 
     def _left(self, slots: list[_Slot], slot: _Slot) -> Outcome:
         """Say of an item that was not needed what its token is."""
@@ -402,7 +409,11 @@ class Worker:
             if spec.draws:
                 values["rng"] = self._generator(slot)
             try:
-                return spec.of_call(values)
+                if not said.is_capturing():
+                    return spec.of_call(values)
+                with said.by_item() as lines:
+                    slot.said = lines
+                    return spec.of_call(values)
             except Exception as error:
                 if isinstance(error, ValueError) and "read-only" in str(error):
                     error.add_note(

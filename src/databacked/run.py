@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from databacked import said
 from databacked.calls import Calls, target_values
 from databacked.decide import Found
 from databacked.errors import DatabackedError, GraphError, ResultChangedError, StorageError
@@ -92,6 +93,7 @@ from databacked.records import (
 )
 from databacked.result import Bound
 from databacked.runners.base import Runner
+from databacked.said import Log, Said
 from databacked.shares import Shares
 from databacked.stats import JOIN, Stat
 from databacked.target import NotYet, Touched
@@ -116,13 +118,25 @@ LONGEST_BATCH = 512
 class Run(Calls):
     """The graph of one flow, and its way through."""
 
-    def __init__(self, project: Project, runner: Runner, name: str, show: Show, id: str) -> None:
+    def __init__(
+        self,
+        project: Project,
+        runner: Runner,
+        name: str,
+        show: Show,
+        id: str,
+        log: Path | None = None,
+    ) -> None:
         super().__init__()
         self.project = project
         self.runner = runner
         self.name = name
         self.id = id
         self.show = show
+        self.log = Log(log)
+        """What items say."""
+        self._captures = False
+        self._warned: dict[tuple[str, str, str], str] = {}
         self.failures: list[Failure] = []
         self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         """Made, reused, failed and skipped items of each task."""
@@ -970,6 +984,8 @@ class Run(Calls):
         plan, name = node.plan, node.name
         if outcome.notes:
             self._notes[name].update(outcome.notes)
+        if outcome.said:
+            self._heard(node, row, outcome.said)
         if outcome.reason:
             self._reasons[name][outcome.reason] += 1
         if outcome.state == FAILED:
@@ -1000,6 +1016,19 @@ class Run(Calls):
         if node.n == 1 or (plan.bound is not None and not plan.wanted_open):
             for upstream, index in nested_inputs(node):
                 self._maybe_drop(upstream, index)
+
+    def _heard(self, node: Node, row: int, lines: Sequence[Said]) -> None:
+        """Write down what an item said; warnings are said once by kind, with counts."""
+        target = None if node.targets is None else node.targets[row]
+        self.log.write(f"{node.name}[{shown(target or str(row))}]", lines)
+        for one in lines:
+            if one.kind == "warning":
+                kind = (node.name, one.text.partition(":")[0], one.where)
+                first = self._warned.setdefault(kind, one.text)
+                self._notes[node.name][f"{first} ({self._below_root(one.where)})"] += 1
+
+    def _below_root(self, where: str) -> str:
+        return where.removeprefix(f"{self.project.root}{os.sep}")
 
     def _made(self, node: Node, row: int, outcome: Outcome) -> None:
         plan = node.plan
@@ -1280,6 +1309,9 @@ class Run(Calls):
         limit = 2 * self.runner.workers
         while self._ready and self._batches < limit and self._fatal is None:
             if not self._opened:
+                if self.log.path is not None:
+                    said.start(shown=self.runner.in_this_thread)
+                    self._captures = True
                 self.runner.open(Worker, self._scratch)
                 self._opened = True
             size = 1
@@ -1450,6 +1482,9 @@ class Run(Calls):
         if self._opened:
             self._opened = False
             self.runner.close(cancel=cancel)
+            if self._captures:
+                said.stop()
+        self.log.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
         self.show.close()
         if cancel:
