@@ -13,6 +13,7 @@ import pytest
 
 from databacked import (
     ArrayToDefaultWriter,
+    ArrayToOmeZarr,
     Dataset,
     Failed,
     LocalDatasetResult,
@@ -520,3 +521,29 @@ def test_a_folder_is_one_value(project, readme):
     assert "| image | directory |" in dataset.readme
     mixed = write(project, table.assign(image=["stacks/a.ome.zarr", "plain.png"]))
     assert "| image | file or directory |" in mixed.readme
+
+
+def test_an_ome_zarr_that_a_task_kept_is_whole_until_a_chunk_changes(project, readme):
+    """Its content is that of its tree."""
+
+    @task(result=LocalResult("stacks", ArrayToOmeZarr(dim_order="YX")), target="{n}.ome.zarr")
+    def stack(n):
+        return np.full((8, 8), n + 1, np.uint8)
+
+    @task(
+        result=LocalDatasetResult("lab/stacks", "README_cells.md", filepath_columns=["image"]),
+    )
+    def table(numbers, stacks):
+        return pd.DataFrame({"n": numbers, "image": stacks})
+
+    @flow
+    def run():
+        return table([0, 1], stack.map([0, 1]))
+
+    dataset = run()
+    assert dataset.validate() == []
+    assert "| image | directory |" in dataset.readme
+    chunk = max((project / "stacks/1.ome.zarr").rglob("*"), key=lambda one: len(one.parts))
+    chunk.write_bytes(b"other")
+    (said,) = dataset.validate()
+    assert "stacks/1.ome.zarr was changed since" in said
