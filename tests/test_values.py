@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -61,7 +62,9 @@ def test_the_annotation_decides_what_arrives(project, runner):
     @flow(runner=runner)
     def run():
         tasks = [plain, in_memory, lazy]
-        return [one(kept(5)) for one in [*tasks, file]], [one(loose(5)) for one in (plain, in_memory, lazy)]
+        return [one(kept(5)) for one in [*tasks, file]], [
+            one(loose(5)) for one in (plain, in_memory, lazy)
+        ]
 
     for _ in range(3):
         from_kept, from_loose = run()

@@ -411,9 +411,11 @@ class Worker:
             try:
                 if not said.is_capturing():
                     return spec.of_call(values)
-                with said.by_item() as lines:
-                    slot.said = lines
+                before = said.listen(slot.said)
+                try:
                     return spec.of_call(values)
+                finally:
+                    said.listen(before)
             except Exception as error:
                 if isinstance(error, ValueError) and "read-only" in str(error):
                     error.add_note(

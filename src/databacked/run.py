@@ -107,7 +107,7 @@ WAITS, LAZY, TODO, SENT, THERE, GONE, ALIAS = range(7)
 BATCH_SECONDS = 0.03
 """Batches of small items are made about this long, so that handing over costs little."""
 
-REUSED_END = ENDS.index("reused")
+_ENDS = {word: number for number, word in enumerate(ENDS)}
 
 HASHED_AT_ONCE = 64
 """Input files that are read between two looks at the progress."""
@@ -477,7 +477,7 @@ class Run(Calls):
                 if fitting is not None:
                     node.token[row] = "c:" + fitting[0]
                     node.state[row] = THERE
-                    node.ended[row] = REUSED_END
+                    node.ended[row] = _ENDS["reused"]
                     contexts[fitting[1]] += 1
                     continue
             self._judge_one(node, row, recipe, stat)
@@ -906,7 +906,7 @@ class Run(Calls):
     def _count(self, node: Node, row: int, word: str) -> None:
         """Note what became of an item."""
         self.counts[node.name][word] += 1
-        node.ended[row] = ENDS.index(word)
+        node.ended[row] = _ENDS[word]
 
     def _final(self, node: Node, row: int) -> None:
         plan = node.plan
@@ -1350,6 +1350,8 @@ class Run(Calls):
         needs: dict[str, float] = {}
         for node, _ in chain:
             options = node.task.options
+            if options.limit is None and not options.resources:
+                continue
             if options.limit is not None:
                 needs[f"limit of {node.name}"] = 1
             for name, amount in options.resources.items():

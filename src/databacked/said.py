@@ -11,8 +11,8 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple, TextIO
 
 LONGEST = 100_000
@@ -41,16 +41,10 @@ _shown = False
 _stack = ExitStack()
 
 
-@contextmanager
-def by_item() -> Iterator[list[Said]]:
-    """Take down what this thread says until the block ends."""
-    before = _item.lines
-    lines: list[Said] = []
-    _item.lines = lines
-    try:
-        yield lines
-    finally:
-        _item.lines = before
+def listen(lines: list[Said] | None) -> list[Said] | None:
+    """Take down what this thread says from now on, or no more; return where it went before."""
+    before, _item.lines = _item.lines, lines
+    return before
 
 
 def start(*, shown: bool = False) -> None:
