@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from databacked.arrays import BackedArray
+from databacked.arrays import Backed, BackedArray
 from databacked.decide import Found, Recipe, is_hit, is_hit_resolved, why_stale
 from databacked.errors import ArgumentChangedError, DatabackedError
 from databacked.fingerprint.parameters import content as content_of_value
@@ -702,7 +702,7 @@ def _arrive(value: Any, kind: str) -> Any:
         return np.asarray(value) if isinstance(value, BackedArray) else value
     if kind == "dask":
         return value.dask if isinstance(value, BackedArray) else value
-    if isinstance(value, BackedArray):
+    if isinstance(value, Backed):
         return value.path
     return Path(value) if isinstance(value, str) else value
 

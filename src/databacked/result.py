@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from databacked.arrays import BackedArray
+from databacked.arrays import Backed, BackedArray, BackedFile
 from databacked.decide import Found, is_hit, whose
 from databacked.errors import ResultChangedError, SerializerError, StorageError
 from databacked.fingerprint.files import content_of
@@ -192,10 +192,13 @@ class Bound:
         )
 
     def hand_over(self, record: Record, value: Any = None) -> Any:
-        """Return the value of a record as readers get it: a backed array, or the value itself."""
+        """Return the value of a record as readers get it: backed by its file, or itself."""
         path = self.path(record.target)
-        if not self.serializer.is_backed(_suffix(record.target)):
+        kind = self.serializer.kind(_suffix(record.target))
+        if kind == "value":
             return self.serializer.read(self._unchanged(path, record))
+        if kind == "file":
+            return BackedFile(path, record.stat, record.content, self.folder)
         said = record.details
         sizes = said.get("physical_pixel_sizes")
         description = Description(
@@ -568,8 +571,8 @@ class BoundDataset(Bound):
 
 
 def _record_of(value: Any) -> Mapping[str, Any] | None:
-    """Return what the record of a backed array says, for the provenance of its row."""
-    if not isinstance(value, BackedArray):
+    """Return what the record of a backed value says, for the provenance of its row."""
+    if not isinstance(value, Backed):
         return None
     place = Path(value._place)
     records = records_of(place, refresh=False)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from databacked.arrays import Backed
 from databacked.calls import Calls, target_values
 from databacked.errors import DatabackedError, GraphError, ResultChangedError, StorageError
 from databacked.graph import (
@@ -1226,8 +1227,8 @@ def _is_just(arg: Any, node: Node) -> bool:
 
 def _holds_backed(arg: Any) -> bool:
     if isinstance(arg, Column):
-        return any(type(value).__name__ == "BackedArray" for value in arg.values)
-    return type(getattr(arg, "value", None)).__name__ == "BackedArray"
+        return any(isinstance(value, Backed) for value in arg.values)
+    return isinstance(getattr(arg, "value", None), Backed)
 
 
 def _two_claims(node: Node, row: int, first: Node, first_row: int, target: str) -> DatabackedError:
