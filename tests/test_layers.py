@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 LADDER = """
-    types errors hashes
+    types errors hashes figures draw
     serializers.base storage.base remotes.base runners.base
-    plugins project fingerprint records provenance manifest arrays
+    plugins views project fingerprint records provenance manifest arrays
     dataset
     serializers storage remotes runners
     decide result
     target graph item progress
-    task calls plan run flow verbs
+    task calls outline plan run flow verbs
     cli portal testing
 """
 """Lowest rung first. A module imports lower rungs, and what stands before it on its own rung.

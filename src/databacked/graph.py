@@ -112,6 +112,11 @@ class Futures(Sequence[Future]):
 class Values(list[Any]):
     """The answer of a map outside a flow: a list of values, mapped over like any list."""
 
+    def _repr_html_(self) -> str | None:
+        from databacked.views import values_html
+
+        return values_html(self)
+
 
 # ---------------------------------------------------------------- what a map runs over
 
