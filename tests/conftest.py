@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from databacked import testing
+# By name, so that it is there with and without the entry point of an installed package.
+from databacked.pytest_plugin import databacked_project as databacked_project
 
 # No deadline: how long an example takes says more about the machine than about the code.
 settings.register_profile("databacked", deadline=None)
@@ -24,9 +24,6 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def project(databacked_project: Path) -> Path:
     """A project of its own, in a folder of its own, for flows and tasks of one test."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DATABACKED_QUIET", "1")
-    with testing.project(tmp_path):
-        yield tmp_path
+    return databacked_project

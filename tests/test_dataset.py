@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 
@@ -18,10 +20,12 @@ from databacked import (
     flow,
     last_run,
     task,
+    testing,
 )
+from databacked import dataset as dataset_module
 from databacked.dataset import write_working_dataset
 from databacked.errors import DatasetError
-from databacked.manifest import check_links, check_name
+from databacked.manifest import check_name
 from databacked.types import Failure
 
 FAILURE = Failure("segment", "c2.png", {}, "ValueError: dark", "x.py:1", 0.1)
@@ -47,6 +51,11 @@ def write(root: Path, table: pd.DataFrame, **options) -> Dataset:
     settings = {"filepath_columns": ["image"], "name": "lab/cells", "readme": "README_cells.md"}
     folder = root / "datasets/lab/cells"
     return write_working_dataset(table, folder=folder, root=root, **{**settings, **options})
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    """Replace bytes of a file."""
+    path.write_bytes(path.read_bytes().replace(old.encode(), new.encode()))
 
 
 def make_flow(**options):
@@ -219,16 +228,6 @@ def test_names_that_cannot_be_used_are_refused(name):
     assert check_name(name)
 
 
-def test_mistake_08_a_link_that_is_part_of_another_url(tmp_path):
-    """Only links to local files are looked for, relative to the readme."""
-    text = (
-        "[a](a.png) ![b](missing.png) [c](https://x.org/a.png) <img src='img/no.png'> "
-        "[top](#top) [mail](mailto:x@y.org)"
-    )
-    (tmp_path / "a.png").touch()
-    assert check_links(text, tmp_path) == ["img/no.png", "missing.png"]
-
-
 def test_a_table_of_a_hundred_thousand_rows(readme):
     """Large tables are checked by listing, not file by file."""
     folder = readme / "many"
@@ -251,3 +250,276 @@ def test_the_same_table_gives_the_same_bytes(readme):
     assert {one.name: one.read_bytes() for one in path.iterdir()} == before
     assert "| area | float64 | Of the cell | µm² |" in before["README.md"].decode()
     assert json.loads(before["provenance.json"])["rows"] == 1
+
+
+# What is there already
+
+
+def test_a_readme_that_somebody_put_there_is_not_lost(project, readme):
+    """A file of the folder that is not as it was written goes aside, and the run says so."""
+    folder = project / "datasets/lab/project/cells"
+    folder.mkdir(parents=True)
+    (folder / "README.md").write_text("mine")
+    make_flow()(["a"], [1])
+    assert "# Cells" in (folder / "README.md").read_text()
+    (aside,) = (folder / ".databacked/replaced").glob("*/README.md")
+    assert aside.read_text() == "mine"
+    assert any("README.md" in note for note in last_run().notes["table"])
+    (folder / "README.md").write_text("edited")
+    make_flow(usage="Cite us.")(["a"], [1])
+    assert len(list((folder / ".databacked/replaced").glob("*/README.md"))) == 2
+
+
+def test_what_was_written_is_replaced_without_a_copy(project, readme):
+    """Nothing goes aside but what somebody else wrote."""
+    make_flow()(["a", "b"], [1, -1])
+    make_flow()(["a", "b"], [1, 2])
+    folder = project / "datasets/lab/project/cells"
+    assert not (folder / ".databacked/replaced").exists()
+    assert not (folder / "dropped.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["README.md", "manifest.parquet", "provenance.json"])
+def test_a_dataset_of_which_a_part_is_missing_is_made_again(project, readme, name):
+    """The manifest alone is no dataset."""
+    path = make_flow()(["a"], [1]).path
+    (path / name).unlink()
+    assert make_flow()(["a"], [1]).validate() == []
+
+
+def test_a_kill_in_between_leaves_no_dataset(readme, monkeypatch):
+    """Never a new readme beside an old manifest."""
+    table = pd.DataFrame({"image": files(readme, "a.png")})
+    path = write(readme, table).path
+    replace = dataset_module._replace
+
+    def killed(file, data):
+        if file.name == "README.md":
+            raise KeyboardInterrupt
+        replace(file, data)
+
+    monkeypatch.setattr(dataset_module, "_replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write(readme, table, usage="Cite us.")
+    with pytest.raises(DatasetError, match=r"manifest\.csv is missing"):
+        Dataset.load(path)
+
+
+def test_the_root_is_known_without_marks_of_a_project(tmp_path, monkeypatch):
+    """A dataset finds its files from wherever it is loaded, as a hit as well."""
+    root, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    root.mkdir()
+    elsewhere.mkdir()
+    (root / "README_cells.md").write_text("# Cells\n")
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("DATABACKED_QUIET", "1")
+    run = make_flow()
+    for _ in range(2):
+        with testing.project(root):
+            dataset = run(["a"], [1])
+        assert dataset.table.image.tolist() == [str(root / "pictures/a.png")]
+    assert Dataset.load(dataset.path).validate() == []
+
+
+def test_a_project_that_moved_is_still_whole(readme):
+    """All paths on disk are relative."""
+    table = pd.DataFrame({"image": files(readme, "project/a.png")})
+    root = readme / "project"
+    (readme / "README_cells.md").rename(root / "README_cells.md")
+    write(root, table.assign(image="a.png"))
+    root.rename(readme / "moved")
+    assert Dataset.load(readme / "moved/datasets/lab/cells").validate() == []
+    assert str(readme) not in "".join(
+        path.read_text() for path in (readme / "moved/datasets/lab/cells").glob("*.[cjm]*")
+    )
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}"], ids=["cut", "list", "empty"])
+def test_provenance_that_is_damaged_is_one_clear_error(readme, text):
+    """Not a traceback of the JSON parser."""
+    path = write(readme, pd.DataFrame({"image": files(readme, "a.png")})).path
+    (path / "provenance.json").write_text(text)
+    with pytest.raises(DatasetError, match=r"provenance\.json"):
+        Dataset.load(path)
+
+
+def test_another_version_of_pandas_changes_no_dataset(readme):
+    """A Parquet file of the same table stays, though its bytes name another writer."""
+    table = pd.DataFrame({"image": files(readme, "a.png"), "n": [1]})
+    path = write(readme, table).path / "manifest.parquet"
+    pd.read_parquet(path).to_parquet(path, index=False, compression="zstd")
+    before = path.read_bytes()
+    assert write(readme, table).validate() == []
+    assert path.read_bytes() == before
+    assert write(readme, table.assign(n=2)).table.n.tolist() == [2]
+
+
+# The readme
+
+
+def test_links_of_the_readme_lead_to_the_same_files_from_the_dataset(readme):
+    """The readme moves into the dataset's folder; its pictures stay where they are."""
+    files(readme, "docs/my plate.png", "docs/USAGE.txt")
+    (readme / "docs/README.md").write_text(
+        "![plate](my%20plate.png) and [the table](manifest.csv), `[code](no.png)`\n"
+    )
+    (readme / "docs/LICENSE.md").write_text("See [how](USAGE.txt#top).\n")
+    table = pd.DataFrame({"image": files(readme, "a.png")})
+    dataset = write(readme, table, readme="docs/README.md", license="docs/LICENSE.md")
+    assert "![plate](../../../docs/my%20plate.png)" in dataset.readme
+    assert "[how](../../../docs/USAGE.txt#top)" in dataset.readme
+    assert "[the table](manifest.csv), `[code](no.png)`" in dataset.readme
+    assert dataset.validate() == []
+    (readme / "docs/my plate.png").unlink()
+    assert dataset.validate() == [
+        "README.md links to '../../../docs/my%20plate.png', which is not there"
+    ]
+
+
+def test_the_columns_table_of_the_readme_stays_a_table(readme):
+    """Lines and bars in descriptions are part of a cell; kinds are words."""
+    table = pd.DataFrame({"image": files(readme, "a.png"), "who": ["ann"], "when": ["2026-01-01"]})
+    table["when"] = pd.to_datetime(table["when"])
+    dataset = write(readme, table, descriptions={"who": "either\nann | bob"})
+    assert "| who | text | either ann \\| bob |  |" in dataset.readme
+    assert "| when | date and time |  |  |" in dataset.readme
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"filepath_columns": "image"}, "filepath_columns='image': a list was expected"),
+        ({"optional_columns": "image"}, "optional_columns='image': a list was expected"),
+        ({"extra_files": "notes.txt"}, "extra_files='notes.txt': a list was expected"),
+        ({"units": ["µm"]}, "a dict from column to text was expected"),
+        ({"readme": None}, "readme=None: the path of a file was expected"),
+        ({"optional_columns": ["imag"]}, "did you mean 'image'"),
+        ({"license": "LICENSE.md"}, "looks like a file"),
+        ({"extra_files": ["../notes.txt"]}, "outside of the project"),
+        ({"extra_files": ["docs"]}, "is a folder"),
+        ({"usage": "See [how](how.md)."}, "the usage links to 'how.md', which is not there"),
+        ({"metadata_columns": ["image"]}, "named as filepath and metadata"),
+    ],
+)
+def test_settings_that_cannot_be_meant(project, readme, settings, said):
+    """Each is said before the first item runs, and by validate."""
+    (project / "docs").mkdir()
+    run = make_flow(**settings)
+    with pytest.raises(DatasetError) as raised:
+        run(["a"], [1])
+    assert said in str(raised.value)
+    assert not (project / "pictures").exists()
+    given = {"name": "lab/cells", "readme": "README_cells.md", "filepath_columns": ["image"]}
+    result = LocalDatasetResult(**{**given, **settings})
+    table = pd.DataFrame({"image": files(project, "a.png")})
+    assert any(said in problem for problem in result.validate(table))
+
+
+def test_a_table_is_checked_without_writing_anything(project, readme):
+    """Settings and table at once, and an empty list if a dataset can be made of it."""
+    result = LocalDatasetResult(
+        "lab/cells", "README_cells.md", filepath_columns=["image"], units={"area": "µm²"}
+    )
+    good = pd.DataFrame({"image": files(project, "a.png"), "area": [1.0]})
+    assert result.validate(good) == []
+    bad = LocalDatasetResult("cells", "README.md", filepath_columns=["image"], units={"are": "µm²"})
+    said = "\n".join(bad.validate(good.assign(image=["b.png"])))
+    for part in ("owner/name", "README.md", "row 0 (position 0): 'b.png'", "did you mean 'area'"):
+        assert part in said
+    assert result.validate([1]) == ["a DataFrame was expected, not a list"]
+    assert not (project / "datasets").exists()
+
+
+def test_a_table_is_checked_against_the_project_of_the_caller(tmp_path, monkeypatch):
+    """Found from the file that asks, or given."""
+    (tmp_path / "databacked.toml").touch()
+    (tmp_path / "README_cells.md").touch()
+    files(tmp_path, "a.png")
+    script = tmp_path / "code/check.py"
+    script.parent.mkdir()
+    source = "problems = result.validate(table)"
+    script.write_text(source)
+    result = LocalDatasetResult("lab/cells", "README_cells.md", filepath_columns=["image"])
+    table = pd.DataFrame({"image": ["a.png"]})
+    names = {"result": result, "table": table}
+    exec(compile(source, str(script), "exec"), names)
+    assert names["problems"] == []
+    assert result.validate(table, root=tmp_path) == []
+    assert result.validate(table, root=tmp_path / "code") != []
+
+
+# A dataset on disk
+
+
+def test_a_whole_dataset_has_no_problems(project, readme):
+    """With failed rows, extra files, usage and licence."""
+    files(project, "notes.txt")
+    dataset = make_flow(extra_files=["notes.txt"], usage="Cite us.", license="CC-BY-4.0")(
+        ["a", "b", "c"], [1, -1, 3]
+    )
+    assert dataset.validate() == []
+    listed = dataset.provenance["files"]
+    assert listed["image/a.png"]["path"] == "pictures/a.png"
+    assert "CC-BY-4.0" in dataset.readme
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda d: (d.path / "README.md").unlink(), "README.md is missing"),
+        (lambda d: (d.path / "README.md").write_text("x"), "README.md was changed"),
+        (lambda d: (d.path / "provenance.json").write_text("{"), "provenance.json cannot be read"),
+        (lambda d: (d.path / "manifest.parquet").write_text("x"), "manifest.parquet cannot be"),
+        (lambda d: (d.path / "dropped.csv").unlink(), "dropped.csv is missing"),
+        (lambda d: edit(d.path / "manifest.csv", "\nb", "\nB"), "columns"),
+        (lambda d: edit(d.path / "manifest.csv", "a.png", "b.png"), "row 0 'image': 'pictures/b"),
+        (lambda d: edit(d.path / "manifest.csv", "pictures/a.png,a\n", ""), "1 rows"),
+        (lambda d: edit(d.path / "provenance.json", "image/a.png", "image/z.png"), ""),
+        (lambda d: edit(d.path / "provenance.json", '"path": "pictures/a', '"path": "x'), "list"),
+        (lambda d: edit(d.path / "provenance.json", '"rows": 2', '"rows": 3'), "2 rows"),
+        (lambda d: (d.root / "pictures/a.png").unlink(), "no such file in 1 row(s): row 0"),
+        (lambda d: edit(d.root / "pictures/a.png", "IDAT", "IDAX"), "a.png was changed since"),
+    ],
+)
+def test_each_damage_of_a_dataset_is_found(project, readme, damage, said):
+    """The check can fail, and says what is wrong."""
+    dataset = make_flow()(["a", "b", "c"], [1, -1, 3])
+    damage(dataset)
+    problems = dataset.validate()
+    if said == "columns":
+        assert problems == []  # there is no such line: nothing was changed
+    else:
+        assert any(said in problem for problem in problems) == bool(said)
+
+
+def test_how_a_spreadsheet_quotes_is_no_difference(readme):
+    """Other ends of lines and a byte-order mark do not change what a manifest says."""
+    table = pd.DataFrame({"image": files(readme, "a.png"), "note": ["two\nlines, and a comma"]})
+    dataset = write(readme, table)
+    text = (dataset.path / "manifest.csv").read_text()
+    with open(dataset.path / "manifest.csv", "w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows(csv.reader(io.StringIO(text)))
+    assert dataset.validate() == []
+
+
+def test_paths_on_disk_that_leave_the_project_are_found(readme):
+    """Whoever wrote them."""
+    dataset = write(readme, pd.DataFrame({"image": files(readme, "a.png")}))
+    for path in ("/etc/hosts", "../a.png"):
+        pd.DataFrame({"image": [path]}).to_parquet(dataset.path / "manifest.parquet")
+        assert any("not relative" in problem for problem in dataset.validate())
+
+
+def test_a_folder_is_one_value(project, readme):
+    """An OME-Zarr is a path like any other, and is said to be a directory."""
+    files(project, "stacks/a.ome.zarr/0/0", "stacks/b.ome.zarr/0/0", "plain.png")
+    table = pd.DataFrame({"image": ["stacks/a.ome.zarr", "stacks/b.ome.zarr"]})
+    dataset = write(project, table)
+    assert dataset.validate() == []
+    assert dataset.provenance["files"]["image/a.ome.zarr"]["directory"] is True
+    assert "| image | directory |" in dataset.readme
+    mixed = write(project, table.assign(image=["stacks/a.ome.zarr", "plain.png"]))
+    assert "| image | file or directory |" in mixed.readme

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -24,6 +25,23 @@ def test_the_code_of_a_page_runs(page, tmp_path):
     )
     assert blocks
     assert done.returncode == 0, done.stderr
+
+
+def test_the_tests_of_the_page_on_testing_pass(tmp_path):
+    """Its blocks are a file of tests."""
+    blocks = BLOCK.findall((ROOT / "docs/testing.md").read_text(encoding="utf-8"))
+    (tmp_path / "test_page.py").write_text("\n".join(blocks), encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "databacked.pytest_plugin"]
+    done = subprocess.run(
+        [*command, "-W", "error", "test_page.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 passed" in done.stdout
 
 
 def test_links_between_pages_lead_somewhere():

@@ -26,7 +26,9 @@ def example(tmp_path: Path) -> Path:
     shutil.copytree(
         EXAMPLE,
         folder,
-        ignore=shutil.ignore_patterns("local_staging", "datasets", ".databacked", "__pycache__"),
+        ignore=shutil.ignore_patterns(
+            "local_staging", "*_results", "datasets", ".databacked", "__*"
+        ),
     )
     table = (folder / "cells.csv").read_text().splitlines()
     (folder / "cells.csv").write_text("\n".join(table[: CELLS + 1]) + "\n")

@@ -191,6 +191,15 @@ def test_files_of_unknown_origin_can_be_accepted(project):
     assert counts("mask") == {"reused": 3}
 
 
+def test_functions_of_a_library_are_no_hits_of_one_another(project):
+    """Their code does not count, so their recipes are equal: their names tell them apart."""
+    place = LocalResult("extremes")
+    for function, value in ((np.max, 3.0), (np.min, 1.0), (np.max, 3.0)):
+        extreme = task(function, result=place, target="extreme.json")
+        assert extreme([1.0, 3.0]) == value
+    assert len(list((project / "extremes/.databacked/replaced").glob("*/*"))) == 2
+
+
 def test_a_file_of_another_task_is_foreign_and_both_are_named(project):
     """A renamed task does not take over what another one made."""
 

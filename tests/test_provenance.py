@@ -97,6 +97,36 @@ def test_the_diff_of_a_dirty_tree_is_kept(repository):
     assert "+x = 3" in git_state(repository, []).diff
 
 
+def test_a_notebook_counts_by_the_sources_of_its_cells(repository):
+    """Neither what it shows nor its text makes a tree dirty; a cell does, and the diff shows it."""
+
+    def save(source: str, text: str = "", output: str = "") -> None:
+        outputs = [{"output_type": "stream", "name": "stdout", "text": output}]
+        code = {"cell_type": "code", "source": [source], "outputs": outputs}
+        cells = [{"cell_type": "markdown", "source": text}, code]
+        (repository / "zählen.ipynb").write_text(json.dumps({"cells": cells, "nbformat": 4}))
+
+    save("x = 1")
+    assert git_state(repository, []).untracked == ("zählen.ipynb",)
+    git(repository, "add", ".")
+    assert git_state(repository, []).dirty
+    git(repository, "commit", "-m", "notebook")
+    save("x = 1", "What comes", "1")
+    (repository / ".ipynb_checkpoints").mkdir()
+    (repository / ".ipynb_checkpoints/zählen-checkpoint.ipynb").touch()
+    state = git_state(repository, [])
+    assert (state.dirty, state.diff) == (False, "")
+    save("x = 2", "What comes", "2" * 1000)
+    state = git_state(repository, [])
+    assert state.dirty
+    assert "-x = 1\n+x = 2\n" in state.diff
+    assert "222" not in state.diff
+    git(repository, "mv", "zählen.ipynb", "other.ipynb")
+    assert git_state(repository, []).dirty
+    (repository / "other.ipynb").write_text("<<<<<<< ours")
+    assert git_state(repository, []).dirty
+
+
 def test_secrets_are_not_recorded():
     """Neither in arguments nor in the address of a remote."""
     assert redacted("api_token", "abc") == "<redacted>"

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from databacked.dataset import Dataset
     from databacked.errors import DatabackedError, FlowFailed
     from databacked.flow import flow, last_run
-    from databacked.graph import each, flatten, same
+    from databacked.graph import compact, each, flatten, group, same, sweep
     from databacked.result import LocalDatasetResult, LocalResult
     from databacked.runners.local import CallingThreadRunner, ProcessRunner, ThreadRunner
     from databacked.serializers.base import Serializer
     from databacked.serializers.default import ArrayToDefaultWriter
     from databacked.serializers.ome_tiff import ArrayToOmeTiff
+    from databacked.serializers.ome_zarr import ArrayToOmeZarr
     from databacked.serializers.pickle import ToPickle
     from databacked.task import task
     from databacked.types import Failed, PhysicalPixelSizes
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ArrayToDefaultWriter",
     "ArrayToOmeTiff",
+    "ArrayToOmeZarr",
     "CallingThreadRunner",
     "DatabackedError",
     "Dataset",
@@ -42,17 +44,21 @@ __all__ = [
     "Serializer",
     "ThreadRunner",
     "ToPickle",
+    "compact",
     "each",
     "flatten",
     "flow",
+    "group",
     "last_run",
     "same",
+    "sweep",
     "task",
 ]
 
 _HOMES = {
     "ArrayToDefaultWriter": "databacked.serializers.default",
     "ArrayToOmeTiff": "databacked.serializers.ome_tiff",
+    "ArrayToOmeZarr": "databacked.serializers.ome_zarr",
     "CallingThreadRunner": "databacked.runners.local",
     "DatabackedError": "databacked.errors",
     "Dataset": "databacked.dataset",
@@ -66,11 +72,14 @@ _HOMES = {
     "Serializer": "databacked.serializers.base",
     "ThreadRunner": "databacked.runners.local",
     "ToPickle": "databacked.serializers.pickle",
+    "compact": "databacked.graph",
     "each": "databacked.graph",
     "flatten": "databacked.graph",
     "flow": "databacked.flow",
+    "group": "databacked.graph",
     "last_run": "databacked.flow",
     "same": "databacked.graph",
+    "sweep": "databacked.graph",
     "task": "databacked.task",
 }
 

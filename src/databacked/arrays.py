@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from databacked.errors import ResultChangedError
 from databacked.fingerprint.files import content_of
 from databacked.records import records_of
-from databacked.storage.base import Stat
+from databacked.stats import Stat, stat_of
 from databacked.types import Description, PhysicalPixelSizes
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class Image:
     channel_names: tuple[str, ...] | None = None
     """One name a channel."""
 
-    physical_pixel_sizes: PhysicalPixelSizes | None = None
+    physical_pixel_sizes: tuple[float | None, float | None, float | None] | None = None
     """Z, Y, X in micrometres; None where nobody knows."""
 
     @property
@@ -91,19 +90,19 @@ class Backed:
     def _check(self) -> None:
         """Raise `ResultChangedError` unless the file is still the one meant."""
         try:
-            info = os.stat(self._path)
+            found = stat_of(self._path)
         except OSError as error:
             raise ResultChangedError(
                 f"{self._path} cannot be read any more: {error.strerror}. It was there when this "
                 f"{self._noun} was made; run the flow again to make it again."
             ) from None
-        if (info.st_size, info.st_mtime_ns) == self._stat:
+        if found == self._stat:
             return
-        if info.st_size == self._stat.size and content_of(self._path) == self._content:
+        if found.size == self._stat.size and content_of(self._path) == self._content:
             return
         raise ResultChangedError(
             f"{self._path} is no longer the file that this {self._noun} was made for: "
-            f"{self._who(Stat(info.st_size, info.st_mtime_ns))}. Run the flow again to use it."
+            f"{self._who(found)}. Run the flow again to use it."
         )
 
     def _who(self, stat: Stat) -> str:

@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import product
 from typing import Any
 
-from databacked.errors import GraphError
+import numpy as np
+
+from databacked.errors import GraphError, TargetError
 from databacked.fingerprint.parameters import token
 from databacked.graph import (
     AnyNode,
     Arg,
     Column,
+    Compacted,
+    Compaction,
     Dynamic,
     Each,
     Element,
     Flat,
     Future,
     Futures,
+    Group,
+    Grouped,
     Items,
     Nested,
     NestedColumn,
     Node,
     Plain,
     Same,
+    Sweep,
     elements,
     futures_in,
+    grouped,
     is_large,
+    is_nothing,
+    list_of,
     taken,
 )
-from databacked.item import Unknown, get_keys, holds_unknown
+from databacked.item import get_keys
+from databacked.known import Unknown, holds_unknown
 from databacked.target import NotYet, Target, Touched
-from databacked.task import Task
+from databacked.task import Options, Task
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 
@@ -44,14 +56,19 @@ class Calls:
         """In the order of the calls, so that what a node reads stands before it."""
         self.waiting_for: dict[tuple[int, int], list[Callable[[], None]]] = {}
         """What to build once it is known what an item (node, row) returned."""
+        self.feeds: dict[tuple[int, int], list[tuple[Dynamic, int]]] = {}
+        """Blocks of maps that an item (node, row) decides, and whose items may read it."""
 
     def call(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
         """Take a single call into the graph."""
         made: dict[str, Arg] = {}
         for name, value in task.bind(args, kwargs).items():
-            if isinstance(value, Flat):
+            if isinstance(value, Flat | Sweep | Grouped | Compacted):
+                word = {Flat: "flatten", Sweep: "sweep", Grouped: "group"}.get(
+                    type(value), "compact"
+                )
                 raise GraphError(
-                    f"{task.name}: {name} is flatten(...); pass the lists themselves, or use .map."
+                    f"{task.name}: {name} is {word}(...), which gives many values: use .map."
                 )
             made[name] = self._same(value.value if isinstance(value, Same | Each) else value)
         return Future(self._node(task, made, 1, single=True), 0)
@@ -59,7 +76,9 @@ class Calls:
     def map(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Futures:
         """Take a map into the graph."""
         columns: dict[str, Any] = {}
-        given = task.signature.bind_partial(*args, **kwargs).arguments if args or kwargs else {}
+        given = (
+            task.call_signature.bind_partial(*args, **kwargs).arguments if args or kwargs else {}
+        )
         for name, value in task.bind(args, kwargs).items():
             # A default is one value for all items, also where it is a list.
             from_call = name in given or name in kwargs
@@ -89,7 +108,7 @@ class Calls:
             return self._same(value.value)
         if isinstance(value, Each):
             return self._each(task, name, value.value)
-        if isinstance(value, Flat):
+        if isinstance(value, Flat | Sweep | Grouped | Compacted):
             return value
         if isinstance(value, Futures):
             if value.node.session is not self:
@@ -141,8 +160,14 @@ class Calls:
         lengths = {
             name: length for name, arg in columns.items() if (length := _length(arg)) is not None
         }
-        blocks = {name: arg for name, arg in columns.items() if isinstance(arg, Flat | Futures)}
-        if not blocks and not lengths:
+        blocks = {
+            name: arg
+            for name, arg in columns.items()
+            if isinstance(arg, Flat | Futures | Grouped | Compacted)
+        }
+        swept = {name: arg for name, arg in columns.items() if isinstance(arg, Sweep)}
+        self._check_sweep(task, swept)
+        if not blocks and not lengths and not swept:
             given = ", ".join(columns) or "no arguments"
             raise GraphError(
                 f"{task.name}.map: nothing to map over ({given}: the same for every item). "
@@ -156,7 +181,9 @@ class Calls:
                 "value an item, or wrap what is the same for all in same(...)."
             )
         if not blocks:
-            return self._node(task, columns, next(iter(lengths.values())), single=False)
+            count = next(iter(lengths.values()), 1)
+            columns, times = _multiplied(columns, swept, count)
+            return self._node(task, columns, count * times, single=False, repeat=times)
         if lengths:
             raise GraphError(
                 f"{task.name}.map: {', '.join(blocks)} has items that become known only while the "
@@ -165,25 +192,50 @@ class Calls:
             )
         return self._dynamic(task, columns, blocks)
 
+    @staticmethod
+    def _check_sweep(task: Task[..., Any], swept: dict[str, Sweep]) -> None:
+        """Raise if one value of a sweep would replace the results of another one."""
+        if task.target is None or task.target.is_callable:
+            return
+        lost = [
+            name
+            for name, arg in swept.items()
+            if len(arg.values) > 1 and name not in task.target.names
+        ]
+        if lost:
+            named = ", ".join(f"{{{name}}}" for name in lost)
+            raise TargetError(
+                f"{task.name}.map: a sweep over {', '.join(lost)}, and the target does not name it:"
+                f" each value would replace the results of the one before. Add {named} to the "
+                "target."
+            )
+
     def _dynamic(
-        self, task: Task[..., Any], columns: dict[str, Any], blocks: dict[str, Flat | Futures]
+        self, task: Task[..., Any], columns: dict[str, Any], blocks: dict[str, Any]
     ) -> Dynamic:
         first = next(
-            (arg for arg in blocks.values() if isinstance(arg, Futures) or arg.along is None), None
+            (arg for arg in blocks.values() if not isinstance(arg, Flat) or arg.along is None), None
         )
         if first is None:
             raise GraphError(f"{task.name}.map: map over the elements of flatten(...) too.")
         if len({_origin(arg) for arg in blocks.values()}) > 1:
             raise GraphError(
-                f"{task.name}.map: {', '.join(blocks)} do not come from the same flatten(...) or "
-                "each(...), so their elements do not belong together."
+                f"{task.name}.map: {', '.join(blocks)} do not come from the same flatten(...), "
+                "each(...), group(...) or compact(...), so their elements do not belong together."
             )
+        if isinstance(first, Grouped):
+            node = Dynamic(self, task, columns, 1, _origin(first))
+            self._when_grouped(first.group, partial(self._build, node, 0))
+            return node
+        if isinstance(first, Compacted):
+            return self._compacted(task, columns, first)
         source = first.node if isinstance(first, Futures) else first.source.node
         if isinstance(first, Flat) and isinstance(source, Node):
             rows = range(source.n) if first.source.picks is None else first.source.picks
             node = Dynamic(self, task, columns, len(rows), _origin(first))
             source.decides = True
             for number, row in enumerate(rows):
+                self._feed(node, number, [(source, row)])
                 build = partial(self._build, node, number)
                 self.waiting_for.setdefault((source.id, row), []).append(build)
                 self.becomes_known(source, row)
@@ -218,6 +270,155 @@ class Calls:
             block.parent = node
         for tell in list(node.known):
             tell(number)
+        self.released(node.sources.pop(number, []))
+        built = node.blocks[number]
+        if built is None or isinstance(built, Node) or built.complete:
+            node.block_known()
+
+    def _feed(self, node: Dynamic, number: int, items: list[tuple[Node, int]]) -> None:
+        """Note which items decide a block: their values stay until it is known who reads them."""
+        node.sources.setdefault(number, []).extend(items)
+        for one, row in items:
+            self.feeds.setdefault((one.id, row), []).append((node, number))
+
+    def is_awaited(self, node: Node, row: int) -> bool:
+        """Whether an item decides a block that is not known yet."""
+        return any(number in map.sources for map, number in self.feeds.get((node.id, row), ()))
+
+    def released(self, items: list[tuple[Node, int]]) -> None:
+        """Called with the items that decided a block, once it is known."""
+        raise NotImplementedError
+
+    # Groups and compactions: what belongs together, or is nothing, becomes known with the values
+
+    def _when_known(
+        self, futures: Sequence[Future], then: Callable[[], None], dynamic: Sequence[Dynamic] = ()
+    ) -> None:
+        """Call once it is known what all of these items returned, and which items maps have."""
+        left = 1
+
+        def one_less() -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                then()
+
+        for node in dynamic:
+            if not node.complete:
+                left += 1
+                node.completed.append(one_less)
+        for future in futures:
+            assert isinstance(future.node, Node)
+            key = (future.node.id, future.index or 0)
+            if key[1] not in future.node.known and self.failure_of(future.node, key[1]) is None:
+                left += 1
+                self.waiting_for.setdefault(key, []).append(one_less)
+                self.becomes_known(future.node, key[1])
+        one_less()
+
+    def _decided_by(self, answer: Futures) -> None:
+        """Have what the items of a map return become known, also of those that come to be."""
+        node = answer.node
+        for one in nodes_in(node):
+            one.decides = True
+        if isinstance(node, Dynamic):
+
+            def of_block(number: int) -> None:
+                block = node.blocks[number]
+                if block is not None:
+                    self._decided_by(Futures(block))
+
+            node.known.append(of_block)
+
+    def _when_grouped(self, group: Group, then: Callable[[], None]) -> None:
+        if group.known is not None or group.failure is not None:
+            then()
+            return
+        group.items, group.by = self._as_map(group.items), self._as_map(group.by)
+        columns = [one for one in (group.items, group.by) if isinstance(one, Futures)]
+        dynamic = [one.node for one in columns if isinstance(one.node, Dynamic)]
+        if isinstance(group.by, Futures):
+            self._decided_by(group.by)
+
+        def complete() -> None:
+            wanted = [_live_item(one) for one in group.by] if isinstance(group.by, Futures) else []
+            self._when_known(wanted, known)
+
+        def known() -> None:
+            if group.known is None and group.failure is None:
+                self._resolve_group(group)
+            then()
+
+        self._when_known([], complete, dynamic)
+
+    def _as_map(self, column: Any) -> Any:
+        """Return elements of lists as the answer of a map, which has positions."""
+        if not isinstance(column, Flat):
+            return column
+        beside = {} if column.along is None else {"element": Flat(column.source)}
+        return self.map(ITEM, (column,), beside)
+
+    def _resolve_group(self, group: Group) -> None:
+        keys = [] if isinstance(group.by, Futures) else list_of(group.by, "by")
+        for future in group.by if isinstance(group.by, Futures) else ():
+            item = _live_item(future)
+            assert isinstance(item.node, Node)
+            failure = self.failure_of(item.node, item.index or 0)
+            if failure is not None:
+                group.failure = failure
+                return
+            keys.append(get_keys(item.node.known[item.index or 0], item.keys))
+        group.known = grouped(list_of(group.items, "group(items)"), keys)
+
+    def _compacted(
+        self, task: Task[..., Any], columns: dict[str, Any], first: Compacted
+    ) -> Dynamic:
+        compaction = first.compaction
+        futures = [one for one in compaction.columns if isinstance(one, Futures)]
+        flat = next((one.source for one in compaction.columns if isinstance(one, Flat)), None)
+        source = next((one.node for one in futures if isinstance(one.node, Dynamic)), None)
+        if source is not None:  # a compaction for each block of items
+            node = Dynamic(self, task, columns, len(source.blocks), _origin(first))
+            source.known.append(partial(self._build, node))
+            for number, block in enumerate(source.blocks):
+                if block is not None or number in source.failed:
+                    self._build(node, number)
+            return node
+        if flat is not None:
+            raise GraphError(
+                "compact(): elements of flatten(...) are values that are there; pass them together "
+                "with the answer of a map over them."
+            )
+        count = len(compaction.columns[first.place])
+        chunks = _chunks(count)
+        node = Dynamic(self, task, columns, len(chunks), _origin(first))
+        for one in futures:
+            self._decided_by(one)
+        for number, rows in enumerate(chunks):
+            items = [_live_item(one[row]) for one in futures for row in rows]
+            self._feed(node, number, [(one.node, one.index or 0) for one in items])  # type: ignore[misc]
+
+            self._when_known(items, partial(self._compact, node, compaction, number, rows))
+        return node
+
+    def _compact(self, node: Dynamic, compaction: Compaction, number: int, rows: range) -> None:
+        """Say which rows of a part stay, now that its values are known."""
+        if number not in compaction.kept:
+            compaction.kept[number] = [
+                row
+                for row in rows
+                if not any(self._is_nothing(column[row]) for column in compaction.columns)
+            ]
+        self._build(node, number)
+
+    def _is_nothing(self, value: Any) -> bool:
+        if not isinstance(value, Future):
+            return is_nothing(value)
+        item = _live_item(value)
+        assert isinstance(item.node, Node)
+        if self.failure_of(item.node, item.index or 0) is not None:
+            return True
+        return is_nothing(get_keys(item.node.known[item.index or 0], item.keys))
 
     def _of_block(self, arg: Any, number: int) -> Any:
         """Return one argument of a dynamic map for one of its blocks."""
@@ -230,6 +431,13 @@ class Calls:
             if isinstance(block, Node):
                 return Items(block, None, arg.keys)
             return Futures(block, None, arg.keys)
+        if isinstance(arg, Grouped):
+            if arg.group.failure is not None:
+                return _Lost(arg.group.failure)
+            assert arg.group.known is not None
+            return self._items(list(arg.group.known[arg.part]))
+        if isinstance(arg, Compacted):
+            return self._of_compacted(arg, number)
         if not isinstance(arg, Flat):
             return arg
         source, keys = arg.source.node, arg.source.keys
@@ -255,17 +463,45 @@ class Calls:
             raise GraphError("flatten(lists).of(x): x must have one value for each list.")
         return self._same(items[number])
 
+    def _of_compacted(self, arg: Compacted, number: int) -> Any:
+        """Return the rows that stay of one block of a column."""
+        compaction = arg.compaction
+        if number in compaction.kept:
+            column = compaction.columns[arg.place]
+            return self._items([column[row] for row in compaction.kept[number]])
+        part = compaction.parts.get(number)
+        if part is None:
+            found = [self._of_block(one, number) for one in compaction.columns]
+            lost = next((one for one in found if isinstance(one, _Lost)), None)
+            if lost is not None:
+                return lost
+            part = compaction.parts[number] = Compaction(
+                [
+                    _as_column(one, original)
+                    for one, original in zip(found, compaction.columns, strict=True)
+                ]
+            )
+            lengths = {len(one) for one in part.columns if isinstance(one, Futures)}
+            part.columns = [
+                [one.value] * next(iter(lengths)) if isinstance(one, Plain) else one
+                for one in part.columns
+            ]
+        return Compacted(part, arg.place)
+
     def failure_of(self, node: Node, row: int) -> Any:
         """Return why an item will never be, or None."""
         raise NotImplementedError
 
-    def _node(self, task: Task[..., Any], args: dict[str, Any], n: int, *, single: bool) -> Node:
+    def _node(
+        self, task: Task[..., Any], args: dict[str, Any], n: int, *, single: bool, repeat: int = 1
+    ) -> Node:
         node = Node(self, task, args, n, single)
+        node.repeat = repeat
         node.id = len(self.nodes)
         self.nodes.append(node)
         target = task.target
         later = target is not None and (
-            _touches(node, target) if callable(target.given) and n else False
+            _touches(node, target) if target.is_callable and n else False
         )
         for name, arg in args.items():
             for upstream in dict.fromkeys(upstreams(arg)):
@@ -342,8 +578,78 @@ def _length(arg: Any) -> int | None:
             return None
 
 
-def _origin(arg: Flat | Futures) -> Any:
+def _multiplied(
+    columns: dict[str, Any], swept: dict[str, Sweep], count: int
+) -> tuple[dict[str, Any], int]:
+    """Return columns with every combination of the swept values for every item."""
+    if not swept:
+        return columns, 1
+    combinations = list(product(*(arg.values for arg in swept.values())))
+    times = len(combinations)
+    rows = [row for row in range(count) for _ in range(times)]
+    made: dict[str, Any] = {}
+    for name, arg in columns.items():
+        if isinstance(arg, Sweep):
+            place = list(swept).index(name)
+            made[name] = Column([one[place] for one in combinations] * count)
+        elif isinstance(arg, Column):
+            tokens = None if arg.token is None else [arg.token[row] for row in rows]
+            made[name] = Column([arg.values[row] for row in rows], tokens)
+        elif isinstance(arg, Items):
+            made[name] = Items(arg.node, [arg.pick(row) for row in rows], arg.keys)
+        elif isinstance(arg, NestedColumn):
+            made[name] = NestedColumn(
+                [arg.values[row] for row in rows], [arg.refs[row] for row in rows]
+            )
+        elif isinstance(arg, Element):
+            parts = [Future(arg.node, arg.index, (*arg.keys, row)) for row in rows]
+            made[name] = NestedColumn(parts, [[part] for part in parts])
+        else:
+            made[name] = arg
+    return made, times
+
+
+MOST_CHUNKS = 64
+"""Parts that a compaction is cut into: what follows on a part starts when that one is known."""
+
+
+def _chunks(count: int) -> list[range]:
+    size = max(1, -(-count // MOST_CHUNKS))
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _live_item(future: Future) -> Future:
+    """Return the same item as one of the block that it lies in."""
+    node, index = future.node, future.index or 0
+    return future if isinstance(node, Node) else Future(*node.at(index), future.keys)
+
+
+def _as_column(found: Any, original: Any) -> Any:
+    """Return one block of a column as what a compaction takes."""
+    if isinstance(found, Items):
+        return Futures(found.node, found.picks, found.keys)
+    if isinstance(found, Column | NestedColumn):
+        return list(found.values)
+    if isinstance(found, Element):
+        node, index, keys = found.node, found.index, found.keys
+        return [Future(node, index, (*keys, row)) for row in range(len(found.known))]
+    return found
+
+
+def _item(item: Any, element: Any = None) -> Any:
+    return item
+
+
+ITEM = Task(_item, Options(name="group"))
+"""Makes a map of the elements of lists, so that they can be put together."""
+
+
+def _origin(arg: Any) -> Any:
     """Return what decides the blocks of a column: equal for columns that belong together."""
+    if isinstance(arg, Grouped):
+        return ("group", id(arg.group), arg.group)
+    if isinstance(arg, Compacted):
+        return ("compact", id(arg.compaction), arg.compaction)
     if isinstance(arg, Futures):
         assert isinstance(arg.node, Dynamic)
         return arg.node.origin
@@ -360,7 +666,8 @@ def _elements_of(source: Node, row: int, keys: tuple[Any, ...]) -> Arg:
         if not known.shape:
             raise GraphError(f"{source.name}[{row}] returned a value without elements.")
         return Element(source, row, keys, [Unknown(known.shape[1:])] * known.shape[0])
-    items = elements(known)
+    along_first = isinstance(known, np.ndarray) and known.ndim > 1
+    items = list(known) if along_first else elements(known)
     if items is None:
         raise GraphError(
             f"{source.name}[{row}] returned {known!r}; something with elements was expected."

@@ -17,8 +17,8 @@ from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 from databacked.decide import summary as reasons_in_words
 from databacked.draw import Drawing
 from databacked.errors import FlowFailed, GraphError
-from databacked.graph import Values
 from databacked.outline import Asked, Outline
+from databacked.plan import symbol_of
 from databacked.progress import Show, summary
 from databacked.project import Project, make_state_folder, project_at, project_of
 from databacked.provenance import collect_in_background, write_run
@@ -132,7 +132,11 @@ class Flow(Generic[P, R]):
         run = Run(project, make_runner(self.options.runner, project), self.name, show, new_id())
         show.say(f"{self.name} · run {run.id} · project {project.root}")
         about = collect_in_background(
-            self.name, _texts(self.fn, args, kwargs), project.root, run.id
+            self.name,
+            _texts(self.fn, args, kwargs),
+            project.root,
+            run.id,
+            symbol_of(self.fn, project.root),
         )
         folder = make_state_folder(project.root) / "runs" / run.id
         state, value = "failed", None
@@ -253,7 +257,7 @@ def run_alone(
     _report(run, "partly failed" if run.failures else "done", value, None)
     if run.failures:
         raise FlowFailed(_failed(run), run.failures, value)
-    return Values(value) if mapped else value
+    return value
 
 
 def make_runner(given: Any, project: Project) -> Runner:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, overload
 
 from databacked.errors import GraphError
@@ -108,9 +108,63 @@ class Futures(Sequence[Future]):
         count = "?" if self.picks is None and self.node.dynamic else len(self)
         return f"<{count} futures of {self.node.name}>"
 
+    def of(self, column: Any) -> list[Any]:
+        """Return for each item of a swept map the value of `column` that belongs to it.
+
+        Examples
+        --------
+        ``masks = segment.map(ids, images, sigma=sweep([1, 2]))``, then
+        ``measure.map(masks.of(ids), masks)``.
+
+        Raises
+        ------
+        GraphError
+            If the map was not swept, or `column` does not have one value for each of its items.
+        """
+        node = self.node
+        items = list(column) if isinstance(column, Futures) else elements(column)
+        if not isinstance(node, Node) or self.picks is not None or items is None:
+            raise GraphError(f"{self!r}.of(x): the whole answer of a swept map, and a list, fit.")
+        if len(items) * node.repeat != node.n:
+            raise GraphError(
+                f"{self!r}.of(x): x has {len(items)} values, and the map {node.n // node.repeat} "
+                f"items, each swept over {node.repeat} values."
+            )
+        return [item for item in items for _ in range(node.repeat)]
+
+    @property
+    def table(self) -> Any:
+        """What is known of each item by now: parameters, state, and where it lies; a DataFrame."""
+        return self.node.session.table(self)
+
 
 class Values(list[Any]):
-    """The answer of a map outside a flow: a list of values, mapped over like any list."""
+    """The values of a map: a list, mapped over like any other one."""
+
+    answer: Futures | None = None
+    """What they are the values of; not known after they were sent elsewhere."""
+
+    @property
+    def table(self) -> Any:
+        """Parameters, state and place of each item, as a DataFrame.
+
+        Raises
+        ------
+        GraphError
+            If it is a plain list of values by now, which nobody knows the items of.
+        """
+        if self.answer is None:
+            raise GraphError("This list of values is no longer the answer of a map.")
+        return self.answer.table
+
+    def of(self, column: Any) -> list[Any]:
+        """Return for each item of a swept map the value of `column` that belongs to it."""
+        if self.answer is None:
+            raise GraphError("This list of values is no longer the answer of a map.")
+        return self.answer.of(column)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Values, (list(self),)
 
     def _repr_html_(self) -> str | None:
         from databacked.views import values_html
@@ -169,6 +223,191 @@ def each(value: Any) -> Any:
 def same(value: Any) -> Any:
     """Give `value` (a list, for instance) to every item as it is."""
     return Same(value)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Marks values that multiply the items of a map."""
+
+    values: list[Any]
+
+
+def sweep(values: Any) -> Any:
+    """Try every value for every item: what else a map runs over stays zipped.
+
+    Examples
+    --------
+    ``segment.map(ids, images, sigma=sweep([1, 2, 4]))`` has three items an image: one after
+    another for the first image, then for the second. ``masks.of(ids)`` repeats what belongs to
+    them.
+
+    Raises
+    ------
+    GraphError
+        If `values` has no elements, or is known only while the flow runs.
+    """
+    found = elements(values) if not isinstance(values, Futures) else None
+    if not found:
+        raise GraphError(f"sweep({values!r}): a list of values to try was expected.")
+    return Sweep(found)
+
+
+@dataclass(eq=False)
+class Group:
+    """Items that belong together by something that becomes known while the flow runs."""
+
+    items: Any
+    by: Any
+    known: tuple[list[Any], list[list[Any]]] | None = None
+    """Keys and members, once all are known."""
+
+    failure: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class Grouped:
+    """The keys of groups, or the members: a list for each of them."""
+
+    group: Group
+    part: int
+    """0 for the keys, 1 for the members."""
+
+
+def group(items: Any, by: Any) -> tuple[Any, Any]:
+    """Put together what belongs together: the cells of a field, the wells of a plate.
+
+    Parameters
+    ----------
+    items
+        The answer of a map, or a list.
+    by
+        For each item what it belongs to: a list, a Series, the answer of a map, or a column that
+        belongs to ``flatten(...)`` (see `Flat.of`).
+
+    Returns
+    -------
+    Two sequences to map over: the keys in the order in which they first come, and for each of them
+    the list of its members.
+
+    Examples
+    --------
+    ``keys, members = group(pictures, by=cells.field)``, then ``sheet.map(keys, members)``: a new
+    cell makes the sheet of its field again, and no other.
+
+    Raises
+    ------
+    GraphError
+        If the lengths differ, or a value of `by` is missing (NaN, None) or cannot be told apart.
+    """
+    unknown = isinstance(by, Futures | Flat) or (isinstance(items, Futures) and items.node.dynamic)
+    if unknown or isinstance(items, Flat):
+        found = Group(items, by)
+        return Grouped(found, 0), Grouped(found, 1)
+    members, keys = list_of(items, "group(items)"), list_of(by, "by")
+    return grouped(members, keys)
+
+
+def grouped(items: Sequence[Any], by: Sequence[Any]) -> tuple[list[Any], list[list[Any]]]:
+    """Return the keys and the members of groups that are known."""
+    if len(items) != len(by):
+        raise GraphError(f"group(): {len(items)} items, and {len(by)} values of by.")
+    missing = [place for place, key in enumerate(by) if key is None or key != key]
+    if missing:
+        raise GraphError(
+            f"group(): by holds no value at {len(missing)} places (the first is {missing[0]}). "
+            "Fill them in, or drop these items."
+        )
+    members: dict[Any, list[Any]] = {}
+    try:
+        for key, item in zip(by, items, strict=True):
+            members.setdefault(key, []).append(item)
+    except TypeError as error:
+        raise GraphError(f"group(): by must hold numbers or texts ({error}).") from None
+    return list(members), list(members.values())
+
+
+@dataclass(eq=False)
+class Compaction:
+    """Columns of which the rows go that hold None, or something that failed."""
+
+    columns: list[Any]
+    parts: dict[int, Compaction] = field(default_factory=dict)
+    """Those of the blocks, where the columns have blocks of items themselves."""
+
+    kept: dict[int, list[int]] = field(default_factory=dict)
+    """Rows that stay, by block, once they are known."""
+
+
+@dataclass(frozen=True, eq=False)
+class Compacted:
+    """One column of a compaction."""
+
+    compaction: Compaction
+    place: int
+
+
+def compact(*columns: Any) -> Any:
+    """Drop the items that are None or failed from several columns in step.
+
+    Parameters
+    ----------
+    columns
+        Answers of maps, lists, Series: one value an item in each of them.
+
+    Returns
+    -------
+    As many columns, to map over; one column alone for one.
+
+    Examples
+    --------
+    ``ids, cells = compact(ids, segment.map(ids, images))``: border cells, for which `segment`
+    returns None, are gone.
+
+    Raises
+    ------
+    GraphError
+        If the lengths differ.
+    """
+    if any(isinstance(one, Futures | Flat) for one in columns):
+        found = Compaction(
+            [
+                one if isinstance(one, Futures | Flat) else list_of(one, "compact()")
+                for one in columns
+            ]
+        )
+        known = {
+            len(one)
+            for one in found.columns
+            if not (isinstance(one, Flat) or (isinstance(one, Futures) and one.node.dynamic))
+        }
+        made: list[Any] = [Compacted(found, place) for place in range(len(columns))]
+    else:
+        lists = [list_of(one, "compact()") for one in columns]
+        known = {len(one) for one in lists}
+        rows = [row for row in zip(*lists, strict=False) if not any(map(is_nothing, row))]
+        made = (
+            [Values(column) for column in zip(*rows, strict=True)]
+            if rows
+            else [Values() for _ in columns]
+        )
+    if len(known) > 1:
+        raise GraphError(f"compact(): the columns have different lengths ({sorted(known)}).")
+    return made[0] if len(made) == 1 else tuple(made)
+
+
+def is_nothing(value: Any) -> bool:
+    """Whether a value stands for no value: None, or something that failed."""
+    return value is None or type(value).__name__ == "Failed"
+
+
+def list_of(value: Any, what: str) -> list[Any]:
+    """Return a column as a list."""
+    if isinstance(value, Futures):
+        return list(value)
+    found = elements(value)
+    if found is None:
+        raise GraphError(f"{what}: a list, a Series or the answer of a map was expected.")
+    return found
 
 
 def flatten(lists: Any) -> Any:
@@ -251,6 +490,10 @@ class Element:
 Arg: TypeAlias = Plain | Column | Items | Nested | NestedColumn | Element
 
 
+ENDS = ("", "made", "reused", "failed", "skipped")
+"""What may become of an item."""
+
+
 class Node:
     """One call of a task: a map of `n` items, or a single call (a map of one)."""
 
@@ -260,12 +503,14 @@ class Node:
         "alias",
         "args",
         "decides",
+        "ended",
         "id",
         "known",
         "n",
         "own_readers",
         "parent",
         "plan",
+        "repeat",
         "rows",
         "session",
         "single",
@@ -296,6 +541,10 @@ class Node:
         self.decides = False
         """Whether its values decide the items or targets of other nodes."""
         self.plan: Any = None
+        self.ended = bytearray(n)
+        """What became of each item: a number of `ENDS`."""
+        self.repeat = 1
+        """How many items of a sweep there are for each item that is zipped."""
 
     @property
     def name(self) -> str:
@@ -305,6 +554,10 @@ class Node:
     def length(self) -> int:
         """Number of items."""
         return self.n
+
+    def became(self, row: int) -> str:
+        """What became of an item: ``made``, ``reused``, ``failed``, ``skipped``, or ``""``."""
+        return ENDS[self.ended[row]]
 
     @property
     def readers(self) -> list[tuple[Node, str]]:
@@ -347,6 +600,12 @@ class Dynamic:
         """Blocks that will never be, because their source failed, and why."""
         self.known: list[Callable[[int], None]] = []
         """Called with the number of a block that became known, or failed."""
+        self.completed: list[Callable[[], None]] = []
+        """Called once all items are known."""
+        self.sources: dict[int, list[tuple[Node, int]]] = {}
+        """Items whose values decide each block that is not known yet, and may be read by it."""
+        self.open = blocks
+        """How many blocks, or items inside of them, are not known yet."""
         self.parent: Dynamic | None = None
         self.own_readers: list[tuple[Node, str]] = []
 
@@ -363,10 +622,16 @@ class Dynamic:
     @property
     def complete(self) -> bool:
         """Whether all items are known."""
-        return all(
-            number in self.failed if block is None else isinstance(block, Node) or block.complete
-            for number, block in enumerate(self.blocks)
-        )
+        return self.open == 0
+
+    def block_known(self) -> None:
+        """Note that all items of one more block are known."""
+        self.open -= 1
+        if self.open == 0:
+            for tell in self.completed:
+                tell()
+            if self.parent is not None:
+                self.parent.block_known()
 
     def length(self) -> int:
         """Number of items, once all are known."""
@@ -409,20 +674,31 @@ def futures_in(value: Any) -> list[Future]:
     return []
 
 
-def replace_futures(value: Any, known: Callable[[Future], Any]) -> Any:
-    """Return `value` with every future inside plain containers replaced."""
+def replace_futures(
+    value: Any,
+    known: Callable[[Future], Any],
+    answer: Callable[[Futures, list[Any]], Any] = lambda _, values: values,
+) -> Any:
+    """Return `value` with every future inside plain containers replaced.
+
+    Parameters
+    ----------
+    answer
+        Makes something of the list that stands for the answer of a map.
+    """
     kind = type(value)
     if kind is Future:
         return known(value)
     if kind is Futures:
         whole = value.whole()
-        return known(whole) if isinstance(whole, Future) else [known(item) for item in whole]
+        found = known(whole) if isinstance(whole, Future) else [known(item) for item in whole]
+        return answer(value, found)
     if isinstance(value, dict):
-        return {key: replace_futures(item, known) for key, item in value.items()}
+        return {key: replace_futures(item, known, answer) for key, item in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return kind(*(replace_futures(item, known) for item in value))
+        return kind(*(replace_futures(item, known, answer) for item in value))
     if isinstance(value, list | tuple | set | frozenset):
-        items: Iterable[Any] = [replace_futures(item, known) for item in value]
+        items: Iterable[Any] = [replace_futures(item, known, answer) for item in value]
         return list(items) if isinstance(value, list) else kind(items)
     return value
 

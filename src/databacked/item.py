@@ -13,20 +13,24 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from databacked.arrays import Backed, BackedArray
-from databacked.decide import Found, Recipe, is_hit, is_hit_resolved, why_stale
-from databacked.errors import ArgumentChangedError, DatabackedError
+from databacked.decide import Found, Recipe, contents, is_hit, is_hit_resolved, why_stale
+from databacked.errors import ArgumentChangedError
+from databacked.fingerprint.files import SeenFiles
 from databacked.fingerprint.parameters import content as content_of_value
 from databacked.fingerprint.parameters import token as token_of_value
 from databacked.graph import is_large
-from databacked.hashes import hash_bytes
+from databacked.hashes import hash_bytes, hash_texts
+from databacked.known import remembered, sketch
+from databacked.notebook import looks_like_cell
 from databacked.records import Record, records_of
-from databacked.result import Bound, Claim
+from databacked.result import Bound, Claim, part_of
+from databacked.stats import JOIN
 from databacked.types import Failed, Failure
 
 SEPARATOR = "\x1f"
@@ -79,9 +83,6 @@ class Spec:
     shared: bool
     """Whether an un-kept value has more than one reader (a retry is one): then it is read-only."""
 
-    decides: bool
-    """Whether its value decides the items of a map."""
-
     marks: bool
     """Whether failed inputs arrive as `Failed` marks."""
 
@@ -89,6 +90,26 @@ class Spec:
     """Large arguments with their hash at the call."""
 
     root: str
+    pure: bool = True
+    """Whether it repeats: the value of one that does not counts for this run alone."""
+
+    remembers: bool = False
+    """Whether small values are kept in records, without a file."""
+
+    draws: bool = False
+    """Whether it gets a random generator as ``rng``."""
+
+    how: str = "sampled"
+    """How input files count."""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether its values count by their content, because they are kept."""
+        return self.bound is not None or self.remembers
+
+    def token(self, recipe: str) -> str:
+        """Return what a value that is not kept counts by."""
+        return ("r:" if self.pure else "u:") + recipe
 
     def recipe(self, tokens: Sequence[str]) -> str:
         """Return the recipe of an item from the tokens of its parameters, in `order`."""
@@ -167,6 +188,9 @@ class Work(NamedTuple):
     hold: bool
     """Whether others need its value after this chain."""
 
+    tell: bool = False
+    """Whether it decides the items of maps, so that the driver has to know it."""
+
 
 class Outcome(NamedTuple):
     """What became of one item."""
@@ -179,7 +203,9 @@ class Outcome(NamedTuple):
     notes: tuple[str, ...] = ()
     reason: str | None = None
     failure: Failure | None = None
-    known: Any = None
+    known: tuple[Any, ...] = ()
+    """What is known of the value, where it decides items: one entry, or none."""
+
     seconds: float = 0.0
     fatal: bool = False
 
@@ -210,18 +236,13 @@ class _Slot:
     keep: Any = field(default=None, repr=False)
 
 
-class Unknown(NamedTuple):
-    """Stands in what is known of a value for a part that is too large to be known."""
-
-    shape: tuple[int, ...] | None
-
-
 class Worker:
     """Works through chains, in the thread or process that it lives in."""
 
     def __init__(self, specs: Mapping[int, Spec], store: Store) -> None:
         self.specs = specs
         self.store = store
+        self.files = SeenFiles()
 
     def run_batch(self, batch: Sequence[Sequence[Work]]) -> list[Outcome]:
         """Work through chains, one after another."""
@@ -237,7 +258,7 @@ class Worker:
         """Work through one chain; errors of the user's functions become outcomes."""
         slots = [_Slot(work, self.specs[work.spec]) for work in chain]
         for slot in slots:
-            if slot.work.wanted or slot.spec.bound is not None:
+            if slot.work.wanted or slot.spec.is_kept:
                 self._finish(slots, slot)
         return [slot.outcome or self._left(slots, slot) for slot in slots]
 
@@ -287,21 +308,23 @@ class Worker:
             if None in given:
                 args = dict(zip(slot.spec.columns, slot.work.args, strict=True))
                 given = tuple(
-                    self._token(slots, args[name]) if token is None else token
+                    self._token(slots, slot.spec, name, args) if token is None else token
                     for name, token in zip(slot.spec.order, given, strict=True)
                 )
             slot.tokens = given  # type: ignore[assignment]
-            if slot.spec.bound is None:
-                slot.token = "r:" + slot.spec.recipe(slot.tokens)  # type: ignore[arg-type]
+            if not slot.spec.is_kept:
+                slot.token = slot.spec.token(slot.spec.recipe(slot.tokens))  # type: ignore[arg-type]
         return slot.tokens  # type: ignore[return-value]
 
-    def _token(self, slots: list[_Slot], source: Any) -> str:
-        """Return the token of a source in this chain."""
-        assert isinstance(source, InChain)
+    def _token(self, slots: list[_Slot], spec: Spec, name: str, args: Mapping[str, Any]) -> str:
+        """Return the token of a source in this chain, or of a file that nobody read yet."""
+        source = args[name] if name in args else spec.plain[name]
+        if not isinstance(source, InChain):
+            return self.files.token(os.fspath(source), spec.how)
         before = slots[source.position]
         if before.failed is not None:
             raise Skip(before.failed)
-        if before.spec.bound is not None:
+        if before.spec.is_kept:
             self._finish(slots, before)
         else:
             self._tokens(slots, before)
@@ -323,7 +346,7 @@ class Worker:
             value = get_keys(before.value, source.keys)
             return copied(value) if before.spec.shared else value
         if kind is Kept:
-            return get_keys(source.bound.hand_over(source.record), source.keys)
+            return source.bound.hand_over(source.record, keys=source.keys)
         if kind is Held:
             return copied(get_keys(self.store.get(source.key), source.keys))
         if kind is Inside:
@@ -354,6 +377,8 @@ class Worker:
         started = time.perf_counter()
         values = self._values(slots, slot)
         value = self._call(slot, values)
+        if slot.spec.remembers:
+            slot.token = "c:" + remembered(value)
         if slot.spec.shared:
             value = read_only(value)
         slot.value, slot.made = value, True
@@ -364,7 +389,7 @@ class Worker:
             slot.work.row,
             MADE,
             slot.token,
-            known=sketch(value) if slot.spec.decides else None,
+            known=((value,) if slot.spec.remembers else (sketch(value),) if slot.work.tell else ()),
             seconds=time.perf_counter() - started,
         )
 
@@ -374,6 +399,8 @@ class Worker:
             if name in values:
                 values[name] = _arrive(values[name], kind)
         for tries_left in range(spec.retries, -1, -1):
+            if spec.draws:
+                values["rng"] = self._generator(slot)
             try:
                 return spec.of_call(values)
             except Exception as error:
@@ -385,6 +412,14 @@ class Worker:
                 if not tries_left:
                     raise
                 time.sleep(spec.retry_delay)
+
+    def _generator(self, slot: _Slot) -> np.random.Generator:
+        """Return a generator that depends on the task's name and the item, and on nothing else."""
+        spec, tokens = slot.spec, slot.tokens or ()
+        named = zip(spec.order, tokens, strict=True)
+        plain = [f"{name}={token}" for name, token in named if name not in spec.inputs]
+        which = [slot.work.target] if slot.work.target is not None else plain
+        return np.random.default_rng(int(hash_texts([spec.name, *which]), 16))
 
     def _keep(self, slots: list[_Slot], slot: _Slot, bound: Bound) -> None:
         spec, work = slot.spec, slot.work
@@ -438,7 +473,7 @@ class Worker:
         slot.token = "c:" + record.content
         slot.value = Lazily(bound, record, same)
         slot.made = True
-        known = sketch(bound.hand_over(record)) if slot.spec.decides else None
+        known = (sketch(bound.hand_over(record)),) if slot.work.tell else ()
         slot.outcome = Outcome(
             slot.spec.id,
             slot.work.row,
@@ -472,7 +507,7 @@ class Worker:
         args.update(zip(slot.spec.columns, slot.work.args, strict=True))
         return Failure(
             task=slot.spec.name,
-            item=slot.work.target or str(slot.work.row),
+            item=shown(slot.work.target or str(slot.work.row)),
             parameters={name: _short(value) for name, value in args.items()},
             exception=message,
             where=_where(error, slot.spec.root),
@@ -496,28 +531,27 @@ class Lazily:
     def __init__(self, bound: Bound, record: Record, same: Any) -> None:
         self.bound, self.record, self.same = bound, record, same
 
-    def get(self) -> Any:
-        """Return it as a reader gets it."""
-        return self.bound.hand_over(self.record, self.same)
+    def get(self, keys: tuple[Any, ...] = ()) -> Any:
+        """Return it, or a part of it, as a reader gets it."""
+        return self.bound.hand_over(self.record, self.same, keys)
 
 
-def get_keys(value: Any, keys: Sequence[Any]) -> Any:
+def get_keys(value: Any, keys: tuple[Any, ...]) -> Any:
     """Follow ``future["a"]["b"]`` into a value."""
-    if type(value) is Lazily:
-        value = value.get()
-    for key in keys:
-        try:
-            value = value[key]
-        except (KeyError, IndexError, TypeError) as error:
-            held = ", ".join(map(repr, value)) if isinstance(value, dict) else type(value).__name__
-            raise DatabackedError(
-                f"[{key!r}] is not in what the task returned (it holds {held})."
-            ) from error
-    return value
+    return value.get(keys) if type(value) is Lazily else part_of(value, keys)
+
+
+def shown(target: str) -> str:
+    """Return a target as people read it, also where it names several files."""
+    return target.replace(JOIN, " + ")
 
 
 def with_keys(token: str, keys: Sequence[Any]) -> str:
     """Return the token of a part of a value."""
+    if keys and "=" in token and token.startswith("c:"):  # several outputs: each by its own content
+        known = contents(token[2:])
+        if keys[0] in known:
+            return with_keys(f"c:{known[keys[0]]}", keys[1:])
     return token if not keys else f"{token}{''.join(f'[{key!r}]' for key in keys)}"
 
 
@@ -531,8 +565,9 @@ def reuse(
 ) -> tuple[Record, tuple[str, ...]] | None:
     """Return the record of what lies at a target if it is used as it is, and what to say of it."""
     if is_hit(found, recipe):
-        if found.kind == "ours":
-            return found.records[-1], ()
+        if found.kind != "edited":
+            record = found.records[-1]  # of another notebook it may be an edited one
+            return record, (edited_note(record, recipe),) if record.state == "e" else ()
         if replaces(found, bound):
             return None
         record = bound.settle(found, found.records[-1].target, bare_claim(spec, recipe))
@@ -634,46 +669,6 @@ def copied(value: Any) -> Any:
     return value
 
 
-PLAIN = (str, int, float, bool, type(None))
-SMALL_ELEMENT = 1024
-"""Bytes up to which an array is known by itself."""
-
-
-def sketch(value: Any) -> Any:
-    """Return what is known of a value that decides items: small parts whole, large ones `Unknown`.
-
-    Series come as lists, and a DataFrame as a dict of the lists of its columns.
-    """
-    if type(value) in PLAIN or isinstance(value, np.generic | PurePath):
-        return value
-    if isinstance(value, BackedArray):
-        return Unknown(value.shape)
-    if isinstance(value, np.ndarray):
-        small = value.nbytes <= SMALL_ELEMENT or value.ndim == 1
-        return value if small and not value.dtype.hasobject else Unknown(value.shape)
-    if type(value) in (list, tuple):
-        return type(value)(sketch(item) for item in value)
-    if type(value) is dict:
-        return {key: sketch(item) for key, item in value.items()}
-    if type(value).__module__.startswith("pandas"):
-        if hasattr(value, "columns"):
-            return {str(name): sketch(value[name].tolist()) for name in value.columns}
-        if hasattr(value, "tolist"):
-            return sketch(value.tolist())
-    return Unknown(None)
-
-
-def holds_unknown(value: Any) -> bool:
-    """Whether a sketch leaves out a part."""
-    if type(value) is Unknown:
-        return True
-    if type(value) in (list, tuple):
-        return any(holds_unknown(item) for item in value)
-    if type(value) is dict:
-        return any(holds_unknown(item) for item in value.values())
-    return False
-
-
 def _plain(value: Any) -> Any:
     return value.get() if type(value) is Lazily else value
 
@@ -709,7 +704,7 @@ def _arrive(value: Any, kind: str) -> Any:
 
 def _short(value: Any) -> str:
     if isinstance(value, Kept):
-        return value.record.target
+        return shown(value.record.target)
     if isinstance(value, InChain | Held | Inside):
         return "…"
     text = repr(value)
@@ -721,6 +716,8 @@ def _where(error: BaseException, root: str) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = os.path.dirname(__file__)
     for frame in reversed(frames):
+        if looks_like_cell(frame.filename):
+            return f"{frame.filename}:{frame.lineno}"
         mine = frame.filename.startswith(root) and "site-packages" not in frame.filename
         if mine and not frame.filename.startswith(own):
             return f"{os.path.relpath(frame.filename, root)}:{frame.lineno}"

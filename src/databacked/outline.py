@@ -5,28 +5,32 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Any, NoReturn
 
-from databacked.calls import Calls
+from databacked.calls import ITEM, Calls
 from databacked.draw import Arrow, Box, Drawing, Style
 from databacked.graph import (
     AnyNode,
     Column,
+    Compacted,
     Dynamic,
     Flat,
     Future,
     Futures,
+    Grouped,
     Items,
     Nested,
     NestedColumn,
     Node,
     Plain,
+    futures_in,
 )
 from databacked.project import Project
+from databacked.target import Outputs
 from databacked.task import Task
 
 APART = 3
@@ -65,6 +69,10 @@ class Outline(Calls):
         self.asked = asked.node
         raise Asked
 
+    def table(self, asked: Futures) -> NoReturn:
+        """Stop: a table of items says what became of them."""
+        self.result(asked)
+
     def becomes_known(self, node: Node, row: int) -> None:
         """Nothing becomes known here."""
 
@@ -72,12 +80,16 @@ class Outline(Calls):
         """Remember the order of the calls."""
         self.calls.append(node)
 
+    def released(self, items: list[tuple[Node, int]]) -> None:
+        """Nothing is held here."""
+
     def failure_of(self, node: Node, row: int) -> None:
         """Nothing fails here."""
 
     def _dynamic(self, task: Task[..., Any], columns: dict[str, Any], blocks: Any) -> Dynamic:
         made = super()._dynamic(task, columns, blocks)
-        self.calls.append(made)
+        if task is not ITEM:
+            self.calls.append(made)
         return made
 
     def drawing(self, project: Project) -> Drawing:
@@ -120,10 +132,25 @@ def _reads(name: str, arg: Any) -> Iterator[Read]:
             every = (one for row in arg.refs for one in row)
             yield from dict.fromkeys(Read(one.node, name, one.keys) for one in every)
         case Flat():
-            if arg.along is None:
-                yield Read(arg.source.node, name, arg.source.keys, loose=True)
-            elif isinstance(arg.along, Futures):
-                yield Read(arg.along.node, name, arg.along.keys, loose=True)
+            yield from _loosely(name, arg.source if arg.along is None else arg.along)
+        case Grouped():
+            yield from _loosely(name, arg.group.items if arg.part else arg.group.by)
+            if arg.part:
+                yield from _loosely(f"{name}: by", arg.group.by)
+        case Compacted():
+            yield from _loosely(name, arg.compaction.columns[arg.place])
+
+
+def _loosely(name: str, value: Any) -> Iterator[Read]:
+    """Yield what is read where the items become known only while the flow runs."""
+    for future in [value] if isinstance(value, Futures | Flat) else futures_in(value):
+        if isinstance(future, Future | Futures) and future.node.task is not ITEM:
+            yield Read(future.node, name, future.keys, loose=True)
+            continue
+        # What makes a map of the elements of lists is no call of the flow: its own sources count.
+        inner = future if isinstance(future, Flat) else next(iter(future.node.args.values()))
+        for read in _reads(name, inner):
+            yield replace(read, keys=(*read.keys, *getattr(future, "keys", ())), loose=True)
 
 
 def _label(read: Read) -> str:
@@ -191,6 +218,10 @@ def _value(name: str, arg: Any) -> Any:
             return name, tuple(one.index for one in arg.refs)
         case Flat(along=None):
             return name, None if arg.source.picks is None else tuple(arg.source.picks)
+        case Grouped():
+            return name, id(arg.group), arg.part
+        case Compacted():
+            return name, id(arg.compaction), arg.place
         case _:
             return name, id(arg)
 
@@ -213,19 +244,19 @@ def _box(name: str, group: Group, project: Project) -> Box:
     elif several:
         notes.append(f"{len(group.different):,} calls")
     kept = kept_at(first.task, project)
-    if kept:
-        notes.append(kept)
+    notes += kept
     style: Style = "kept" if kept else "passing"
     return Box(name, first.name, tuple(notes), style, not first.single or several)
 
 
-def kept_at(task: Task[..., Any], project: Project) -> str:
-    """Return place and target of a task as a text; empty if it keeps nothing."""
+def kept_at(task: Task[..., Any], project: Project) -> list[str]:
+    """Return place and target of a task, one text an output; none if it keeps nothing."""
     result, target = task.options.result, task.target
     if target is None:
-        return ""
-    place = os.fspath(getattr(result, "place", project.place))
+        return ["kept in its record"] if task.options.keep else []
     name = getattr(result, "name", None)  # a dataset's
+    place = PurePath(getattr(result, "place", project.place))
     if name is not None:
-        return f"{place}/{name}"
-    return f"{place}/{'…' if callable(target.given) else target.given}"
+        return [(place / name).as_posix()]
+    outputs = list(target.outputs.values()) if isinstance(target, Outputs) else [target]
+    return [(place / ("…" if one.is_callable else str(one.given))).as_posix() for one in outputs]

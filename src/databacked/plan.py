@@ -6,18 +6,15 @@ its arguments, recipes, targets and whose the files there are. Done for whole co
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
-import numpy as np
-
 from databacked.errors import FingerprintError, TargetError, UnknownFilesError
 from databacked.fingerprint.code import CodeFingerprint, code_fingerprint
-from databacked.fingerprint.files import file_tokens
+from databacked.fingerprint.files import file_token, file_tokens, known_file_tokens
 from databacked.fingerprint.parameters import token as token_of_value
 from databacked.fingerprint.parameters import tokens as tokens_of_values
 from databacked.graph import (
@@ -34,12 +31,15 @@ from databacked.graph import (
     replace_futures,
 )
 from databacked.hashes import hash_texts
-from databacked.item import Spec, Unknown, holds_unknown, with_keys
+from databacked.item import Spec, with_keys
+from databacked.known import holds_unknown
+from databacked.notebook import is_cell, notebook_name
+from databacked.outputs import BoundOutputs
 from databacked.project import STATE, Project
 from databacked.records import Records, context_of
 from databacked.result import Bound, LocalResult
-from databacked.storage.base import Stat
-from databacked.target import Target, check_case, check_targets
+from databacked.stats import JOIN, Stat
+from databacked.target import Outputs, Target, check_case, check_targets
 from databacked.task import Task
 from databacked.types import Json
 
@@ -59,10 +59,13 @@ class Plan:
     """Token of each parameter: one for all items, or one an item; None for what is not known."""
 
     missing: list[int]
-    """How many inputs of each item have no token yet."""
+    """How many inputs of each item that come from tasks have no token yet."""
 
     wanted: bytearray
     """Items whose value somebody waits for."""
+
+    unread: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """Parameters of items that name files nobody read yet: what they count by is not known."""
 
     wanted_open: int = 0
     """How many of these are neither there nor gone."""
@@ -101,7 +104,7 @@ class Fingerprints:
         self.project = project
         self.run = run
         self._codes: dict[Any, CodeFingerprint] = {}
-        self._bounds: dict[int, tuple[Any, Bound]] = {}
+        self._bounds: dict[Any, tuple[Any, Bound]] = {}
 
     def code(self, function: Any) -> CodeFingerprint:
         """Return the code fingerprint of a function or class."""
@@ -118,15 +121,34 @@ class Fingerprints:
             if task.target is None:
                 return None
             result = LocalResult(self.project.place)
-        found = self._bounds.get(id(result))
+        outputs = task.target.outputs if isinstance(task.target, Outputs) else {}
+        key = (id(result), tuple((name, one.ending) for name, one in outputs.items()))
+        found = self._bounds.get(key)
         if found is None:
-            bound = result.bind(self.project, lambda kind: self.code(kind).digest)
-            found = self._bounds[id(result)] = (result, bound)
+            bound = self._bind(task, result, outputs)
+            found = self._bounds[key] = (result, bound)
             self._check_places(task.name, bound.folder)
         bound = found[1]
-        if task.options.location is not None:
-            bound = Bound(bound.folder, bound.serializer, bound.says, bound.options, always=True)
-        return bound
+        return replace(bound, always=True) if task.options.location is not None else bound
+
+    def _bind(self, task: Task[..., Any], result: Any, outputs: Mapping[str, Target]) -> Bound:
+        def code_of(kind: type) -> str:
+            return self.code(kind).digest
+
+        if not outputs:
+            return result.bind(self.project, code_of)  # type: ignore[no-any-return]
+        if not isinstance(result, LocalResult):
+            raise TargetError(
+                f"{task.name}: {type(result).__name__} does not take several outputs "
+                f"({', '.join(outputs)})."
+            )
+        endings = {name: one.ending for name, one in outputs.items()}
+        parts = result.bind_outputs(self.project, code_of, endings)
+        first = next(iter(parts.values()))
+        says = {"outputs": {name: dict(part.says) for name, part in parts.items()}}
+        return BoundOutputs(
+            first.folder, first.serializer, says, result, root=self.project.root, parts=parts
+        )
 
     def _check_places(self, name: str, folder: Path) -> None:
         """Raise if a place lies inside another one: whose would a file in both be?"""
@@ -146,6 +168,7 @@ class Fingerprints:
         symbols = dict(code.symbols)
         files = file_tokens([str(path) for path in code.paths.values()])
         symbols.update((f"{name} (its file)", files[str(p)]) for name, p in code.paths.items())
+        symbols.update(self._reads(task))
         digest = hash_texts([code.digest, *(f"{n}={symbols[n]}" for n in sorted(symbols))])
         fields: dict[str, Json] = {
             "task": symbol_of(task.fn, self.project.root),
@@ -158,9 +181,16 @@ class Fingerprints:
             "run": self.run,
         }
         order = tuple(sorted(node.args))
+        is_kept = bound is not None or task.options.keep
         plain = {name: arg.value for name, arg in node.args.items() if isinstance(arg, Plain)}
         base = hash_texts(
-            [f"rules {RULES}", digest, "" if bound is None else bound.fingerprint, *order]
+            [
+                f"rules {RULES}",
+                digest,
+                "" if bound is None else bound.fingerprint,
+                *order,
+                *(() if task.options.pure or is_kept else (f"run {self.run}",)),
+            ]
         )
         return Spec(
             id=node.id,
@@ -181,11 +211,36 @@ class Fingerprints:
             retries=int(task.options.retries),
             retry_delay=float(task.options.retry_delay),
             shared=is_shared(node),
-            decides=node.decides,
             marks=task.options.failed == "mark" or getattr(task.options.result, "marks", False),
             checks=large_arguments(node),
             root=str(self.project.root),
+            pure=task.options.pure or is_kept,
+            remembers=task.options.keep,
+            draws=task.draws and "rng" not in node.args,
+            how=self.how(task),
         )
+
+    def how(self, task: Task[..., Any]) -> str:
+        """Return how the input files of a task count."""
+        return task.options.inputs or self.project.inputs
+
+    def _reads(self, task: Task[..., Any]) -> dict[str, str]:
+        """Return what further files and environment variables of a task count by."""
+        found: dict[str, str] = {}
+        missing: list[str] = []
+        for one in task.options.reads:
+            text = os.fspath(one)
+            if text.startswith("$"):
+                found[text] = str(token_of_value(os.environ.get(text[1:])))
+                continue
+            path = self.project.resolve(text)
+            if not path.exists():
+                missing.append(f"{text!r} is not there (below {self.project.root})")
+            else:
+                found[f"{text} (its file)"] = file_token(str(path), self.how(task))
+        if missing:
+            raise FingerprintError(f"{task.name}: reads= names files, and {'; '.join(missing)}.")
+        return found
 
 
 def symbol_of(function: Any, root: Path) -> str:
@@ -193,8 +248,8 @@ def symbol_of(function: Any, root: Path) -> str:
     qualname = str(getattr(function, "__qualname__", type(function).__qualname__))
     code = getattr(function, "__code__", None)
     file = code.co_filename if code is not None else ""
-    if not file or not os.path.isfile(file) or "ipykernel" in file:
-        return f"notebook:{qualname}"
+    if not file or is_cell(file):
+        return f"{notebook_name(root)}:{qualname}"
     try:
         return f"{Path(file).resolve().relative_to(root.resolve()).as_posix()}:{qualname}"
     except ValueError:
@@ -332,22 +387,27 @@ def element_token(arg: Element, row: int) -> str | None:
     return None if above is None else with_keys(above, (*arg.keys, row))
 
 
-def plain_tokens(node: Node, files: Mapping[str, bool], root: Path) -> dict[str, Any]:
-    """Return the tokens of all arguments of a node that hold no futures."""
+def plain_tokens(
+    node: Node, files: Mapping[str, bool], root: Path, how: str = "sampled"
+) -> dict[str, Any]:
+    """Return the tokens of all arguments of a node that hold no futures.
+
+    A file that would have to be read has none yet: None, one an item.
+    """
     found: dict[str, Any] = {}
     for name, arg in node.args.items():
         where = f"{node.name}: the argument {name!r}"
         if isinstance(arg, Plain | Column) and arg.token is not None:
             found[name] = arg.token
         elif isinstance(arg, Plain):
-            found[name] = (
-                _file_tokens([arg.value])[0]
-                if files.get(name)
-                else _value_token(arg.value, where, root)
-            )
+            if files.get(name):
+                (token,) = _file_tokens([arg.value], how)
+                found[name] = [None] * node.n if token is None else token
+            else:
+                found[name] = _value_token(arg.value, where, root)
         elif isinstance(arg, Column):
             found[name] = (
-                _file_tokens(arg.values)
+                _file_tokens(arg.values, how)
                 if files.get(name)
                 else _value_tokens(arg.values, where, root)
             )
@@ -373,14 +433,34 @@ def _value_tokens(values: Sequence[Any], where: str, root: Path) -> list[str]:
         raise FingerprintError(f"{where}: {error}") from None
 
 
-def _file_tokens(values: Sequence[Any]) -> list[str]:
-    tokens = file_tokens([os.fspath(v) for v in values if isinstance(v, str | PurePath)])
-    found: list[str] = []
-    for value in values:
-        token = tokens.get(os.fspath(value)) if isinstance(value, str | PurePath) else None
-        missing = token is None or token.endswith(":missing")
-        found.append(str(token_of_value(value)) if missing else str(token))
+def _file_tokens(values: Sequence[Any], how: str) -> list[str | None]:
+    paths = [os.fspath(value) for value in values if isinstance(value, str | PurePath)]
+    tokens = known_file_tokens(paths, how)
+    return [
+        tokens[os.fspath(value)]
+        if isinstance(value, str | PurePath)
+        else str(token_of_value(value))
+        for value in values
+    ]
+
+
+def unread(node: Node, columns: Mapping[str, Any], files: Mapping[str, bool]) -> dict[int, Any]:
+    """Return for each item the parameters whose files nobody read yet."""
+    found: dict[int, tuple[str, ...]] = {}
+    for name in files:
+        column = columns.get(name)
+        if files[name] and isinstance(column, list):
+            for row, token in enumerate(column):
+                if token is None:
+                    found[row] = (*found.get(row, ()), name)
     return found
+
+
+def path_of(node: Node, name: str, row: int) -> str:
+    """Return the file that a parameter of an item names."""
+    arg = node.args[name]
+    value = arg.values[row] if isinstance(arg, Column) else arg.value  # type: ignore[union-attr]
+    return str(os.fspath(value))
 
 
 def file_parameters(node: Node) -> dict[str, bool]:
@@ -429,11 +509,13 @@ def recipes_of(plan: Plan, n: int) -> list[str | None]:
     recipe = plan.spec.recipe
     if not columns:
         return [recipe(())] * n
-    if not any(plan.missing):
+    if not any(plan.missing) and not plan.unread:
         return [recipe(row) for row in zip(*columns, strict=True)]
     return [
-        None if missing else recipe(row)
-        for missing, row in zip(plan.missing, zip(*columns, strict=True), strict=True)
+        None if missing or index in plan.unread else recipe(row)
+        for index, (missing, row) in enumerate(
+            zip(plan.missing, zip(*columns, strict=True), strict=True)
+        )
     ]
 
 
@@ -472,13 +554,18 @@ class _Repeated(Sequence[Any]):
 def check_legal(targets: Sequence[str], bound: Bound, name: str) -> None:
     """Raise for targets that cannot be files of this place."""
     check_targets(targets, name)
-    endings = bound.serializer.suffixes
-    odd = [target for target in targets if not target.lower().endswith(endings)]
+    odd = [
+        (file, part.serializer)
+        for target in targets
+        for file, part in bound.endings(target)
+        if not file.lower().endswith(part.serializer.suffixes)
+    ]
     if odd:
+        first, serializer = odd[0]
         raise TargetError(
-            f"{name}: {len(odd)} of {len(targets)} targets, for example {odd[0]!r}, do not end as "
-            f"{type(bound.serializer).__name__} writes files: {', '.join(endings)}. Change target= "
-            "or the result's serializer."
+            f"{name}: {len(odd)} of {len(targets)} targets, for example {first!r}, do not end as "
+            f"{type(serializer).__name__} writes files: {', '.join(serializer.suffixes)}. Change "
+            "target= or the result's serializer."
         )
     if bound.storage.ignores_case():
         check_case(list(dict.fromkeys(targets)), name)
@@ -488,59 +575,9 @@ def refuse_unknown(node: Node, bound: Bound, records: Records, stats: Mapping[st
     """Raise if a place holds files at the targets but no journal says who made them."""
     if not stats or records.known or bound.options.when_unknown != "stop":
         return
-    shown = ", ".join(sorted(stats)[:3])
+    shown = ", ".join(sorted(stats)[:3]).replace(JOIN, " + ")
     raise UnknownFilesError(
         f"{node.name}: {bound.folder} holds {len(stats):,} of its targets already ({shown}…), and "
         "no record says what made them. Say LocalResult(…, when_unknown='accept') to use them as "
         "they are, or 'replace' to move them aside and make them again."
     )
-
-
-# ---------------------------------------------------------------- what decides items
-
-
-def encode_known(known: Any) -> Json:
-    """Return what is known of a value as a record holds it: JSON, with a letter for each type.
-
-    Raises
-    ------
-    TypeError
-        If it holds something else than plain values, small arrays and containers of these.
-    """
-    if known is None or type(known) in (bool, int, float, str):
-        return known  # type: ignore[no-any-return]
-    if type(known) is Unknown:
-        return {"unknown": None if known.shape is None else list(known.shape)}
-    if type(known) in (list, tuple):
-        return {type(known).__name__: [encode_known(item) for item in known]}
-    if type(known) is dict:
-        return {"dict": [[encode_known(k), encode_known(v)] for k, v in known.items()]}
-    if isinstance(known, PurePath):
-        return {"path": str(known)}
-    if isinstance(known, np.ndarray | np.generic) and not known.dtype.hasobject:
-        data = base64.b64encode(np.ascontiguousarray(known).tobytes()).decode()
-        return {"array": [known.dtype.str, list(known.shape), isinstance(known, np.generic), data]}
-    raise TypeError(f"{type(known).__name__} cannot be part of a record")
-
-
-def decode_known(said: Any) -> Any:
-    """Return what a record says of a value that decides items."""
-    if not isinstance(said, dict):
-        return said
-    (kind, held), *_ = said.items()
-    match kind:
-        case "unknown":
-            return Unknown(None if held is None else tuple(held))
-        case "list":
-            return [decode_known(item) for item in held]
-        case "tuple":
-            return tuple(decode_known(item) for item in held)
-        case "dict":
-            return {decode_known(key): decode_known(value) for key, value in held}
-        case "path":
-            return Path(held)
-        case "array":
-            dtype, shape, scalar, data = held
-            array = np.frombuffer(base64.b64decode(data), dtype).reshape(shape)
-            return array[()] if scalar else array.copy()
-    raise ValueError(kind)

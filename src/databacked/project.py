@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from databacked.errors import ProjectError, did_you_mean
+from databacked.notebook import is_cell, notebook_folder
 
 STATE = ".databacked"
 """Name of the folder of records and bookkeeping, in the root and in every place."""
@@ -37,6 +38,9 @@ class Project:
 
     runner: str = "threads"
     """Name of the runner that flows use unless they say otherwise."""
+
+    inputs: str = "sampled"
+    """How input files over 256 MiB count: ``sampled``, ``full``; or ``stat`` for all files."""
 
     @property
     def state(self) -> Path:
@@ -85,12 +89,16 @@ def use_project(project: Project) -> Iterator[Project]:
 
 
 def project_of(function: Callable[..., Any]) -> Project:
-    """Return the project of a function: from its file, or the current folder in a notebook."""
+    """Return the project of a function: from its file, or from the folder of its notebook."""
+    return project_of_code(getattr(function, "__code__", None))
+
+
+def project_of_code(code: Any) -> Project:
+    """Return the project that a piece of code stands in."""
     if (given := _given.get()) is not None:
         return given
-    file = getattr(getattr(function, "__code__", None), "co_filename", "")
-    start = Path(file) if file and os.path.isfile(file) and "ipykernel" not in file else Path.cwd()
-    return find_project(start)
+    file = getattr(code, "co_filename", "")
+    return find_project(notebook_folder() if not file or is_cell(file) else Path(file))
 
 
 def make_state_folder(folder: Path) -> Path:
@@ -139,6 +147,9 @@ def _project(root: Path, file: Path, table: dict[str, Any]) -> Project:
             value = tuple(value)
         elif not isinstance(value, str):
             problems.append(f"{name} = {value!r}: a text was expected")
+            continue
+        elif name == "inputs" and value not in ("sampled", "full", "stat"):
+            problems.append(f"inputs = {value!r}: sampled, full or stat was expected")
             continue
         given[name] = value
     if problems:

@@ -19,9 +19,12 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from difflib import unified_diff
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
+
+from databacked.notebook import code_cells
 
 LONGEST_DIFF = 1_000_000
 """Characters of a diff that are kept; what is cut is said."""
@@ -30,6 +33,9 @@ PATIENCE = 10.0
 """Seconds that git gets for one answer."""
 
 _SECRET = re.compile(r"password|passwd|token|secret|api_?key|credential", re.IGNORECASE)
+_FIELDS = {"1": 8, "2": 9, "u": 10}
+"""Fields before the name in a line of git's status, by kind."""
+
 _CODE = (".py", ".pyi", ".ipynb", ".toml", ".cfg", ".ini", ".yaml", ".yml", ".lock")
 
 
@@ -62,6 +68,9 @@ class RunRecord:
 
     id: str
     flow: str
+    symbol: str
+    """The flow as records know tasks: file (a notebook's too) below the root, and name."""
+
     arguments: Mapping[str, str]
     start: str
     """UTC, ISO 8601."""
@@ -86,10 +95,13 @@ class RunRecord:
 class Collecting:
     """A run's record that is being put together beside the run."""
 
-    def __init__(self, flow: str, arguments: Mapping[str, str], root: Path, identity: str) -> None:
+    def __init__(
+        self, flow: str, arguments: Mapping[str, str], root: Path, identity: str, symbol: str
+    ) -> None:
         self._record = RunRecord(
             id=identity,
             flow=flow,
+            symbol=symbol,
             arguments={name: redacted(name, text) for name, text in arguments.items()},
             start=_now(),
             user=_user(),
@@ -120,10 +132,10 @@ class Collecting:
 
 
 def collect_in_background(
-    flow: str, arguments: Mapping[str, str], root: Path, identity: str
+    flow: str, arguments: Mapping[str, str], root: Path, identity: str, symbol: str = ""
 ) -> Collecting:
     """Start to put a run's record together; costs the run next to nothing."""
-    return Collecting(flow, arguments, root, identity)
+    return Collecting(flow, arguments, root, identity, symbol)
 
 
 def write_run(folder: Path, record: RunRecord) -> None:
@@ -139,30 +151,42 @@ def write_run(folder: Path, record: RunRecord) -> None:
 
 def git_state(root: Path, warnings: list[str]) -> Git | None:
     """Return the state of the repository that a folder lies in; None if there is none."""
-    status = _git(root, warnings, "status", "--porcelain=v2", "--branch", "--untracked-files=all")
+    status = _git(
+        root, warnings, "status", "--porcelain=v2", "--branch", "--untracked-files=all", "-z"
+    )
     if status is None:
         return None
     commit, branch, changed = None, None, False
     untracked: list[str] = []
-    for line in status.splitlines():
+    notebooks: list[str] = []
+    lines = iter(status.split("\0"))
+    for line in lines:
         if line.startswith("# branch.oid "):
             commit = None if line.endswith("(initial)") else line.split(" ", 2)[2]
         elif line.startswith("# branch.head "):
             branch = None if line.endswith("(detached)") else line.split(" ", 2)[2]
         elif line.startswith("? "):
-            if line.endswith(_CODE):
+            if line.endswith(_CODE) and "/.ipynb_checkpoints/" not in f"/{line[2:]}":
                 untracked.append(line[2:])
-        elif not line.startswith("#"):
-            changed = changed or line.endswith(_CODE)
+        elif line and not line.startswith("#"):
+            names = [line.split(" ", _FIELDS.get(line[0], 8))[-1]]
+            if line[0] == "2":  # renamed or copied: the old name follows
+                names.append(next(lines))
+            notebooks += [name for name in names if name.endswith(".ipynb")]
+            changed = changed or any(
+                name.endswith(_CODE) and not name.endswith(".ipynb") for name in names
+            )
     diff = ""
     if changed and commit:
-        pathspec = [f"*{suffix}" for suffix in _CODE]
+        pathspec = [f":(top)*{suffix}" for suffix in _CODE if suffix != ".ipynb"]
         diff = _git(root, warnings, "diff", "HEAD", "--", *pathspec) or ""
-        if len(diff) > LONGEST_DIFF:
-            warnings.append(
-                f"the diff has {len(diff)} characters; the first {LONGEST_DIFF} are kept"
-            )
-            diff = diff[:LONGEST_DIFF]
+    for name in notebooks:
+        cells = _changed_cells(root, name)
+        changed = changed or bool(cells)
+        diff += cells
+    if len(diff) > LONGEST_DIFF:
+        warnings.append(f"the diff has {len(diff)} characters; the first {LONGEST_DIFF} are kept")
+        diff = diff[:LONGEST_DIFF]
     remote = _git(root, [], "config", "--get", "remote.origin.url")
     return Git(
         commit,
@@ -172,6 +196,23 @@ def git_state(root: Path, warnings: list[str]) -> Git | None:
         diff,
         tuple(untracked),
     )
+
+
+def _changed_cells(root: Path, name: str) -> str:
+    """Return what differs in the code of a notebook: neither outputs nor text count."""
+    top = (_git(root, [], "rev-parse", "--show-toplevel") or "").removesuffix("\n")
+    try:
+        now = (Path(top) / name).read_bytes()
+    except OSError:
+        now = b""
+    sides = []
+    for text in (_git(root, [], "show", f"HEAD:{name}") or "", now):
+        cells = code_cells(text)
+        if cells is None:  # deleted, new, or a merge that is not done
+            cells = [text if isinstance(text, str) else text.decode("utf-8", "replace")]
+        sides.append([f"{line}\n" for cell in cells for line in ["# %%", *cell.split("\n")]])
+    before, after = sides
+    return "".join(unified_diff(before, after, f"a/{name}", f"b/{name}"))
 
 
 def _git(root: Path, warnings: list[str], *arguments: str) -> str | None:

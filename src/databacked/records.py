@@ -33,18 +33,21 @@ from typing import Any
 from databacked.errors import RecordError
 from databacked.hashes import hash_texts
 from databacked.project import STATE, make_state_folder
-from databacked.storage.base import Stat
+from databacked.stats import NOTHING, Stat, stat_of_target
 from databacked.types import Json
 
 FORMAT = 1
 """Version of the journal's format; a newer one is an error, never ignored."""
+
+NONE = "none"
+"""Content of the value None: a record without a file."""
 
 HEADER = b"#databacked\t%d\n"
 COMPACT_ABOVE = 8
 """Journals of ended runs in one place, above which they are made one."""
 
 _WHOLE = re.compile(
-    rb"([^\t]+)\t[0-9a-f]*\t[0-9a-f]*\t[0-9a-z]*\t-?\d+\t\d+\t[0-9a-z]*\t\{[^\t]*\}"
+    rb"([^\t]+)\t[0-9a-f]*\t[0-9a-f]*\t[\w=,]*\t-?\d+\t\d+\t[0-9a-z]*\t\{[^\t]*\}"
 ).fullmatch
 """What a claim has to look like behind its state: a damaged one must not be taken for another."""
 
@@ -68,7 +71,8 @@ class Record:
     """The same with the content of the inputs that are not kept."""
 
     content: str
-    """xxh3-128 of the file's bytes; empty for a value without a file."""
+    """xxh3-128 of the file's bytes, ``none`` for the value None, ``name=…,name=…`` for an item
+    with several files."""
 
     size: int
     """Bytes; -1 for a value without a file."""
@@ -248,10 +252,21 @@ class Records:
             return []
         return [parse(found)] if isinstance(found, bytes) else [parse(line) for line in found]
 
-    def fits(self, target: str, stat: Stat, recipe: str, task: str) -> tuple[str, str] | None:
+    def has(self, target: str) -> bool:
+        """Whether anything is known of a target."""
+        return target in self._lines
+
+    def fits(
+        self, target: str, stat: Stat | None, recipe: str, task: str
+    ) -> tuple[str, str] | None:
         """Return content and context of the file at a target if a record of this recipe fits it.
 
         The quick way for many items: None only means that it takes a closer look (see `of`).
+
+        Parameters
+        ----------
+        stat
+            What lies at the target; None fits a record of a value without a file.
         """
         found = self._lines.get(target)
         if found is None:
@@ -260,7 +275,9 @@ class Records:
         contents: set[bytes] = set()
         for line in (found,) if isinstance(found, bytes) else reversed(found):
             state, _, made_by, resolved, content, size, mtime, context, _ = line.split(b"\t", 8)
-            if int(size) != stat.size or int(mtime) != stat.mtime_ns:
+            if (int(size), int(mtime)) != (stat or NOTHING):
+                if stat is None and recipe == made_by.decode():
+                    return None  # the same recipe gave a file, which somebody removed
                 continue
             contents.add(content)
             if (
@@ -467,7 +484,7 @@ def compact(records: Records, *, always: bool = False) -> int:
             old._read_on(path.name)
         kept: list[Record] = []
         for target in old._lines:
-            kept.extend(_worth_keeping(old.of(target), records.place / target))
+            kept.extend(_worth_keeping(old.of(target), f"{records.place}{os.sep}"))
         new = records.folder / f".{secrets.token_hex(4)}"
         with open(new, "wb") as file:
             file.write(HEADER % FORMAT)
@@ -488,18 +505,18 @@ def compact(records: Records, *, always: bool = False) -> int:
         os.close(guard)
 
 
-def _worth_keeping(claims: list[Record], path: Path) -> Iterable[Record]:
+def _worth_keeping(claims: list[Record], place: str) -> Iterable[Record]:
     if len(claims) == 1:
         return claims
-    if claims[-1].size >= 0:
-        try:
-            info = os.stat(path)
-        except OSError:
-            return claims[-1:]
-        fits = [c for c in claims if c.stat == (info.st_size, info.st_mtime_ns)]
-        # Without a claim that surely fits, the content would have to be read to choose.
-        return fits[-1:] if len({claim.content for claim in fits}) == 1 else claims
-    return claims[-1:]
+    try:
+        found = stat_of_target(place, claims[0].target)
+    except OSError:
+        return claims
+    if found is None:
+        return claims[-1:]
+    fits = [claim for claim in claims if claim.stat == found]
+    # Without a claim that surely fits, the content would have to be read to choose.
+    return fits[-1:] if len({claim.content for claim in fits}) == 1 else claims
 
 
 def _clear_temporary(state: Path, journals: Path) -> None:

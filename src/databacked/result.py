@@ -6,6 +6,7 @@ task → runner → [result] → serializer → storage → record → dataset �
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -15,14 +16,20 @@ from typing import Any, Literal
 
 from databacked.arrays import Backed, BackedArray, BackedFile
 from databacked.decide import Found, is_hit, whose
-from databacked.errors import ResultChangedError, SerializerError, StorageError
+from databacked.errors import (
+    DatabackedError,
+    ResultChangedError,
+    SerializerError,
+    StorageError,
+)
 from databacked.fingerprint.files import content_of
 from databacked.hashes import hash_texts
-from databacked.project import STATE, Project
-from databacked.records import Record, Records, details, journal_of, records_of
+from databacked.notebook import are_alike, is_gone
+from databacked.project import STATE, Project, project_at, project_of_code
+from databacked.records import NONE, Record, Records, details, journal_of, records_of
 from databacked.serializers.base import Serializer
-from databacked.storage.base import Stat
-from databacked.storage.local import LocalStorage, storage_error
+from databacked.stats import NOTHING, Stat, files_in, stat_of
+from databacked.storage.local import LocalStorage, remove, storage_error
 from databacked.types import Description, PhysicalPixelSizes, Written
 
 TRIES = 8
@@ -42,8 +49,9 @@ class LocalResult:
     place: str | os.PathLike[str]
     """The folder; a relative one is below the project root."""
 
-    serializer: Serializer | type[Serializer] | None = None
-    """How values are written; a class is as good as an instance. None: by the target's ending."""
+    serializer: Serializer | type[Serializer] | Mapping[str, Any] | None = None
+    """How values are written; a class is as good as an instance. None: by the target's ending. A
+    dict names the serializers of a task with several outputs."""
 
     when_stale: Literal["recompute", "warn", "keep"] = "recompute"
     """``warn`` keeps the old file and says so; ``keep`` is the plain rule that the file exists."""
@@ -55,16 +63,17 @@ class LocalResult:
     """What happens to files at the targets of a place without any journal."""
 
     def __post_init__(self) -> None:
-        kind: Any = self.serializer
-        if not (
-            kind is None
-            or isinstance(kind, Serializer)
-            or (isinstance(kind, type) and issubclass(kind, Serializer))
-        ):
-            raise SerializerError(
-                f"serializer={kind!r}: a Serializer was expected, such as "
-                "ArrayToOmeTiff(dim_order='CZYX') or ArrayToDefaultWriter()."
-            )
+        given: Any = self.serializer
+        for kind in given.values() if isinstance(given, Mapping) else (given,):
+            if not (
+                kind is None
+                or isinstance(kind, Serializer)
+                or (isinstance(kind, type) and issubclass(kind, Serializer))
+            ):
+                raise SerializerError(
+                    f"serializer={kind!r}: a Serializer was expected, such as "
+                    "ArrayToOmeTiff(dim_order='CZYX') or ArrayToDefaultWriter()."
+                )
         check_rules(self)
 
     def bind(self, project: Project, code_of: Callable[[type], str]) -> Bound:
@@ -75,7 +84,42 @@ class LocalResult:
         code_of
             Gives the code fingerprint of a serializer of the user's own.
         """
-        serializer = self.serializer
+        if isinstance(self.serializer, Mapping):
+            raise SerializerError(
+                f"serializer= names {', '.join(self.serializer)}, but the task has one output: "
+                "give it a target= with these keys, or one serializer."
+            )
+        return self._bind(project, code_of, self.serializer)
+
+    def bind_outputs(
+        self, project: Project, code_of: Callable[[type], str], endings: Mapping[str, str]
+    ) -> dict[str, Bound]:
+        """Return where each of several outputs goes.
+
+        Parameters
+        ----------
+        endings
+            How the files of each output end; one serializer for all is used for those that it
+            writes, the others are written by their endings.
+        """
+        given = self.serializer
+        if isinstance(given, Mapping):
+            unknown = [name for name in given if name not in endings]
+            if unknown:
+                raise SerializerError(
+                    f"serializer= names {', '.join(unknown)}, which target= does not; its outputs "
+                    f"are {', '.join(endings)}."
+                )
+        parts: dict[str, Bound] = {}
+        for name, ending in endings.items():
+            one = given.get(name) if isinstance(given, Mapping) else given
+            fits = one is None or not ending or ending.endswith(tuple(one.suffixes))
+            parts[name] = self._bind(
+                project, code_of, one if fits or isinstance(given, Mapping) else None
+            )
+        return parts
+
+    def _bind(self, project: Project, code_of: Callable[[type], str], serializer: Any) -> Bound:
         if serializer is None:
             from databacked.serializers.default import ArrayToDefaultWriter
 
@@ -88,7 +132,7 @@ class LocalResult:
             "format": serializer.format if own is None else own,
             "settings": serializer.settings(),
         }
-        return Bound(project.resolve(self.place), serializer, says, self)
+        return Bound(project.resolve(self.place), serializer, says, self, root=project.root)
 
 
 RULES = {
@@ -140,6 +184,9 @@ class Bound:
     always: bool = False
     """With ``location=``: every run writes."""
 
+    root: Path = Path()
+    """The project's root, from which the notebooks of tasks are named."""
+
     @cached_property
     def storage(self) -> LocalStorage:
         """The files of the place."""
@@ -163,6 +210,10 @@ class Bound:
         """Return the absolute path of a target."""
         return self.folder / target
 
+    def endings(self, target: str) -> list[tuple[str, Bound]]:
+        """Return each file that a target names, with the result that writes it."""
+        return [(target, self)]
+
     # Looking
 
     def look(
@@ -181,18 +232,32 @@ class Bound:
             A claim that does not count: that of a file which is not visible yet.
         """
         path = self.path(target)
-        claims = records.of(target) if stat is not None else []
         return whose(
             stat,
-            [claim for claim in claims if claim != without],
+            [claim for claim in records.of(target) if claim != without],
             task,
             task_of=records.task_of,
+            alike=lambda other: are_alike(task, other),
+            is_gone=lambda other: is_gone(other, self.root),
             content=lambda: content_of(path),
             describe=lambda: self.serializer.describe(path),
         )
 
-    def hand_over(self, record: Record, value: Any = None) -> Any:
-        """Return the value of a record as readers get it: backed by its file, or itself."""
+    def hand_over(self, record: Record, value: Any = None, keys: tuple[Any, ...] = ()) -> Any:
+        """Return the value of a record as readers get it: backed by its file, or itself.
+
+        Parameters
+        ----------
+        value
+            The value where it is still in memory.
+        keys
+            Which part of it is asked for.
+        """
+        return part_of(self._whole(record, value), keys)
+
+    def _whole(self, record: Record, value: Any) -> Any:
+        if record.size < 0:
+            return None
         path = self.path(record.target)
         kind = self.serializer.kind(_suffix(record.target))
         if kind == "value":
@@ -216,13 +281,13 @@ class Bound:
     @staticmethod
     def _unchanged(path: Path, record: Record) -> Path:
         try:
-            info = os.stat(path)
+            found = stat_of(path)
         except OSError as error:
             raise ResultChangedError(
                 f"{path} cannot be read any more: {error.strerror}. Run the flow again to make it."
             ) from None
-        if (info.st_size, info.st_mtime_ns) != record.stat and (
-            info.st_size != record.size or content_of(path) != record.content
+        if found != record.stat and (
+            found.size != record.size or content_of(path) != record.content
         ):
             raise ResultChangedError(
                 f"{path} was changed by something else during the run. Run again to use it."
@@ -246,31 +311,38 @@ class Bound:
         SerializerError, StorageError
             If the value cannot be written, or the disk does not take it.
         """
+        temporary = self.temporary(target)
         try:
-            temporary = journal_of(self.folder).temporary(_suffix(target))
-        except OSError as error:
-            raise storage_error(error, str(self.folder), "written") from error
-        try:
-            try:
-                written = self.serializer.save(value, Path(temporary))
-            except OSError as error:
-                raise storage_error(error, str(self.path(target)), "written") from error
-            record, notes = self._publish(temporary, target, written, judged, claim)
+            written = self.write(value, target, temporary)
+            record, notes = self.publish(temporary, target, written, judged, claim)
         finally:
             if os.path.lexists(temporary):
-                os.unlink(temporary)
+                remove(temporary)
         same = record.content == written.content
         return record, written.value if same else None, (*written.notes, *notes)
 
-    def _publish(
+    def temporary(self, target: str) -> str:
+        """Return a name on the disk of the place that nobody sees yet."""
+        try:
+            return journal_of(self.folder).temporary(_suffix(target))
+        except OSError as error:
+            raise storage_error(error, str(self.folder), "written") from error
+
+    def write(self, value: Any, target: str, temporary: str) -> Written:
+        """Write a value to its temporary name; None has no file."""
+        if value is None:
+            return Written(NONE, NOTHING.size)
+        try:
+            return self.serializer.save(value, Path(temporary))
+        except OSError as error:
+            raise storage_error(error, str(self.path(target)), "written") from error
+
+    def publish(
         self, temporary: str, target: str, written: Written, judged: Found, claim: Claim
     ) -> tuple[Record, tuple[str, ...]]:
-        # A system's own time stamps are up to 10 ms coarse: two files could share one.
-        written_at = time.time_ns()
-        os.utime(temporary, ns=(written_at, written_at))
-        record = self._record(
-            "w", target, os.stat(temporary), written.content, written.description, claim
-        )
+        """Record what was written, and make it visible unless something else came in between."""
+        stat = NOTHING if written.content == NONE else _settled(temporary)
+        record = self.record("w", target, stat, written.content, written.description, claim)
         self.append(record, claim)
         notes: list[str] = []
         for _ in range(TRIES):
@@ -280,7 +352,11 @@ class Bound:
                 self.storage.move_aside(target, claim.run)
                 notes.append(f"moved aside to {STATE}/replaced/{claim.run}: {judged.why}")
                 judged = Found("missing")
-            if self.storage.publish(temporary, target, judged.stat):
+            if stat == NOTHING:
+                done = judged.stat is None or self.storage.withdraw(target, judged.stat, temporary)
+            else:
+                done = self.storage.publish(temporary, target, judged.stat)
+            if done:
                 return record, tuple(notes)
             # Something else lies there by now: read the journals on, and judge again.
             now = self.storage.stat(target)
@@ -306,10 +382,10 @@ class Bound:
         path = self.path(target)
         found_by = {"when": os.stat(path).st_mtime, "by": _owner(path)}
         description = found.description or self.serializer.describe(path)
-        record = self._record(
+        record = self.record(
             state,
             target,
-            os.stat(path),
+            stat_of(path),
             content_of(path),
             description,
             Claim(
@@ -362,15 +438,16 @@ class Bound:
         records.contexts.setdefault(record.context, dict(claim.fields))
         records.remember(line)
 
-    def _record(
+    def record(
         self,
         state: str,
         target: str,
-        info: os.stat_result,
+        stat: Stat,
         content: str,
         description: Description,
         claim: Claim,
     ) -> Record:
+        """Return the record of a file that has this size, time and content."""
         body = details(
             **{
                 **claim.details,
@@ -388,11 +465,41 @@ class Bound:
             claim.recipe,
             claim.resolved,
             content,
-            info.st_size,
-            info.st_mtime_ns,
+            stat.size,
+            stat.mtime_ns,
             claim.context,
             body,
         )
+
+
+def part_of(value: Any, keys: Sequence[Any]) -> Any:
+    """Follow ``future["a"]["b"]`` into a value.
+
+    Raises
+    ------
+    DatabackedError
+        If it holds no such part.
+    """
+    for key in keys:
+        try:
+            value = value[key]
+        except (KeyError, IndexError, TypeError) as error:
+            held = ", ".join(map(repr, value)) if isinstance(value, dict) else type(value).__name__
+            raise DatabackedError(
+                f"[{key!r}] is not in what the task returned (it holds {held})."
+            ) from error
+    return value
+
+
+def _settled(path: str) -> Stat:
+    """Give what was written a time of its own, and return how it looks.
+
+    A system's own time stamps are up to 10 ms coarse: two files could share one.
+    """
+    written_at = time.time_ns()
+    first = next(files_in(path), (None, path))[1] if os.path.isdir(path) else path
+    os.utime(first, ns=(written_at, written_at))
+    return stat_of(path)
 
 
 def _suffix(target: str) -> str:
@@ -485,21 +592,44 @@ class LocalDatasetResult:
         DatasetError
             If name, readme, columns or extra files cannot be used; every problem at once.
         """
-        from databacked.dataset import check_settings, fingerprint_of
+        from databacked.dataset import FORMAT, check_settings, fingerprint_of
 
-        settings = {
-            one.name: getattr(self, one.name)
-            for one in fields(self)
-            if one.name != "place" and not one.name.startswith("when_")
-        }
+        settings = self._settings()
         check_settings(**settings, root=project.root)
         says = {
             "name": type(self).__name__,
-            "format": 1,
+            "format": FORMAT,
             "settings": fingerprint_of(**settings, root=project.root),
         }
         folder = project.resolve(self.place).joinpath(*self.name.split("/"))
         return BoundDataset(folder, _Manifest(), says, self, False, project.root, settings)
+
+    def validate(self, table: Any, *, root: str | os.PathLike[str] | None = None) -> list[str]:
+        """Return everything that is wrong with settings and table, without writing anything.
+
+        Parameters
+        ----------
+        table
+            What the task would return.
+        root
+            The project's root; found from the file that calls this unless given.
+
+        Returns
+        -------
+        One text a problem, with row labels and positions; empty if a dataset can be made of it.
+        """
+        from databacked.dataset import problems_of
+
+        caller = sys._getframe(1).f_code
+        project = project_of_code(caller) if root is None else project_at(Path(root))
+        return problems_of(table, root=project.root, **self._settings())
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            one.name: getattr(self, one.name)
+            for one in fields(self)
+            if one.name != "place" and not one.name.startswith("when_")
+        }
 
 
 class _Manifest(Serializer):
@@ -520,24 +650,26 @@ class _Manifest(Serializer):
         raise SerializerError("it is not as it was written")
 
 
+class _Whole(LocalStorage):
+    """A dataset's folder: what is not all there is not there."""
+
+    def stat(self, target: str) -> Stat | None:
+        from databacked.dataset import PARTS
+
+        whole = all((self.folder / name).is_file() for name in PARTS)
+        return super().stat(target) if whole else None
+
+
 @dataclass(frozen=True)
 class BoundDataset(Bound):
     """A dataset's result of one project."""
 
-    root: Path = Path()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def look(
-        self,
-        target: str,
-        stat: Stat | None,
-        task: str,
-        records: Records,
-        without: Record | None = None,
-    ) -> Found:
-        """Say whose the manifest is; without its other files it counts as missing."""
-        whole = all((self.folder / name).is_file() for name in ("README.md", "manifest.parquet"))
-        return super().look(target, stat if whole else None, task, records, without)
+    @cached_property
+    def storage(self) -> LocalStorage:
+        """The folder; a manifest without its other files counts as missing."""
+        return _Whole(self.folder)
 
     def save(
         self, value: Any, target: str, judged: Found, claim: Claim
@@ -549,6 +681,11 @@ class BoundDataset(Bound):
         if judged.kind == "foreign":
             self.storage.move_aside(target, claim.run)
             notes.append(f"moved aside to {STATE}/replaced/{claim.run}: {judged.why}")
+
+        def aside(name: str) -> None:
+            self.storage.move_aside(name, claim.run)
+            notes.append(f"moved aside to {STATE}/replaced/{claim.run}: {name} of somebody else")
+
         provenance = {"run": claim.run, "task": claim.task, "code": claim.fields.get("code")}
         try:
             dataset = write_working_dataset(
@@ -557,6 +694,7 @@ class BoundDataset(Bound):
                 root=self.root,
                 provenance=provenance,
                 record_of=_record_of,
+                move_aside=aside,
                 **self.settings,
             )
         except OSError as error:
@@ -565,7 +703,7 @@ class BoundDataset(Bound):
             notes.append(f"{dataset.dropped} rows of failed items are left out (dropped.csv)")
         path = self.path(target)
         shape = Description(shape=tuple(dataset.table.shape))
-        record = self._record("w", target, os.stat(path), content_of(path), shape, claim)
+        record = self.record("w", target, stat_of(path), content_of(path), shape, claim)
         self.append(record, claim)
         return record, None, tuple(notes)
 

@@ -14,13 +14,17 @@ import socket
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from databacked.arrays import Backed
 from databacked.calls import Calls, target_values
+from databacked.decide import Found
 from databacked.errors import DatabackedError, GraphError, ResultChangedError, StorageError
+from databacked.fingerprint.files import file_tokens
 from databacked.graph import (
+    ENDS,
     Column,
     Dynamic,
     Element,
@@ -31,6 +35,7 @@ from databacked.graph import (
     NestedColumn,
     Node,
     Plain,
+    Values,
     futures_in,
     replace_futures,
 )
@@ -48,24 +53,25 @@ from databacked.item import (
     Work,
     Worker,
     bare_claim,
+    copied,
     get_keys,
-    holds_unknown,
     reason_of,
     reuse,
-    sketch,
+    shown,
     with_keys,
 )
+from databacked.known import decode_known, encode_known, holds_unknown, remembered, sketch
+from databacked.notebook import place_in_words
 from databacked.plan import (
     Fingerprints,
     Plan,
     check_legal,
-    decode_known,
     element_token,
-    encode_known,
     file_parameters,
     incomplete,
     locate,
     nested_inputs,
+    path_of,
     plain_tokens,
     recipes_of,
     refuse_unknown,
@@ -73,11 +79,13 @@ from databacked.plan import (
     rows_reading,
     targets_of,
     token_of_nested,
+    unread,
 )
 from databacked.progress import Show
 from databacked.project import Project, make_state_folder
 from databacked.records import (
     Record,
+    Records,
     compact,
     details,
     journal_of,
@@ -85,7 +93,8 @@ from databacked.records import (
 )
 from databacked.result import Bound
 from databacked.runners.base import Runner
-from databacked.storage.base import Stat
+from databacked.shares import Shares
+from databacked.stats import JOIN, Stat
 from databacked.target import NotYet, Touched
 from databacked.types import Failed, Failure
 
@@ -95,6 +104,11 @@ WAITS, LAZY, TODO, SENT, THERE, GONE, ALIAS = range(7)
 
 BATCH_SECONDS = 0.03
 """Batches of small items are made about this long, so that handing over costs little."""
+
+REUSED_END = ENDS.index("reused")
+
+HASHED_AT_ONCE = 64
+"""Input files that are read between two looks at the progress."""
 
 LONGEST_BATCH = 512
 """Chains in one batch, at most."""
@@ -126,8 +140,16 @@ class Run(Calls):
         self._held: set[tuple[int, int]] = set()
         self._ready: deque[tuple[Node, int]] = deque()
         self._later: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._released: list[tuple[Node, int]] = []
+        """Items that decided others; whoever reads their values is known by now."""
+        self._to_read: list[tuple[Node, int]] = []
+        """Items whose input files have to be read to know what they count by."""
         self._unplanned: set[int] = set()
         self._pin_later: defaultdict[int, set[int]] = defaultdict(set)
+        self._shares = Shares(runner.resources)
+        self._blocked: defaultdict[frozenset[tuple[str, float]], deque[tuple[Node, int]]]
+        self._blocked = defaultdict(deque)
+        """Items that are ready, but wait for a share of what runs at once, by what they take."""
         self._wants = 0
         self._batches = 0
         self._flying = 0
@@ -177,29 +199,39 @@ class Run(Calls):
             self._want_node(node)
         self._go(lambda: not (self._wants or self._unplanned or self.waiting_for))
         self.raise_fatal()
-        return replace_futures(returned, self._value_of_future)
+        return replace_futures(returned, self._value_of_future, _answered)
+
+    def table(self, answer: Futures) -> Any:
+        """Return what is known of each item of a map, as a DataFrame."""
+        from databacked.tables import table_of
+
+        self._plan_up_to(len(self.nodes))
+        return table_of(answer)
 
     def _pin_future(self, future: Future) -> None:
         """Hold what a future stands for, also where it is not known yet how many items it has."""
         node = future.node
         if isinstance(node, Dynamic) and not node.complete:
-            node.known.append(lambda number: self._pin_block(node, number, future.index))
+            if future.index is not None:
+                node.completed.append(lambda: self._pin_future(future))
+                return
+            node.known.append(lambda number: self._pin_block(node, number))
             for number in range(len(node.blocks)):
-                self._pin_block(node, number, future.index)
+                self._pin_block(node, number)
         else:
             for item, row in locate(future):
                 self._pin(item, row)
 
-    def _pin_block(self, node: Dynamic, number: int, index: int | None) -> None:
+    def _pin_block(self, node: Dynamic, number: int) -> None:
         block = node.blocks[number]
-        if block is not None and (index is None or node.complete):
-            self._pin_future(Future(block if index is None else node, index))
+        if block is not None:
+            self._pin_future(Future(block, None))
 
     def _want_node(self, node: Node) -> None:
         """Want what a flow keeps, and calls that nobody reads."""
         if node.id in self._unplanned:
             return  # it is wanted once it is planned
-        if node.plan.bound is not None or not (node.readers or node.decides):
+        if node.plan.spec.is_kept or not (node.readers or node.decides):
             for row in range(node.n):
                 if node.state[row] not in (THERE, GONE):
                     self._later.append((self._want, (node, row)))
@@ -237,9 +269,11 @@ class Run(Calls):
             if raises:
                 raise DatabackedError(f"{node.name}[{row}] has no value: {failure}")
             return Failed(failure)
+        if node.plan.spec.remembers:
+            return copied(get_keys(node.known[row], keys))
         if node.plan.bound is not None:
             record = self._record(node, row)
-            return get_keys(node.plan.bound.hand_over(record), keys)
+            return node.plan.bound.hand_over(record, keys=keys)
         import numpy as np
 
         value = get_keys(self.runner.fetch((node.id, row)), keys)
@@ -258,6 +292,10 @@ class Run(Calls):
         if self._running:
             self._later.append((self._want_known, (node, row)))
 
+    def released(self, items: list[tuple[Node, int]]) -> None:
+        """Let values go of which it is known by now that nobody reads them."""
+        self._released += items
+
     def failure_of(self, node: Node, row: int) -> Any:
         """Return why an item will never be, or None."""
         return node.plan.failures[row] if node.state[row] == GONE else None
@@ -274,9 +312,10 @@ class Run(Calls):
             return
         waiting = incomplete(node)
         if waiting:
-            waiting[0].known.append(lambda _: self._later.append((self._plan, (node,))))
+            waiting[0].completed.append(lambda: self._later.append((self._plan, (node,))))
             return
         self._unplanned.discard(node.id)
+        self._shares.allow(node.task)
         bound = self._fingerprints.bound(node.task)
         files = file_parameters(node)
         inputs = [
@@ -285,26 +324,31 @@ class Run(Calls):
             if files.get(name) or not isinstance(arg, Plain | Column) or _holds_backed(arg)
         ]
         spec = self._fingerprints.spec(node, bound, inputs)
-        columns: dict[str, Any] = plain_tokens(node, files, self.project.root)
+        columns: dict[str, Any] = plain_tokens(node, files, self.project.root, spec.how)
         for line in spec.fields["opaque"]:
             self._opaque.setdefault(line, None)
         plan = node.plan = Plan(spec, bound, columns, [0] * node.n, bytearray(node.n))
+        plan.unread = unread(node, columns, files)
         for name, arg in node.args.items():
             if not isinstance(arg, Plain | Column):
                 columns[name] = self._tokens(node, name, arg, plan)
         target = node.task.target
         if bound is not None and target is not None:
             node.targets = [None] * node.n
-            plain = None if callable(target.given) else targets_of(node, target, node.args)
+            plain = None if target.is_callable else targets_of(node, target, node.args)
             for row in range(node.n):
                 node.targets[row] = plain[row] if plain is not None else self._target(node, row)
             known = [one for one in node.targets if one is not None]
             check_legal(known, bound, node.name)
         recipes = recipes_of(plan, node.n)
-        if bound is None:
+        if spec.remembers:
+            self._recall(node, recipes)
+        elif bound is None:
             for row, recipe in enumerate(recipes):
                 if recipe is not None:
-                    node.token[row] = "r:" + recipe
+                    node.token[row] = spec.token(recipe)
+                    node.state[row] = LAZY
+                elif plan.unread and self._is_ready_unread(node, row):
                     node.state[row] = LAZY
         else:
             self._judge(node, plan, bound, recipes)
@@ -363,7 +407,7 @@ class Run(Calls):
         """Return an item's target; None if it depends on what is not known yet."""
         target = node.task.target
         assert target is not None
-        if callable(target.given):
+        if target.is_callable:
             try:
                 return target.call(
                     target_values(node, row, lambda name: self._known_argument(node, name, row)),
@@ -396,28 +440,29 @@ class Run(Calls):
         records = bound.records
         wanted = [target for target in node.targets if target is not None]
         stats = bound.storage.find(dict.fromkeys(wanted))
-        if len(stats) > len(wanted):
-            stats = {target: stats[target] for target in dict.fromkeys(wanted) if target in stats}
-        refuse_unknown(node, bound, records, {t: stats[t] for t in wanted[:64] if t in stats})
+        refuse_unknown(node, bound, records, stats)
         folder, claims, name = str(bound.folder), self._claims, node.name
         fits, always, task = records.fits, bound.always, plan.spec.task
         contexts: Counter[str] = Counter()
         for row, (target, recipe) in enumerate(zip(node.targets, recipes, strict=True)):
             if target is None:
                 continue
-            key = (folder, target)
-            other = claims.setdefault(key, (node, row))
+            other = claims.setdefault((folder, target), (node, row))
+            if JOIN in target:
+                other = self._claim_parts(node, row, folder, target, other)
             if other[0] is not node or other[1] != row:
                 self._claimed_twice(node, row, other, target)
                 continue
-            if recipe is None:
-                continue
             stat = stats.get(target)
-            if stat is not None and not always:
+            if recipe is None:
+                self._judge_unknown(node, row, target, stat, records)
+                continue
+            if not always:
                 fitting = fits(target, stat, recipe, task)
                 if fitting is not None:
                     node.token[row] = "c:" + fitting[0]
                     node.state[row] = THERE
+                    node.ended[row] = REUSED_END
                     contexts[fitting[1]] += 1
                     continue
             self._judge_one(node, row, recipe, stat)
@@ -455,7 +500,7 @@ class Run(Calls):
                 self._notes[node.name].update(notes)
                 node.token[row] = "c:" + record.content
                 node.state[row] = THERE
-                self.counts[node.name]["reused"] += 1
+                self._count(node, row, "reused")
                 return
             if found.kind == "ours":
                 self._reasons[node.name][reason_of(found, plan.spec, tokens, bound)] += 1
@@ -464,9 +509,23 @@ class Run(Calls):
         if plan.wanted[row]:
             self._later.append((self._advance, (node, row)))
 
+    def _claim_parts(
+        self, node: Node, row: int, folder: str, target: str, other: tuple[Node, int]
+    ) -> tuple[Node, int]:
+        """Claim each file of an item with several outputs; return whose one of them is already."""
+        if other != (node, row):
+            return other
+        for part in target.split(JOIN):
+            other = self._claims.setdefault((folder, part), (node, row))
+            if other != (node, row):
+                return other
+        return other
+
     def _claimed_twice(self, node: Node, row: int, other: tuple[Node, int], target: str) -> None:
         """Make two items with one target one, if they have the same recipe; else raise."""
         first, first_row = other
+        if node is not first:
+            self._read_files([(node, row), (first, first_row)])
         if self._signature(node, row) != self._signature(first, first_row):
             raise _two_claims(node, row, first, first_row, target)
         node.state[row] = ALIAS
@@ -483,6 +542,7 @@ class Run(Calls):
             for upstream, index in (*row_inputs(node, row), *nested_inputs(node)):
                 real, real_row = self._real(upstream, index)
                 tokens.append((real.id, real_row))
+            tokens += [path_of(node, name, row) for name in node.plan.unread.get(row, ())]
         return (node.plan.spec.base, *tokens)
 
     # ------------------------------------------------------------ tokens go forward
@@ -537,11 +597,18 @@ class Run(Calls):
     def _maybe_judge(self, node: Node, row: int) -> None:
         """Judge an item once all its inputs are known."""
         plan = node.plan
-        if node.state[row] != WAITS or plan.missing[row] > 0 or plan.nested_missing:
+        known = node.token[row] is not None or node.state[row] not in (WAITS, LAZY)
+        if known or plan.missing[row] > 0 or plan.nested_missing:
+            return
+        if row in plan.unread:
+            self._maybe_lazy(node, row)
             return
         recipe = plan.spec.recipe(plan.row_tokens(row))
+        if plan.spec.remembers:
+            self._recall_one(node, row, recipe)
+            return
         if plan.bound is None:
-            node.token[row] = "r:" + recipe
+            node.token[row] = plan.spec.token(recipe)
             node.state[row] = LAZY
             self._later.append((self._told, (node, row)))
             if plan.wanted[row]:
@@ -583,7 +650,10 @@ class Run(Calls):
         assert bound is not None
         check_legal([target], bound, node.name)
         node.targets[row] = target
-        other = self._claims.setdefault((str(bound.folder), target), (node, row))
+        folder = str(bound.folder)
+        other = self._claims.setdefault((folder, target), (node, row))
+        if JOIN in target:
+            other = self._claim_parts(node, row, folder, target, other)
         if other != (node, row):
             self._claimed_twice(node, row, other, target)
         return True
@@ -599,7 +669,7 @@ class Run(Calls):
         plan.wanted[row] = 1
         plan.wanted_open += 1
         self._wants += 1
-        if state in (LAZY, THERE):
+        if state in (LAZY, THERE) or (state == WAITS and self._maybe_lazy(node, row)):
             node.state[row] = TODO
         if node.state[row] == TODO:
             self._advance(node, row)
@@ -609,6 +679,8 @@ class Run(Calls):
     def _want_tokens(self, node: Node, row: int) -> None:
         """Have what decides about an item made known."""
         plan = node.plan
+        if row in plan.unread:
+            self._to_read.append((node, row))
         if plan.missing[row] > 0:
             for upstream, index in row_inputs(node, row):
                 self._want_token(upstream, index)
@@ -622,10 +694,106 @@ class Run(Calls):
     def _want_token(self, node: Node, row: int) -> None:
         if node.id in self._unplanned or node.token[row] is not None:
             return
-        if node.plan.bound is not None:
+        if node.plan.spec.is_kept:
             self._later.append((self._want, (node, row)))
         else:
             self._later.append((self._want_tokens, (node, row)))
+
+    # Files that nobody read yet: an item that has nothing to be compared with does not need to
+    # know what they count by before it runs, and has them read where it runs.
+
+    def _is_ready_unread(self, node: Node, row: int) -> bool:
+        """Whether an item that is not kept lacks nothing but what files count by."""
+        plan = node.plan
+        if plan.spec.is_kept or plan.nested_missing:
+            return False
+        if not plan.missing[row]:
+            return row in plan.unread
+        return all(
+            above.token[index] is not None
+            or (above.plan is not None and above.state[index] == LAZY)
+            for above, index in row_inputs(node, row)
+        )
+
+    def _maybe_lazy(self, node: Node, row: int) -> bool:
+        """Take an item that is not kept for one that can be made, if it lacks no more than that."""
+        if node.state[row] != WAITS or not self._is_ready_unread(node, row):
+            return False
+        node.state[row] = LAZY
+        return True
+
+    def _judge_unknown(
+        self, node: Node, row: int, target: str, stat: Stat | None, records: Records
+    ) -> None:
+        """Judge an item whose recipe is not known: without file and record it is to be made."""
+        if stat is None and not records.has(target):
+            node.plan.found[row] = Found("missing")
+            node.state[row] = TODO
+        elif node.plan.bound.always:
+            node.state[row] = TODO
+        elif row in node.plan.unread:
+            self._to_read.append((node, row))
+
+    def _read_files(self, items: Iterable[tuple[Node, int]]) -> None:
+        """Have files read, several at once, and go on with the items that name them."""
+        wanted = [(node, row) for node, row in dict.fromkeys(items) if row in node.plan.unread]
+        paths: defaultdict[str, list[str]] = defaultdict(list)
+        for node, row in wanted:
+            for name in node.plan.unread[row]:
+                paths[node.plan.spec.how].append(path_of(node, name, row))
+        tokens = {how: self._hashed(found, how) for how, found in paths.items()}
+        for node, row in wanted:
+            plan = node.plan
+            for name in plan.unread.pop(row):
+                plan.columns[name][row] = tokens[plan.spec.how][path_of(node, name, row)]
+            self._later.append((self._maybe_judge, (node, row)))
+
+    def _hashed(self, paths: Sequence[str], how: str) -> dict[str, str]:
+        """Return what files count by; says how far it is."""
+        distinct = list(dict.fromkeys(paths))
+        tokens: dict[str, str] = {}
+        for start in range(0, len(distinct), HASHED_AT_ONCE):
+            tokens |= file_tokens(distinct[start : start + HASHED_AT_ONCE], how)
+            self.show.update({"reading input files": (len(distinct), Counter(made=len(tokens)))})
+        return tokens
+
+    # Small values in records
+
+    def _recall(self, node: Node, recipes: Sequence[str | None]) -> None:
+        """Look for the values of a task that keeps them in records."""
+        records_of(self._values)
+        for row, recipe in enumerate(recipes):
+            if recipe is not None:
+                self._recall_one(node, row, recipe)
+
+    def _recall_one(self, node: Node, row: int, recipe: str) -> None:
+        found = self._recorded(node.plan.spec.token(recipe))
+        if not found:
+            node.state[row] = TODO
+            if node.plan.wanted[row]:
+                self._later.append((self._advance, (node, row)))
+            return
+        (node.known[row],) = found
+        node.token[row] = "c:" + remembered(node.known[row])
+        node.state[row] = THERE
+        self._count(node, row, "reused")
+        self._later.append((self._there, (node, row)))
+        self._later.append((self._known, (node, row)))
+
+    def _has_records(self, node: Node) -> bool:
+        """Whether records hold a value of a task at all."""
+        task = node.plan.spec.task
+        known = records_of(self._values, refresh=False).contexts.values()
+        return any(context.get("task") == task for context in known)
+
+    def _recorded(self, token: str) -> tuple[Any, ...]:
+        """Return what a record says of a value, if one can be read: one entry, or none."""
+        for record in records_of(self._values, refresh=False).of(token):
+            try:
+                return (decode_known(record.details["known"]),)
+            except (KeyError, TypeError, ValueError):
+                continue  # not readable: it is computed again
+        return ()
 
     def _want_known(self, node: Node, row: int) -> None:
         """Have what an item returns made known to the driver."""
@@ -639,15 +807,20 @@ class Run(Calls):
         elif node.plan.bound is not None and state == THERE:
             node.known[row] = sketch(node.plan.bound.hand_over(self._record(node, row)))
             self._known(node, row)
-        elif node.plan.bound is None and node.token[row] is not None:
-            for record in records_of(self._values, refresh=False).of(node.token[row] or ""):
-                try:
-                    node.known[row] = decode_known(record.details["known"])
-                except (KeyError, TypeError, ValueError):
-                    continue  # not readable: it is computed again
+        elif (node.id, row) in self._held:
+            node.known[row] = sketch(self.runner.fetch((node.id, row)))
+            self._known(node, row)
+        elif not node.plan.spec.is_kept and node.state[row] == LAZY and node.token[row] is None:
+            if self._has_records(node):
+                self._want_tokens(node, row)  # it comes back here once its token is known
+            else:
+                self._want(node, row)
+        elif not node.plan.spec.is_kept and node.token[row] is not None:
+            if found := self._recorded(node.token[row] or ""):
+                (node.known[row],) = found
                 self._known(node, row)
-                return
-            self._want(node, row)
+            else:
+                self._want(node, row)
         else:
             self._want(node, row)
 
@@ -659,7 +832,7 @@ class Run(Calls):
     def _available(self, node: Node, row: int) -> bool:
         if node.plan is None:  # it waits for a map whose length is not known yet
             return False
-        if node.plan.bound is not None:
+        if node.plan.spec.is_kept:
             return node.state[row] == THERE
         return (node.id, row) in self._held
 
@@ -687,7 +860,11 @@ class Run(Calls):
             self._skip(node, row, *plan.nested_sources["gone"])
             return
         if not blocked:
-            self._ready.append((node, row))
+            # What reads others comes first, so that what they gave can go.
+            first = any(
+                isinstance(arg, Items | Element | NestedColumn) for arg in node.args.values()
+            )
+            (self._ready.appendleft if first else self._ready.append)((node, row))
 
     def _open_nested(self, node: Node) -> None:
         """Ask for what all items of a node read."""
@@ -711,6 +888,11 @@ class Run(Calls):
 
     # ------------------------------------------------------------ what became of items
 
+    def _count(self, node: Node, row: int, word: str) -> None:
+        """Note what became of an item."""
+        self.counts[node.name][word] += 1
+        node.ended[row] = ENDS.index(word)
+
     def _final(self, node: Node, row: int) -> None:
         plan = node.plan
         if plan.wanted[row]:
@@ -729,7 +911,7 @@ class Run(Calls):
     def _alias_there(self, node: Node, row: int) -> None:
         first, first_row = node.alias[row]
         node.token[row] = first.token[first_row]
-        self.counts[node.name]["reused"] += 1
+        self._count(node, row, "reused")
         self._final(node, row)
         self._told(node, row)
         self._wake(node, row)
@@ -758,7 +940,7 @@ class Run(Calls):
         if node.state[row] in (THERE, GONE):
             return
         self._lose(node, row, upstream.plan.failures[index])
-        self.counts[node.name]["skipped"] += 1
+        self._count(node, row, "skipped")
 
     def _lose(self, node: Node, row: int, failure: Failure) -> None:
         """Note that an item will never be, and go on with what reads it."""
@@ -793,14 +975,17 @@ class Run(Calls):
             self._reasons[name][outcome.reason] += 1
         if outcome.state == FAILED:
             assert outcome.failure is not None
+            where = place_in_words(outcome.failure.where)  # workers know no numbers of cells
+            outcome = outcome._replace(failure=replace(outcome.failure, where=where))
+            assert outcome.failure is not None
             self.failures.append(outcome.failure)
-            self.counts[name]["failed"] += 1
+            self._count(node, row, "failed")
             if outcome.fatal:
                 self._fatal = outcome.failure
             self._lose(node, row, outcome.failure)
         elif outcome.state == SKIPPED:
             if node.state[row] != GONE:
-                self.counts[name]["skipped"] += 1
+                self._count(node, row, "skipped")
                 assert outcome.failure is not None
                 self._lose(node, row, outcome.failure)
         elif outcome.state == LEFT:
@@ -819,9 +1004,9 @@ class Run(Calls):
 
     def _made(self, node: Node, row: int, outcome: Outcome) -> None:
         plan = node.plan
-        self.counts[node.name]["made" if outcome.state == MADE else "reused"] += 1
-        if outcome.known is not None:
-            node.known[row] = outcome.known
+        self._count(node, row, "made" if outcome.state == MADE else "reused")
+        if outcome.known:
+            (node.known[row],) = outcome.known
         if plan.bound is not None:
             assert outcome.record is not None
             records = records_of(plan.bound.folder, refresh=False)
@@ -837,8 +1022,13 @@ class Run(Calls):
                 self._to_hold.discard((node.id, row))
                 self._held.add((node.id, row))
             node.state[row] = THERE
-            if node.decides and outcome.token is not None:
+            if outcome.known and outcome.token is not None:
                 self._keep_known(node, outcome)
+            if plan.spec.remembers:
+                node.token[row] = outcome.token
+                self._there(node, row)
+                self._known(node, row)
+                return
             before, node.token[row] = node.token[row], outcome.token
             self._final(node, row)
             if before is None:
@@ -858,13 +1048,19 @@ class Run(Calls):
         """Record what decides the items of a map, also of a task that keeps nothing."""
         spec = node.plan.spec
         try:
-            known = encode_known(outcome.known)
+            known = encode_known(outcome.known[0])
         except TypeError:
             return  # it is computed again the next time
+        token = outcome.token or ""
+        if spec.remembers:  # found again by its recipe, counts by its content
+            tokens = node.plan.row_tokens(outcome.row)
+            if None in tokens:
+                return
+            token = spec.token(spec.recipe(tokens))
         record = Record(
             "w",
-            outcome.token or "",
-            (outcome.token or "")[2:],
+            token,
+            token[2:],
             "",
             "",
             -1,
@@ -878,6 +1074,8 @@ class Run(Calls):
     def _maybe_drop(self, node: Node, row: int) -> None:
         """Let a value go that is not kept, once its last reader is done."""
         key = (node.id, row)
+        if not node.plan.spec.pure:
+            return  # it runs once a run for all its readers
         if key in self._held and row not in node.plan.pinned and not self._needed(node, row, {}):
             self._held.discard(key)
             self.runner.drop(key)
@@ -886,6 +1084,8 @@ class Run(Calls):
 
     def _needed(self, node: Node, row: int, chain: dict[tuple[int, int], int]) -> bool:
         """Whether an item outside the chain may still read a value."""
+        if self.is_awaited(node, row):
+            return True
         for reader, param in node.readers:
             if reader.plan is None:
                 return True
@@ -912,7 +1112,7 @@ class Run(Calls):
             return False
         if node.plan.wanted[row]:
             return True
-        if node.plan.bound is not None or (state == THERE and (node.id, row) in self._held):
+        if node.plan.spec.is_kept or (state == THERE and (node.id, row) in self._held):
             return False
         if state == THERE:
             return False
@@ -942,6 +1142,7 @@ class Run(Calls):
                         and reader.state[follower] in (WAITS, LAZY, TODO)
                         and (reader.targets is None or reader.targets[follower] is not None)
                         and self._relevant(reader, follower)
+                        and not (reader.plan.spec.remembers and reader.state[follower] == WAITS)
                         and joins(reader, follower)
                     ):
                         add(reader, follower)
@@ -974,7 +1175,8 @@ class Run(Calls):
         """Whether an item that is not kept can be made where it is read."""
         return (
             node.plan is not None
-            and node.plan.bound is None
+            and not node.plan.spec.is_kept
+            and node.plan.spec.pure
             and node.n > 1
             and node.state[row] in (LAZY, TODO)
             and len(node.readers) == 1
@@ -993,8 +1195,9 @@ class Run(Calls):
                 plan.learned = True
                 self.runner.learn(node.id, plan.spec)
             hold = False
-            if plan.bound is None:
-                hold = row in plan.pinned or self._needed(node, row, places)
+            if not plan.spec.is_kept:
+                hold = row in plan.pinned or not plan.spec.pure
+                hold = hold or self._needed(node, row, places)
                 if hold:
                     self._to_hold.add((node.id, row))
             works.append(
@@ -1007,6 +1210,7 @@ class Run(Calls):
                     plan.found.get(row),
                     bool(plan.wanted[row]),
                     hold,
+                    node.decides,
                 )
             )
         return works
@@ -1056,6 +1260,8 @@ class Run(Calls):
             return InChain(place, keys)
         if node.state[row] == GONE:
             return Failed(node.plan.failures[row])
+        if node.plan.spec.remembers:
+            return get_keys(node.known[row], keys)
         if node.plan.bound is not None:
             return Kept(node.plan.bound, self._record(node, row), keys)
         return Held((node.id, row), keys)
@@ -1082,19 +1288,49 @@ class Run(Calls):
                 size = int(BATCH_SECONDS / self._seconds_per_chain)
             size = max(1, min(size, LONGEST_BATCH, len(self._ready) // limit))
             batch: list[list[Work]] = []
+            needs: dict[str, float] = {}
             while self._ready and len(batch) < size:
                 node, row = self._ready.popleft()
                 if node.state[row] != TODO:
                     continue
                 chain = self._chain(node, row)
+                own = self._needs(chain)
+                # Chains of a batch run one after another: the batch needs the most that one does.
+                names = {**needs, **own}
+                both = {name: max(needs.get(name, 0), own.get(name, 0)) for name in names}
+                if not self._shares.fit(both):
+                    self._blocked[frozenset(own.items())].append((node, row))
+                    continue
+                needs = both
                 works = self._work(chain)
                 for member, index in chain:
                     member.state[index] = SENT
                 batch.append(works)
             if batch:
+                self._shares.take(needs, [(work.spec, work.row) for one in batch for work in one])
                 self._batches += 1
                 self._flying += sum(map(len, batch))
                 self.runner.submit(batch)
+
+    def _needs(self, chain: Sequence[tuple[Node, int]]) -> dict[str, float]:
+        """Return what a chain takes of what is shared while it runs."""
+        needs: dict[str, float] = {}
+        for node, _ in chain:
+            options = node.task.options
+            if options.limit is not None:
+                needs[f"limit of {node.name}"] = 1
+            for name, amount in options.resources.items():
+                needs[name] = max(needs.get(name, 0), amount)
+        return needs
+
+    def _free(self, items: Iterable[tuple[int, int]]) -> None:
+        """Give back what ended batches took, and let those go on that waited for it."""
+        if not self._shares.give_back(items):
+            return
+        for needs, waiting in self._blocked.items():
+            if waiting and self._shares.fit(dict(needs)):
+                for _ in range(min(len(waiting), LONGEST_BATCH)):
+                    self._ready.append(waiting.popleft())
 
     def _go(self, reached: Callable[[], bool]) -> None:
         """Run until a goal is reached."""
@@ -1106,7 +1342,7 @@ class Run(Calls):
                 if not self._flying:
                     if self._fatal is not None:
                         return
-                    if not self._ready:
+                    if not self._ready and not any(self._blocked.values()):
                         raise DatabackedError(
                             f"{self.name} cannot go on: {self._wants} items wait for what nobody "
                             "makes. This is a mistake of databacked; what is done is kept."
@@ -1127,12 +1363,14 @@ class Run(Calls):
             if lost is None:
                 raise result
             self._flying -= len(lost)
+            self._free((work.spec, work.row) for work in lost)
             names = dict.fromkeys(self.nodes[work.spec].name for work in lost)
             why = f"{result}; it ran {' → '.join(names)}"
             for number, work in enumerate(lost):
                 self._take(_lost_item(work, self.nodes[work.spec], why, number))
             return
         self._flying -= len(result)
+        self._free((outcome.spec, outcome.row) for outcome in result)
         seconds = sum(outcome.seconds for outcome in result)
         chains = max(1, len({outcome.row for outcome in result}))
         each = max(seconds / chains, 2e-6)
@@ -1144,9 +1382,17 @@ class Run(Calls):
 
     def _drain(self) -> None:
         later = self._later
-        while later:
-            function, args = later.popleft()
-            function(*args)
+        while later or self._to_read or self._released:
+            while later:
+                function, args = later.popleft()
+                function(*args)
+            if self._to_read:
+                items, self._to_read = self._to_read, []
+                self._read_files(items)
+            elif self._released:
+                items, self._released = self._released, []
+                for node, row in items:
+                    self._maybe_drop(node, row)
 
     # ------------------------------------------------------------ what is said
 
@@ -1213,6 +1459,13 @@ class Run(Calls):
             compact(records_of(folder, refresh=False))
 
 
+def _answered(answer: Futures, values: list[Any]) -> Values:
+    """Return the values of a map as a list that knows what they are the values of."""
+    found = Values(values)
+    found.answer = answer
+    return found
+
+
 def nested_inputs_if_few(node: Node) -> Iterable[tuple[Node, int]]:
     """Return what all items of a node read, where the node has one item only."""
     return nested_inputs(node) if node.n == 1 else ()
@@ -1240,6 +1493,7 @@ def _two_claims(node: Node, row: int, first: Node, first_row: int, target: str) 
     else:
         who = f"{first.name}[{first_row}] and {node.name}[{row}]"
         advice = "Give the tasks different places or targets."
+    target = shown(target)
     return TargetError(f"{who} have the same target {target!r} but not the same recipe. {advice}")
 
 
@@ -1253,7 +1507,9 @@ def _replaced(name: str, reason: str, count: int) -> str:
 
 
 def _lost_item(work: Work, node: Node, why: str, number: int) -> Outcome:
-    failure = Failure(node.name, work.target or str(work.row), {}, f"WorkerLost: {why}", "?", 0.0)
+    failure = Failure(
+        node.name, shown(work.target or str(work.row)), {}, f"WorkerLost: {why}", "?", 0.0
+    )
     state = FAILED if number == 0 else SKIPPED
     return Outcome(work.spec, work.row, state, None, failure=failure)
 

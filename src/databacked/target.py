@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from string import Formatter
 from types import FunctionType
@@ -13,6 +13,7 @@ from typing import Any
 
 from databacked.errors import TargetError, did_you_mean
 from databacked.project import STATE
+from databacked.stats import JOIN
 
 LONGEST = 255
 """Bytes of one part of a path that common disks take."""
@@ -64,6 +65,16 @@ class Target:
 
     parts: tuple[tuple[str, str | None, tuple[str, ...], str, str | None], ...] = ()
     """Text, parameter, attributes, format and conversion, piece by piece."""
+
+    @property
+    def is_callable(self) -> bool:
+        """Whether it has to be called for each item."""
+        return callable(self.given)
+
+    @property
+    def ending(self) -> str:
+        """How its files end; empty where only a call tells."""
+        return "" if self.is_callable or not self.parts else self.parts[-1][0].lower()
 
     def of_column(self, columns: Mapping[str, Sequence[Any]], count: int) -> list[str]:
         """Return the targets of many items, from a column for each parameter it uses."""
@@ -121,6 +132,34 @@ class Target:
         return str(made)
 
 
+@dataclass(frozen=True)
+class Outputs(Target):
+    """The targets of a task with several outputs; those of one item are joined to one."""
+
+    outputs: Mapping[str, Target] = field(default_factory=dict)
+
+    @property
+    def is_callable(self) -> bool:
+        """Whether one of them has to be called for each item."""
+        return any(target.is_callable for target in self.outputs.values())
+
+    def of_column(self, columns: Mapping[str, Sequence[Any]], count: int) -> list[str]:
+        """Return the joined targets of many items."""
+        each = [target.of_column(columns, count) for target in self.outputs.values()]
+        return [JOIN.join(files) for files in zip(*each, strict=True)]
+
+    def of_item(self, values: Mapping[str, Any]) -> str:
+        """Return the joined targets of one item."""
+        return JOIN.join(target.of_item(values) for target in self.outputs.values())
+
+    def call(self, values: Mapping[str, Any], task: str) -> str:
+        """Return what templates and callables say, joined."""
+        return JOIN.join(
+            target.call(values, task) if target.is_callable else target.of_item(values)
+            for target in self.outputs.values()
+        )
+
+
 def read_target(given: Any, parameters: Sequence[str], task: str) -> Target:
     """Return a target from what the task was given.
 
@@ -129,6 +168,16 @@ def read_target(given: Any, parameters: Sequence[str], task: str) -> Target:
     TargetError
         If a template names what is not a parameter, or cannot be read.
     """
+    if isinstance(given, Mapping):
+        odd = [name for name in given if not (isinstance(name, str) and name.isidentifier())]
+        if not given or odd:
+            raise TargetError(
+                f"{task}: target={given!r}; a dict of names and templates was expected, such as "
+                "{'mask': '{cell_id}.ome.tiff', 'props': '{cell_id}.parquet'}."
+            )
+        outputs = {name: read_target(one, parameters, task) for name, one in given.items()}
+        used = dict.fromkeys(name for one in outputs.values() for name in one.names)
+        return Outputs("", tuple(used), (), outputs)
     if callable(given):
         return Target(given)
     if isinstance(given, PurePath):
@@ -171,6 +220,7 @@ def unknown_key(name: str, known: Any, task: str) -> TargetError:
 
 def check_targets(targets: Sequence[str], task: str) -> None:
     """Raise one `TargetError` that names every kind of target that cannot be used."""
+    targets = [part for target in targets for part in target.split(JOIN)]
     plain = _PLAIN.fullmatch
     odd = [
         target
@@ -190,7 +240,7 @@ def check_targets(targets: Sequence[str], task: str) -> None:
 def check_case(targets: Sequence[str], task: str) -> None:
     """Raise if two targets differ only by case, for a disk that does not tell them apart."""
     seen: dict[str, str] = {}
-    for target in targets:
+    for target in (part for one in targets for part in one.split(JOIN)):
         other = seen.setdefault(target.casefold(), target)
         if other != target:
             raise TargetError(

@@ -8,8 +8,8 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import PurePath
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
@@ -40,12 +40,33 @@ class Options:
     retry_delay: float = 0.0
     """Seconds between two tries."""
 
+    keep: bool = False
+    """Whether a small plain value is kept in the record, without a file."""
+
+    pure: bool = True
+    """False for a task that does not repeat: a clock, a camera, a random number."""
+
+    reads: Sequence[Any] = ()
+    """Further files it reads, below the project root, and environment variables as ``$NAME``."""
+
+    inputs: Literal["sampled", "full", "stat"] | None = None
+    """How large input files count; None: as the project says (by sampled blocks)."""
+
+    limit: int | None = None
+    """How many items of this task run at once, at most."""
+
+    resources: Mapping[str, float] = field(default_factory=dict)
+    """What an item takes of the runner's resources while it runs, for example ``{"GPU": 1}``."""
+
     failed: Literal["skip", "mark"] = "skip"
     """Whether a task of a whole map is skipped if an item failed, or gets `Failed` marks."""
 
     name: str | None = None
     """What it is called in messages; the function's name unless given."""
 
+
+INPUTS = ("sampled", "full", "stat")
+"""Ways in which a large input file may count."""
 
 Said = TypeVar("Said")
 
@@ -89,6 +110,19 @@ class Task(Generic[P, R]):
             problems.append(f'failed must be "skip" or "mark", not {options.failed!r}')
         if options.target is not None and options.location is not None:
             problems.append("target= and location= exclude each other")
+        if options.keep and (options.result, options.target, options.location) != (None,) * 3:
+            problems.append("keep=True needs no file; leave result= and target= out")
+        if options.inputs not in (None, *INPUTS):
+            problems.append(f"inputs must be one of {', '.join(INPUTS)}, not {options.inputs!r}")
+        if options.limit is not None and not options.limit >= 1:
+            problems.append(f"limit must be a number ≥ 1, not {options.limit!r}")
+        if isinstance(options.reads, str | PurePath):
+            problems.append(f"reads must be a list of files, not {options.reads!r}")
+        problems += [
+            f"resources must be numbers ≥ 0, not {name}={value!r}"
+            for name, value in options.resources.items()
+            if not value >= 0
+        ]
         if problems:
             raise GraphError(f"{self.name}: " + "; ".join(problems) + ".")
 
@@ -180,12 +214,14 @@ class Task(Generic[P, R]):
             If they do not fit the function.
         """
         try:
-            bound = self.signature.bind(*args, **kwargs)
+            bound = self.call_signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise GraphError(f"{self.name}{self.signature}: {error}.") from None
+            raise GraphError(f"{self.name}{self.call_signature}: {error}.") from None
         bound.apply_defaults()
         values: dict[str, Any] = {}
         for name, value in bound.arguments.items():
+            if value is NOT_GIVEN:
+                continue
             kind = self.signature.parameters[name].kind
             if kind is inspect.Parameter.VAR_POSITIONAL:
                 if value:
@@ -199,6 +235,26 @@ class Task(Generic[P, R]):
         return values
 
     @functools.cached_property
+    def draws(self) -> bool:
+        """Whether it asks for a random generator: a parameter ``rng``, which a run fills in."""
+        found = self.signature.parameters.get("rng")
+        return found is not None and found.kind is not inspect.Parameter.POSITIONAL_ONLY
+
+    @functools.cached_property
+    def call_signature(self) -> inspect.Signature:
+        """The signature of calls: ``rng`` may be left out, and is filled in then."""
+        if not self.draws:
+            return self.signature
+        kept = [one for name, one in self.signature.parameters.items() if name != "rng"]
+        rng = self.signature.parameters["rng"]
+        return self.signature.replace(
+            parameters=sorted(
+                [*kept, rng.replace(kind=inspect.Parameter.KEYWORD_ONLY, default=NOT_GIVEN)],
+                key=lambda one: one.kind,
+            )
+        )
+
+    @functools.cached_property
     def positional(self) -> tuple[str, ...]:
         """Parameters that can only be given by position."""
         return tuple(
@@ -209,6 +265,15 @@ class Task(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<task {self.name}{self.signature}>"
+
+
+class _NotGiven:
+    def __repr__(self) -> str:
+        return "…"
+
+
+NOT_GIVEN = _NotGiven()
+"""Stands for ``rng`` in a call that leaves it to the run."""
 
 
 def _arrives(hint: Any) -> str:
@@ -245,6 +310,12 @@ def task(
     location: Any = ...,
     retries: int = ...,
     retry_delay: float = ...,
+    keep: bool = ...,
+    pure: bool = ...,
+    reads: Sequence[Any] = ...,
+    inputs: Literal["sampled", "full", "stat"] | None = ...,
+    limit: int | None = ...,
+    resources: Mapping[str, float] = ...,
     failed: Literal["skip", "mark"] = ...,
     name: str | None = ...,
 ) -> Task[P, R]: ...
@@ -256,6 +327,12 @@ def task(
     location: Any = ...,
     retries: int = ...,
     retry_delay: float = ...,
+    keep: bool = ...,
+    pure: bool = ...,
+    reads: Sequence[Any] = ...,
+    inputs: Literal["sampled", "full", "stat"] | None = ...,
+    limit: int | None = ...,
+    resources: Mapping[str, float] = ...,
     failed: Literal["skip", "mark"] = ...,
     name: str | None = ...,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
@@ -274,6 +351,21 @@ def task(function: Any = None, /, **options: Any) -> Any:
         Like `target`, but every run writes.
     retries, retry_delay
         How often a failing item is tried again, and the seconds between.
+    keep
+        Whether a small plain value is kept in the record, without a file.
+    pure
+        False for a task that does not repeat. Kept, it counts by its content; not kept, it runs
+        once a run for all its readers, and what depends on it is never a hit.
+    reads
+        Further files that the function reads (relative to the project root), and environment
+        variables as ``"$NAME"``: their contents count like its code.
+    inputs
+        How input files over 256 MiB count: ``"sampled"`` (size and 64 blocks), ``"full"``, or
+        ``"stat"`` (any file: size and time).
+    limit
+        How many items of this task run at once, at most.
+    resources
+        What an item takes of the runner's resources, for example ``{"GPU": 1}``.
     failed
         ``"mark"`` gives a task that takes a whole map `Failed` marks instead of skipping it.
     name

@@ -262,6 +262,29 @@ def test_a_notebooks_cell_counts_the_same_in_the_next_kernel(tmp_path):
     assert explain(found[0], found[2]) == "notebook.Box changed"
 
 
+def test_a_cell_that_a_debugger_wrote_to_a_file_counts_as_it_was_run(tmp_path):
+    """Not as it was typed: a debugger knows nothing of magics."""
+    file = tmp_path / "ipykernel_10" / "123.py"
+    text = "files = get_ipython()\ndef f(x):\n    return x\n"
+    linecache.cache[str(file)] = (len(text), None, text.splitlines(keepends=True), str(file))
+    space: dict[str, Any] = {"__name__": "__main__", "get_ipython": list}
+    exec(compile(text, str(file), "exec"), space)
+    before = code_fingerprint(space["f"], root=tmp_path)
+    write(tmp_path, {"ipykernel_10/123.py": "files = !ls\ndef f(x):\n    return x\n"})
+    assert code_fingerprint(space["f"], root=tmp_path) == before
+    assert before.symbols.keys() == {"notebook:f"}
+    assert before.opaque == ()
+
+
+def test_a_folder_called_ipykernel_is_no_notebook(load, tmp_path):
+    """What lies in it is the project's own, by its name."""
+    write(
+        tmp_path, {"my_ipykernel/__init__.py": "", "my_ipykernel/a.py": "def f(x):\n    return x\n"}
+    )
+    module = load("from my_ipykernel.a import f\n")
+    assert code_fingerprint(module.f, root=tmp_path).symbols.keys() == {"my_ipykernel/a.py:f"}
+
+
 def test_code_without_source_is_opaque_and_counts(tmp_path):
     """Its bytecode is better than nothing, and the fingerprint says so."""
     spaces: list[dict[str, Any]] = [{}, {}]

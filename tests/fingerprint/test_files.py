@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from databacked import task
 from databacked.errors import FlowFailed
 from databacked.fingerprint import files
-from databacked.fingerprint.files import HashMemory, content_of, file_tokens
+from databacked.fingerprint.files import HashMemory, content_of, file_tokens, tree_hash
 from databacked.hashes import hash_file
 
 OLD = 1_500_000_000
@@ -112,6 +113,9 @@ def test_a_folder_counts_by_names_and_contents(tmp_path, memory):
         for part in ("b", "a", "sub/c") if name == "one" else ("sub/c", "a", "b"):
             (folder / part).write_text(part)
     assert content_of(tmp_path / "one") == content_of(tmp_path / "two")
+    hashes = {part: hash_file(tmp_path / "one" / part) for part in ("sub/c", "a", "b")}
+    assert content_of(tmp_path / "one") == tree_hash(hashes)
+    assert re.fullmatch("tree[0-9a-f]{32}", tree_hash(hashes))
     (tmp_path / "two/a").rename(tmp_path / "two/z")
     assert content_of(tmp_path / "one") != content_of(tmp_path / "two")
 

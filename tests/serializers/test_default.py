@@ -37,6 +37,7 @@ ENDINGS = [
     (".jpg", [GREY, COLOUR]),
     (".tiff", [GREY, DEEP[None], RNG.random((2, 3, 4)), da.from_array(GREY)]),
     (".ome.tiff", [GREY, COLOUR]),
+    (".ome.zarr", [GREY, DEEP[None], RNG.random((2, 3, 4)), da.from_array(GREY)]),
     (".npy", [GREY, RNG.random(3), np.array(5), np.array(["a", "bc"])]),
     (".npz", [{"mask": GREY, "points": RNG.random((4, 2))}, {}]),
     (".json", [NESTED, [], "text", 0.1, None, False]),
@@ -62,7 +63,7 @@ def test_the_contract_holds_for_every_ending(tmp_path, suffix, values):
 def test_every_ending_is_tried_here():
     """A new ending needs a test."""
     tried = {suffix for suffix, _ in ENDINGS}
-    assert set(ArrayToDefaultWriter.suffixes) - tried == {".jpeg", ".ome.tif", ".tif"}
+    assert set(ArrayToDefaultWriter.suffixes) - tried == {".jpeg", ".ome.tif", ".tif", ".zarr"}
 
 
 def test_pickle_keeps_the_contract(tmp_path):

@@ -22,7 +22,7 @@ from hypothesis.extra import numpy as arrays
 from databacked import ArrayToOmeTiff, Image, PhysicalPixelSizes
 from databacked.errors import SerializerError
 from databacked.hashes import hash_file
-from databacked.serializers import ome_tiff
+from databacked.serializers import images, ome_tiff
 from databacked.testing import check_serializer
 
 DTYPES = [
@@ -77,7 +77,7 @@ def layouts(draw: st.DrawFn) -> np.ndarray:
 def test_splicing_gives_what_tifffile_writes(tmp_path_factory, data, named):
     """The fast way is no format of its own: the bytes are those of the slow way."""
     folder = tmp_path_factory.getbasetemp()
-    order = ome_tiff.DIM_ORDERS[data.ndim]
+    order = images.DIM_ORDERS[data.ndim]
     count = data.shape[order.index("C")] if "C" in order else 1
     names = [f"c{n}" for n in range(count)] if named else None
     serializer = ArrayToOmeTiff(channel_names=names)

@@ -32,6 +32,7 @@ from databacked.errors import FingerprintError
 from databacked.fingerprint.normal_form import normal_form
 from databacked.fingerprint.values import LIBRARIES, STDLIB, Tokens, is_library
 from databacked.hashes import hash_texts
+from databacked.notebook import UNNAMED, is_cell, is_timed, looks_like_cell, timed_cells
 
 RULES = 1
 """Version of these rules; part of every digest."""
@@ -141,20 +142,21 @@ _lock = threading.RLock()
 
 
 def _source(file: str) -> _Source | None:
-    try:
+    cell = is_cell(file)
+    if cell:
+        key = (len(linecache.getlines(file)), hash("".join(linecache.getlines(file))))
+    else:
         info = os.stat(file)
         key = (info.st_mtime_ns, info.st_size)
-    except OSError:
-        key = (len(linecache.getlines(file)), hash("".join(linecache.getlines(file))))
     known = _sources.get(file)
     if known is not None and known[0] == key:
         return known[1]
     try:
-        if os.path.isfile(file):
-            with open(file, "rb") as opened:
-                text: str | bytes = opened.read()
+        if cell:
+            text: str | bytes = "".join(linecache.getlines(file))
         else:
-            text = "".join(linecache.getlines(file))
+            with open(file, "rb") as opened:
+                text = opened.read()
         found = _parse(text, file) if text else None
     except (OSError, SyntaxError, ValueError):
         found = None
@@ -182,9 +184,24 @@ def _parse(text: str | bytes, file: str) -> _Source:
             walk(child, inner)
 
     walk(tree, "")
-    changed = os.path.isfile(file) and os.stat(file).st_mtime > _STARTED
+    changed = not is_cell(file) and os.stat(file).st_mtime > _STARTED
     compiled = compile(tree, file, "exec", dont_inherit=True) if changed else None
     return _Source(tree, functions, classes, compiled)
+
+
+def _timed_source(code: CodeType) -> _Source | None:
+    """Return the cell below ``%%time`` that a function stands in: all have one file name."""
+    for text in timed_cells():
+        try:
+            source = _parse(text, code.co_filename)
+            compiled = compile(source.tree, code.co_filename, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError):
+            continue
+        for one in _codes(compiled):
+            same = (one.co_firstlineno, one.co_name) == (code.co_firstlineno, code.co_name)
+            if same and _alike(one, code):
+                return source
+    return None
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
@@ -260,8 +277,8 @@ class _Walk:
     # Whose is it
 
     def is_own(self, file: str, module: str) -> bool:
-        if not file or not os.path.isfile(file):
-            return module == "__main__" or file.startswith("<") or "ipykernel" in file
+        if not file or is_cell(file):
+            return module == "__main__" or file.startswith("<") or looks_like_cell(file)
         real = os.path.realpath(file)
         if real.startswith(_HERE):
             return False
@@ -275,8 +292,9 @@ class _Walk:
         return real.startswith(self.root + os.sep)
 
     def symbol(self, file: str, name: str) -> str:
-        if not os.path.isfile(file) or "ipykernel" in file:
-            return f"notebook:{name}"
+        if is_cell(file):
+            # Without the notebook's own name: one that is renamed or copied stays fresh.
+            return f"{UNNAMED}:{name}"
         real = os.path.realpath(file)
         if real.startswith(self.root + os.sep) and not is_library(real):
             return f"{os.path.relpath(real, self.root).replace(os.sep, '/')}:{name}"
@@ -375,7 +393,8 @@ class _Walk:
 
     def _node(self, function: FunctionType) -> ast.AST | None:
         code = function.__code__
-        source = _source(code.co_filename)
+        timed = is_timed(code.co_filename)
+        source = _timed_source(code) if timed else _source(code.co_filename)
         if source is None:
             return None
         node = _node_of(code, source)
@@ -390,8 +409,8 @@ class _Walk:
         if not same:
             raise FingerprintError(
                 f"{code.co_filename} was changed since {function.__qualname__} was loaded from "
-                "it: what runs is not what stands there. Restart Python (or reload the module) "
-                "and run again."
+                "it: what runs is not what stands there. Restart Python (or reload the module, "
+                "and import from it again), and run again."
             )
         # What stands above may have become longer since.
         moved = code.co_firstlineno not in [one.co_firstlineno for one in same]

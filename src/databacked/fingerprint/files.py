@@ -12,13 +12,14 @@ import stat as stat_module
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from xxhash import xxh3_128
 
 from databacked.hashes import BLOCK, hash_file, hash_texts
+from databacked.stats import files_in, stat_of
 
 SAMPLED_ABOVE = 256 << 20
 """Bytes above which a file counts by its size and sampled blocks."""
@@ -28,6 +29,10 @@ SAMPLES = 64
 
 RACY_NS = 2_000_000_000
 """A file changed less than this before it was hashed may change again within one time stamp."""
+
+
+CACHE = "DATABACKED_CACHE"
+"""Environment variable that names this machine's cache folder."""
 
 
 class HashMemory:
@@ -92,7 +97,7 @@ class HashMemory:
 
 def cache_folder() -> Path:
     """Return this machine's cache folder: ``$DATABACKED_CACHE``, else below the user's cache."""
-    if given := os.environ.get("DATABACKED_CACHE"):
+    if given := os.environ.get(CACHE):
         return Path(given)
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "databacked"
@@ -140,24 +145,90 @@ def content_of(path: str | Path, *, sampled: bool = False) -> str:
     return digest
 
 
-def file_tokens(paths: Sequence[str]) -> dict[str, str]:
-    """Return the token of each distinct file or folder: last name and content.
+def tree_hash(hashes: Mapping[str, str]) -> str:
+    """Return the content hash of a folder, from those of its files by their path in it.
 
-    Files that are missing or cannot be read get a token that says so: their item, and no other one,
-    will fail with the reason.
+    A path has ``/`` between its parts, whatever the system has. A folder without files does not
+    count, as in git.
     """
+    return "tree" + hash_texts(part for name in sorted(hashes) for part in (name, hashes[name]))
+
+
+def file_token(path: str, how: str = "sampled") -> str:
+    """Return the token of a file or folder: last name and content.
+
+    A file that is missing or cannot be read gets a token that says so: its item, and no other one,
+    will fail with the reason.
+
+    Parameters
+    ----------
+    how
+        ``sampled``: a file over 256 MiB counts by its size and sampled blocks; ``full``: by all of
+        its bytes; ``stat``: any file counts by size and modification time.
+    """
+    name = os.path.basename(path)
+    try:
+        if how == "stat":
+            return "file:{}:stat:{}:{}".format(name, *stat_of(path))
+        return f"file:{name}:{content_of(path, sampled=how == 'sampled')}"
+    except OSError as error:
+        return f"file:{name}:{error.strerror}"
+
+
+def file_tokens(paths: Sequence[str], how: str = "sampled") -> dict[str, str]:
+    """Return the token of each distinct file or folder, several at once."""
     distinct = list(dict.fromkeys(paths))
-
-    def one(path: str) -> str:
-        try:
-            return f"file:{os.path.basename(path)}:{content_of(path, sampled=True)}"
-        except OSError as error:
-            return f"file:{os.path.basename(path)}:{error.strerror}"
-
     if len(distinct) < 4:
-        return {path: one(path) for path in distinct}
+        return {path: file_token(path, how) for path in distinct}
     with ThreadPoolExecutor(min(16, len(distinct))) as pool:
-        return dict(zip(distinct, pool.map(one, distinct), strict=True))
+        tokens = pool.map(lambda path: file_token(path, how), distinct)
+        return dict(zip(distinct, tokens, strict=True))
+
+
+def known_file_tokens(paths: Sequence[str], how: str = "sampled") -> dict[str, str | None]:
+    """Return the token of each distinct file whose content need not be read to know it.
+
+    None stands for the others: folders, and files that changed since they were hashed.
+    """
+    found: dict[str, str | None] = {}
+    for path in dict.fromkeys(paths):
+        try:
+            info = os.stat(path)
+        except OSError:
+            found[path] = file_token(path, how)
+            continue
+        if how == "stat":
+            found[path] = file_token(path, how)
+            continue
+        large = how == "sampled" and info.st_size > SAMPLED_ABOVE
+        key = os.path.abspath(path) + ("\0sampled" if large else "")
+        known = None
+        if not stat_module.S_ISDIR(info.st_mode):
+            known = memory().find(key, _identity(info))
+        found[path] = None if known is None else f"file:{os.path.basename(path)}:{known}"
+    return found
+
+
+class SeenFiles:
+    """Tokens of files as one run saw them first: each is read once, whoever asks at once."""
+
+    def __init__(self) -> None:
+        self._tokens: dict[tuple[str, str, str], str] = {}
+        self._locks: dict[str, threading.Lock] = {}
+
+    def token(self, path: str, how: str) -> str:
+        """Return the token of a file, read unless it is what it was."""
+        with self._locks.setdefault(path, threading.Lock()):
+            try:
+                info = os.stat(path)
+                inside = stat_of(path) if stat_module.S_ISDIR(info.st_mode) else ""
+                key = (path, how, f"{_identity(info)} {inside}")
+            except OSError:
+                return file_token(path, how)
+            found = self._tokens.get(key)
+            if found is None:
+                found = self._tokens[key] = file_token(path, how)
+            return found
 
 
 def _identity(found: os.stat_result) -> str:
@@ -165,13 +236,7 @@ def _identity(found: os.stat_result) -> str:
 
 
 def _tree(folder: str, sampled: bool) -> str:
-    parts: list[str] = []
-    for base, folders, files in os.walk(folder):
-        folders.sort()
-        for name in sorted(files):
-            file = os.path.join(base, name)
-            parts += [os.path.relpath(file, folder), content_of(file, sampled=sampled)]
-    return "tree:" + hash_texts(parts)
+    return tree_hash({name: content_of(path, sampled=sampled) for name, path in files_in(folder)})
 
 
 def _sampled(path: str, size: int) -> str:

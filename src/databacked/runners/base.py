@@ -28,11 +28,15 @@ class Works(Protocol):
 class Runner(ABC):
     """Takes batches of chains, says when they are done, and holds values that are not kept.
 
-    A held value lives where it was made: the driver sees it only if somebody asks for it.
+    A held value lives where it was made: the driver sees it only if somebody asks for it. One
+    runner serves one run after another: each opens it, with a `scratch` of its own, and closes it.
     """
 
     workers: int = 1
     """How many chains run at once."""
+
+    resources: Mapping[str, float] = {}
+    """How much there is of what tasks ask for by ``resources=``; of what is not named: one."""
 
     @abstractmethod
     def open(self, make_worker: Callable[[Mapping[int, Any], Any], Works], scratch: Path) -> None:
@@ -48,7 +52,7 @@ class Runner(ABC):
 
     @abstractmethod
     def learn(self, number: int, spec: Any) -> None:
-        """Make what the items of a node share known to all workers."""
+        """Make what the items of a node share known to all workers; comes before its items."""
 
     @abstractmethod
     def submit(self, batch: Sequence[Chain]) -> None:
@@ -58,12 +62,14 @@ class Runner(ABC):
     def done(self, timeout: float) -> list[list[Any] | BaseException]:
         """Return the outcomes of batches that ended; waits up to `timeout` seconds for the first.
 
-        An exception stands for a batch that could not be worked through at all.
+        Each outcome comes once; those of a batch may come in pieces. An exception stands for a
+        batch that could not be worked through at all, or, with an attribute ``lost``, for the one
+        chain that its worker died of.
         """
 
     @abstractmethod
     def fetch(self, key: Key) -> Any:
-        """Return a held value to the driver."""
+        """Return a held value to the driver; an error if it is not held."""
 
     @abstractmethod
     def drop(self, key: Key) -> None:
@@ -71,4 +77,7 @@ class Runner(ABC):
 
     @abstractmethod
     def close(self, *, cancel: bool = False) -> None:
-        """End: wait for what runs, or with `cancel` drop what has not started."""
+        """End: wait for what runs, or with `cancel` drop what has not started.
+
+        Closing what is closed does nothing.
+        """

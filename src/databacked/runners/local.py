@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import queue
@@ -9,14 +10,16 @@ import shutil
 import sys
 import threading
 import time
-from collections import deque
+from collections import ChainMap, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import CodeType
+from typing import Any, ClassVar
 
 import cloudpickle
+from threadpoolctl import threadpool_limits
 
 from databacked.errors import DatabackedError
 from databacked.runners.base import Chain, Key, Runner, Works
@@ -30,6 +33,18 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def capped_threads(number: int) -> dict[str, str]:
+    """Return the environment of a worker whose libraries start only so many threads of their own.
+
+    What the user has set stays.
+    """
+    names = ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR", "VECLIB_MAXIMUM")
+    variables = [
+        f"{name}_THREADS" if name.endswith("MAXIMUM") else f"{name}_NUM_THREADS" for name in names
+    ]
+    return {name: str(number) for name in variables if name not in os.environ}
 
 
 class MemoryStore:
@@ -121,6 +136,29 @@ def _sending(what: str) -> Iterator[None]:
         ) from error
 
 
+class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
+    """Sends functions by value with the names of their files, so that tracebacks can say them."""
+
+    dispatch_table: ClassVar[Any] = ChainMap(
+        {CodeType: lambda code: (_with_file, (*_reduced(code), code.co_filename))},
+        cloudpickle.CloudPickler.dispatch_table,
+    )
+
+
+def _reduced(code: CodeType) -> tuple[Any, ...]:
+    return tuple(cloudpickle.CloudPickler.dispatch_table[CodeType](code)[:2])
+
+
+def _with_file(make: Callable[..., CodeType], arguments: tuple[Any, ...], file: str) -> CodeType:
+    return make(*arguments).replace(co_filename=file)
+
+
+def _pickled(value: Any) -> bytes:
+    with io.BytesIO() as file:
+        _Pickler(file, protocol=5).dump(value)
+        return file.getvalue()
+
+
 def nbytes(value: Any) -> int:
     """Return roughly how much memory a value takes, in bytes."""
     size = getattr(value, "nbytes", None)
@@ -175,17 +213,31 @@ class ThreadRunner(Runner):
     ----------
     workers
         How many threads; the default is the number of cores.
+    resources
+        How much there is of what tasks ask for by ``resources=``, for example ``{"GPU": 2}``.
+
+    Notes
+    -----
+    While it runs, libraries that start threads of their own (BLAS, OpenMP) get their share of the
+    cores, so that 8 workers do not start 8 × 8 threads.
     """
 
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(
+        self, workers: int | None = None, resources: Mapping[str, float] | None = None
+    ) -> None:
         self.workers = workers or cores()
+        self.resources = dict(resources or {})
 
     def open(self, make_worker: Callable[[Mapping[int, Any], Any], Works], scratch: Path) -> None:
         self._specs: dict[int, Any] = {}
         self._store = MemoryStore(scratch)
         self._worker = make_worker(self._specs, self._store)
         self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="databacked")
+        self._capped = threadpool_limits(self._share()) if self.workers > 1 else None
         self._queue: queue.SimpleQueue[list[Any] | BaseException] = queue.SimpleQueue()
+
+    def _share(self) -> int:
+        return max(1, cores() // self.workers)
 
     def learn(self, number: int, spec: Any) -> None:
         self._specs[number] = spec
@@ -210,6 +262,8 @@ class ThreadRunner(Runner):
 
     def close(self, *, cancel: bool = False) -> None:
         self._pool.shutdown(wait=True, cancel_futures=cancel)
+        if self._capped is not None:
+            self._capped.restore_original_limits()
 
 
 def _drain(
@@ -235,10 +289,15 @@ class ProcessRunner(Runner):
     ----------
     workers
         How many processes; the default is the number of cores.
+    resources
+        How much there is of what tasks ask for by ``resources=``, for example ``{"GPU": 2}``.
     """
 
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(
+        self, workers: int | None = None, resources: Mapping[str, float] | None = None
+    ) -> None:
         self.workers = workers or cores()
+        self.resources = dict(resources or {})
 
     def open(self, make_worker: Callable[[Mapping[int, Any], Any], Works], scratch: Path) -> None:
         self._scratch = scratch
@@ -263,12 +322,13 @@ class ProcessRunner(Runner):
             context=get_context("loky"),
             initializer=_start_worker,
             initargs=(list(sys.path), os.getcwd(), os.getpid()),
+            env=capped_threads(max(1, cores() // self.workers)),
         )
 
     def learn(self, number: int, spec: Any) -> None:
         self._names[number] = spec.name
         with _sending(f"{spec.name}: the function, or a value that it uses,"):
-            data = cloudpickle.dumps(spec, protocol=5)
+            data = _pickled(spec)
         (self._scratch / f"spec-{number}.pickle").write_bytes(data)
 
     def submit(self, batch: Sequence[Chain]) -> None:
@@ -283,7 +343,7 @@ class ProcessRunner(Runner):
         number = self._count
         names = dict.fromkeys(self._names[work.spec] for chain in batch for work in chain)
         with _sending(f"{', '.join(names)}: an argument"):
-            payload = cloudpickle.dumps((self._make_worker, batch), protocol=5)
+            payload = _pickled((self._make_worker, batch))
         future = self._pool.submit(_work, str(self._scratch), payload)
         self._running[number] = (future, batch)
         future.add_done_callback(lambda done: self._ended(number, done, deaths))

@@ -24,6 +24,7 @@ from databacked.types import Description, Json, Written
 _PICTURES = (".png", ".jpg", ".jpeg")
 _TIFF = (".ome.tiff", ".ome.tif", ".tiff", ".tif")
 _FILES = (".svg", ".pdf")
+_ZARR = (".ome.zarr", ".zarr")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -37,6 +38,7 @@ class ArrayToDefaultWriter(Serializer):
     jpg, jpeg                 pictures                                    a backed array
     svg, pdf                  matplotlib figures                          a backed file
     tiff, tif, ome.tiff       arrays, see `ArrayToOmeTiff`                a backed array
+    ome.zarr, zarr            arrays, see `ArrayToOmeZarr`                a backed array
     npy                       any array                                   a backed array
     npz                       dict of arrays                              dict of arrays
     json                      numbers, texts, lists, dicts with text keys  the same
@@ -52,12 +54,13 @@ class ArrayToDefaultWriter(Serializer):
         How floats become pixels of a picture: ``(low, high)`` or ``"minmax"``. Without it floats
         in a picture are an error; nothing is clipped unless a scale says so.
     dim_order, channel_names, physical_pixel_sizes
-        For tiff, as `ArrayToOmeTiff` has them.
+        For tiff and zarr, as `ArrayToOmeTiff` has them.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (
         *_PICTURES,
         *_TIFF,
+        *_ZARR,
         *_FILES,
         ".npy",
         ".npz",
@@ -83,7 +86,7 @@ class ArrayToDefaultWriter(Serializer):
         self.dim_order = dim_order
         self.channel_names = None if channel_names is None else tuple(channel_names)
         self.physical_pixel_sizes = physical_pixel_sizes
-        self._tiff: Any = None
+        self._images: dict[str, Any] = {}
 
     def save(self, value: Any, path: Path) -> Written:
         """Write a value in the format of the path's ending."""
@@ -91,8 +94,8 @@ class ArrayToDefaultWriter(Serializer):
         figure = figure_of(value)
         if figure is not None:
             return _save_figure(figure, path, suffix)
-        if suffix in _TIFF:
-            return self._of_tiff().save(value, path)  # type: ignore[no-any-return]
+        if suffix in (*_TIFF, *_ZARR):
+            return self._of_images(suffix).save(value, path)  # type: ignore[no-any-return]
         data, description, notes = _WRITERS[suffix](value, self)
         _put(data, path)
         return Written(hash_bytes(data), len(data), description, notes)
@@ -104,8 +107,8 @@ class ArrayToDefaultWriter(Serializer):
     def read(self, path: Path) -> Any:
         """Read a value back."""
         suffix = _ending(path)
-        if suffix in _TIFF:
-            return self._of_tiff().read(path)
+        if suffix in (*_TIFF, *_ZARR):
+            return self._of_images(suffix).read(path)
         try:
             return _READERS[suffix](path)
         except FileNotFoundError:
@@ -115,19 +118,20 @@ class ArrayToDefaultWriter(Serializer):
 
     def describe(self, path: Path) -> Description:
         """Say what a file holds."""
-        if _ending(path) in _TIFF:
-            return self._of_tiff().describe(path)  # type: ignore[no-any-return]
-        if self.kind(_ending(path)) != "array":
+        suffix = _ending(path)
+        if suffix in (*_TIFF, *_ZARR):
+            return self._of_images(suffix).describe(path)  # type: ignore[no-any-return]
+        if self.kind(suffix) != "array":
             value = self.read(path)
             return Description(tuple(value.shape)) if hasattr(value, "columns") else Description()
         array = np.asarray(self.open(path))  # a map of the file, where there may be one
-        return _of_picture(array) if _ending(path) in _PICTURES else _of_array(array)
+        return _of_picture(array) if suffix in _PICTURES else _of_array(array)
 
     def open(self, path: Path) -> Any:
         """Open an array lazily: a memory map where the format allows it."""
         suffix = _ending(path)
-        if suffix in _TIFF:
-            return self._of_tiff().open(path)
+        if suffix in (*_TIFF, *_ZARR):
+            return self._of_images(suffix).open(path)
         if suffix == ".npy":
             return np.load(path, mmap_mode="r", allow_pickle=False)
         return self.read(path)
@@ -137,21 +141,24 @@ class ArrayToDefaultWriter(Serializer):
         suffix = suffix.lower()
         if suffix in _FILES:
             return "file"
-        return "array" if suffix in (*_PICTURES, ".npy", *_TIFF) else "value"
+        return "array" if suffix in (*_PICTURES, ".npy", *_TIFF, *_ZARR) else "value"
 
-    def _of_tiff(self) -> Any:
-        if self._tiff is None:
-            from databacked.serializers.ome_tiff import ArrayToOmeTiff
-
-            self._tiff = ArrayToOmeTiff(
-                self.dim_order, self.channel_names, self.physical_pixel_sizes
-            )
-        return self._tiff
+    def _of_images(self, suffix: str) -> Any:
+        kind = "zarr" if suffix in _ZARR else "tiff"
+        if kind not in self._images:
+            writer: Any
+            if kind == "zarr":
+                from databacked.serializers.ome_zarr import ArrayToOmeZarr as writer
+            else:
+                from databacked.serializers.ome_tiff import ArrayToOmeTiff as writer
+            said = (self.dim_order, self.channel_names, self.physical_pixel_sizes)
+            self._images[kind] = writer(*said)
+        return self._images[kind]
 
 
 def _ending(path: Path | str) -> str:
     name = os.path.basename(path).lower()
-    for suffix in (".ome.tiff", ".ome.tif"):
+    for suffix in (".ome.tiff", ".ome.tif", ".ome.zarr"):
         if name.endswith(suffix):
             return suffix
     suffix = os.path.splitext(name)[1]

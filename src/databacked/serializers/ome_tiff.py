@@ -18,8 +18,7 @@ import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -31,19 +30,18 @@ from xxhash import xxh3_128
 from databacked.errors import SerializerError
 from databacked.hashes import hash_file
 from databacked.serializers.base import Serializer
+from databacked.serializers.images import (
+    LARGE_PLANE,
+    TILE,
+    Facts,
+    checked_order,
+    facts_of,
+    full_key,
+    levels_of,
+    read_only,
+    sizes_of,
+)
 from databacked.types import Description, PhysicalPixelSizes, Written
-
-DIM_ORDERS = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}
-"""What axes are taken for where nobody says."""
-
-LARGE_PLANE = 4096
-"""Pixels along Y or X beyond which a pyramid is written unless told otherwise."""
-
-SMALLEST_LEVEL = 1024
-"""Pixels along Y and X that the smallest level of a pyramid stays below."""
-
-TILE = 512
-"""Pixels along Y and X of a tile, where files are tiled."""
 
 CLASSIC = (1 << 32) - (1 << 25)
 """Bytes up to which a classic TIFF is written (as tifffile decides it), then BigTIFF."""
@@ -55,40 +53,6 @@ _OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"
 _NAMESPACE = "databacked/dim_order"
 _OME_INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
 _OME_TYPES = {*_OME_INTEGERS, "float32", "float64", "complex64", "complex128"}
-
-
-@dataclass(frozen=True)
-class _Facts:
-    """An array with all that is said of it."""
-
-    data: Any
-    dim_order: str
-    channel_names: tuple[str, ...] | None
-    sizes: PhysicalPixelSizes | None
-    notes: tuple[str, ...] = ()
-
-    @cached_property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(map(int, self.data.shape))
-
-    @property
-    def lazy(self) -> bool:
-        return not isinstance(self.data, np.ndarray)
-
-    @property
-    def inner(self) -> int:
-        """Axes of a plane: Y and X, and samples if there are any."""
-        return 3 if self.dim_order.endswith("S") else 2
-
-    def description(self, tiled: bool) -> Description:
-        """Return what the file will hold."""
-        plane = self.shape[-self.inner :]
-        if tiled:
-            plane = (*(min(TILE, length) for length in plane[:2]), *plane[2:])
-        chunks = (1,) * (len(self.shape) - self.inner) + plane
-        return Description(
-            self.shape, str(self.data.dtype), self.dim_order, self.channel_names, self.sizes, chunks
-        )
 
 
 class ArrayToOmeTiff(Serializer):
@@ -131,9 +95,9 @@ class ArrayToOmeTiff(Serializer):
         compression: str | None = None,
         pyramid: bool | None = None,
     ) -> None:
-        self.dim_order = None if dim_order is None else _checked_order(dim_order)
+        self.dim_order = None if dim_order is None else checked_order(dim_order)
         self.channel_names = None if channel_names is None else tuple(map(str, channel_names))
-        self.physical_pixel_sizes = _sizes(physical_pixel_sizes)
+        self.physical_pixel_sizes = sizes_of(physical_pixel_sizes)
         self.image_name = image_name
         self.compression = _checked_compression(compression)
         self.pyramid = pyramid
@@ -147,19 +111,21 @@ class ArrayToOmeTiff(Serializer):
     def save(self, value: Any, path: Path) -> Written:
         """Write an array, and hash the bytes beside it where tifffile is not needed."""
         facts = self._facts(value)
-        levels = self._levels(facts)
+        levels = levels_of(facts.plane, self.pyramid)
         nbytes = int(np.prod(facts.shape, dtype=np.int64)) * facts.data.dtype.itemsize
-        large = max(facts.shape[-facts.inner :][:2]) > LARGE_PLANE
+        large = max(facts.plane) > LARGE_PLANE
         tiled = levels > 0 or (facts.lazy and large)
         if facts.lazy or self.compression or levels or nbytes >= CLASSIC:
             self._by_tifffile(facts, path, levels, tiled, nbytes >= CLASSIC)
             content, size = hash_file(path), path.stat().st_size
         else:
             content, size = self._spliced(facts, path)
-        held = None if facts.lazy else _read_only(facts.data)
-        return Written(content, size, facts.description(tiled), facts.notes, held)
+        held = None if facts.lazy else read_only(facts.data)
+        return Written(
+            content, size, facts.description((TILE, TILE) if tiled else None), facts.notes, held
+        )
 
-    def _spliced(self, facts: _Facts, path: Path) -> tuple[str, int]:
+    def _spliced(self, facts: Facts, path: Path) -> tuple[str, int]:
         """Write header, pixels and tail; hash each block while it is in the cache."""
         header, tail = self._around(facts)
         data = np.ascontiguousarray(facts.data)
@@ -183,7 +149,7 @@ class ArrayToOmeTiff(Serializer):
             os.close(file)
         return digest.hexdigest(), len(header) + len(pixels) + len(tail)
 
-    def _around(self, facts: _Facts) -> tuple[bytes, bytes]:
+    def _around(self, facts: Facts) -> tuple[bytes, bytes]:
         """Return what tifffile writes before and after the pixels of such an array."""
         key = (
             facts.shape,
@@ -201,13 +167,13 @@ class ArrayToOmeTiff(Serializer):
             _templates.put(key, found)
         return found
 
-    def _in_memory(self, facts: _Facts, data: np.ndarray[Any, Any]) -> bytes:
+    def _in_memory(self, facts: Facts, data: np.ndarray[Any, Any]) -> bytes:
         file = io.BytesIO()
         with tifffile.TiffWriter(file, bigtiff=False) as tiff:
             tiff.write(data, **self._options(facts))
         return file.getvalue()
 
-    def _options(self, facts: _Facts) -> dict[str, Any]:
+    def _options(self, facts: Facts) -> dict[str, Any]:
         return {
             "photometric": "rgb" if facts.dim_order.endswith("S") else "minisblack",
             "metadata": None,
@@ -216,7 +182,7 @@ class ArrayToOmeTiff(Serializer):
             "compression": self.compression,
         }
 
-    def _by_tifffile(self, facts: _Facts, path: Path, levels: int, tiled: bool, big: bool) -> None:
+    def _by_tifffile(self, facts: Facts, path: Path, levels: int, tiled: bool, big: bool) -> None:
         options = self._options(facts)
         dtype, samples = facts.data.dtype, facts.inner
         if tiled:
@@ -240,17 +206,7 @@ class ArrayToOmeTiff(Serializer):
                 else:
                     tiff.write(np.ascontiguousarray(data), **options)
 
-    def _levels(self, facts: _Facts) -> int:
-        plane = facts.shape[-facts.inner :][:2]
-        if self.pyramid is False or (self.pyramid is None and max(plane) <= LARGE_PLANE):
-            return 0
-        levels, longest = 0, max(plane)
-        while longest > SMALLEST_LEVEL or (self.pyramid and not levels and longest > 1):
-            longest = (longest + 1) // 2
-            levels += 1
-        return levels
-
-    def _xml(self, facts: _Facts) -> bytes:
+    def _xml(self, facts: Facts) -> bytes:
         xml = tifffile.OmeXml(Creator="databacked", UUID="urn:uuid:" + "0" * 32)
         more: dict[str, Any] = {"Name": self.image_name or "Image0"}
         if facts.channel_names is not None:
@@ -276,46 +232,10 @@ class ArrayToOmeTiff(Serializer):
 
     # What came
 
-    def _facts(self, value: Any) -> _Facts:
-        data, order, names, sizes = _said_by(value)
-        problems: list[str] = []
-        if not hasattr(data, "dask"):
-            data = np.asarray(data)
-        order = order or self.dim_order or DIM_ORDERS.get(data.ndim)
-        names = names or self.channel_names
-        sizes = sizes or self.physical_pixel_sizes
-        if order is None:
-            problems.append(
-                f"an array of shape {data.shape} has {data.ndim} axes; 2 to 5 were expected, or "
-                "dim_order= to say what they are"
-            )
-        elif len(order) != data.ndim:
-            problems.append(
-                f"an array of shape {data.shape} does not fit dim_order={order!r} "
-                f"({len(order)} axes were expected)"
-            )
-        elif 0 in data.shape:
-            problems.append(f"an array of shape {data.shape} holds no pixels")
-        elif names is not None:
-            count = data.shape[order.index("C")] if "C" in order else 1
-            if len(names) != count:
-                problems.append(
-                    f"{len(names)} channel names ({', '.join(names)}) for {count} channels"
-                )
-        if (
-            data.dtype.kind not in "biufc"
-            or data.dtype.itemsize > 16
-            or data.dtype == np.longdouble
-        ):
-            problems.append(
-                f"pixels of type {data.dtype} have no place in OME-TIFF; integers, floats, complex "
-                "numbers or bool were expected"
-            )
-        if problems:
-            raise SerializerError(f"ArrayToOmeTiff: {'; '.join(problems)}.")
-        assert order is not None
-        data, notes = _ome_type(data, ArrayToOmeTiff.__name__)
-        return _Facts(data, _checked_order(order), names, sizes, notes)
+    def _facts(self, value: Any) -> Facts:
+        facts = facts_of(value, self, "OME-TIFF", kinds="biufc")
+        data, notes = _ome_type(facts.data, type(self).__name__)
+        return replace(facts, data=data, notes=notes)
 
     # Reading
 
@@ -359,7 +279,7 @@ class _Tiled:
     def __getitem__(self, key: Any) -> np.ndarray[Any, Any]:
         import zarr
 
-        keys = _full_key(key, self.ndim)
+        keys = full_key(key, self.ndim)
         with tifffile.TiffFile(self.path) as tiff:
             store = tiff.aszarr(series=0, level=0, squeeze=False)
             try:
@@ -531,24 +451,6 @@ def _write_all(file: int, parts: list[Any]) -> None:
             rest = rest[os.write(file, rest) :]
 
 
-def _said_by(
-    value: Any,
-) -> tuple[Any, str | None, tuple[str, ...] | None, PhysicalPixelSizes | None]:
-    """Return a value's pixels and what it says of itself."""
-    if hasattr(value, "dims") and hasattr(value, "coords"):  # an xarray DataArray
-        order = "".join(str(name).upper() for name in value.dims)
-        channel = next((name for name in value.dims if str(name).upper() == "C"), None)
-        labels = value.coords[channel].values if channel in value.coords else None
-        names = None if labels is None else tuple(str(label) for label in labels)
-        sizes = _sizes(value.attrs.get("physical_pixel_sizes"))
-        return value.data, order if len(order) == len(value.dims) else None, names, sizes
-    said: str | None = getattr(value, "dim_order", None)
-    labels = getattr(value, "channel_names", None)
-    sizes = _sizes(getattr(value, "physical_pixel_sizes", None))
-    data = getattr(value, "data", value) if type(value).__name__ == "Image" else value
-    return data, said, None if labels is None else tuple(map(str, labels)), sizes
-
-
 def _ome_type(data: Any, who: str) -> tuple[Any, tuple[str, ...]]:
     """Return the pixels in a type that OME has, without changing a value; say what was done."""
     dtype = data.dtype
@@ -566,12 +468,6 @@ def _ome_type(data: Any, who: str) -> tuple[Any, tuple[str, ...]]:
             "to 32 bits). Convert them, or keep them as .npy."
         )
     return data if dtype.isnative else data.astype(dtype.newbyteorder("=")), ()
-
-
-def _read_only(data: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    view = np.ascontiguousarray(data).view()
-    view.flags.writeable = False
-    return view
 
 
 def _planes(data: Any, samples: int) -> Iterator[np.ndarray[Any, Any]]:
@@ -592,45 +488,6 @@ def _tiles(data: Any, samples: int) -> Iterator[np.ndarray[Any, Any]]:
                 full = np.zeros((TILE, TILE, *tile.shape[2:]), data.dtype)
                 full[: tile.shape[0], : tile.shape[1]] = tile
                 yield full
-
-
-def _full_key(key: Any, ndim: int) -> tuple[Any, ...] | None:
-    """Return a key with one entry an axis; None if it needs numpy's own indexing."""
-    keys = key if isinstance(key, tuple) else (key,)
-    if any(not (isinstance(one, int | np.integer | slice) or one is Ellipsis) for one in keys):
-        return None
-    if any(isinstance(one, slice) and (one.step or 1) < 0 for one in keys):
-        return None
-    if Ellipsis in keys:
-        place = keys.index(Ellipsis)
-        keys = (*keys[:place], *(slice(None),) * (ndim - len(keys) + 1), *keys[place + 1 :])
-    return (*keys, *(slice(None),) * (ndim - len(keys)))
-
-
-def _checked_order(order: str) -> str:
-    order = str(order).upper()
-    if (
-        not order.removesuffix("S").endswith("YX")
-        or len(set(order)) != len(order)
-        or set(order) - set("TCZYXS")
-    ):
-        raise SerializerError(
-            f"dim_order={order!r}: letters of TCZYX, each once, ending in YX (or YXS) were "
-            "expected, for example 'CZYX'. Transpose the array if its axes are in another order."
-        )
-    return order
-
-
-def _sizes(sizes: Any) -> PhysicalPixelSizes | None:
-    if sizes is None:
-        return None
-    found = tuple(None if size is None else float(size) for size in sizes)
-    if len(found) != 3 or any(size is not None and not size > 0 for size in found):
-        raise SerializerError(
-            f"physical_pixel_sizes={sizes!r}: three sizes in micrometres (Z, Y, X) were expected, "
-            "None where nobody knows."
-        )
-    return PhysicalPixelSizes(*found) if any(found) else None
 
 
 def _checked_compression(compression: str | None) -> str | None:

@@ -7,17 +7,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from databacked.stats import Stat
 
-class Stat(NamedTuple):
-    """What a listing tells of a file, enough to see that it is another one."""
-
-    size: int
-    """Bytes."""
-
-    mtime_ns: int
-    """Modification time in nanoseconds; a remote store's version number instead."""
+__all__ = ["Stat", "Storage"]
 
 
 class Storage(ABC):
@@ -25,7 +18,11 @@ class Storage(ABC):
 
     @abstractmethod
     def find(self, targets: Iterable[str]) -> dict[str, Stat]:
-        """Return what lies at the targets: one listing a folder, single look-ups for a few."""
+        """Return what lies at the targets: one listing a folder, single look-ups for a few.
+
+        A target that is missing, or cannot be anywhere, is left out. The targets of an item with
+        several files come joined (`databacked.stats.JOIN`), and their looks go back folded to one.
+        """
 
     @abstractmethod
     def stat(self, target: str) -> Stat | None:
@@ -42,4 +39,30 @@ class Storage(ABC):
 
     @abstractmethod
     def move_aside(self, target: str, run: str) -> str:
-        """Move what lies at `target` to ``.databacked/replaced/<run>/``; return where it is now."""
+        """Move what lies at `target` to ``.databacked/replaced/<run>/``; return where it is now.
+
+        Nothing that was moved there before is replaced.
+
+        Raises
+        ------
+        StorageError
+            If there is nothing, or it cannot be moved.
+        """
+
+    @abstractmethod
+    def withdraw(self, target: str, judged: Stat, temporary: str) -> bool:
+        """Take away what lies at `target`, if `judged` is still what lies there.
+
+        Parameters
+        ----------
+        temporary
+            A name for it that nobody sees, until it is sure that it is the one.
+
+        Returns
+        -------
+        False if something else lies there by now; then nothing was changed.
+        """
+
+    def ignores_case(self) -> bool:
+        """Whether two names that differ only by case are one file here."""
+        return False

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Iterable
@@ -17,7 +18,8 @@ from pathlib import Path
 
 from databacked.errors import StorageError
 from databacked.project import STATE
-from databacked.storage.base import Stat, Storage
+from databacked.stats import JOIN, Stat, fold, stat_of, stat_of_entry, stat_of_target
+from databacked.storage.base import Storage
 
 FEW = 16
 """Up to this many targets in a folder are looked up one by one instead of listing it."""
@@ -36,75 +38,116 @@ class LocalStorage(Storage):
 
     def find(self, targets: Iterable[str]) -> dict[str, Stat]:
         by_folder: defaultdict[str, list[str]] = defaultdict(list)
+        several: list[str] = []
         for target in targets:
-            by_folder[target.rpartition("/")[0]].append(target)
-        found: dict[str, Stat] = {}
+            if JOIN in target:
+                several.append(target)
+            else:
+                by_folder[target.rpartition("/")[0]].append(target)
+        found = self._find_several(several) if several else {}
         for folder, inside in by_folder.items():
             if len(inside) <= FEW:
                 for target in inside:
                     if (one := self.stat(target)) is not None:
                         found[target] = one
             else:
-                self._list(folder, found)
+                self._list(folder, set(inside), found)
         return found
 
-    def _list(self, folder: str, found: dict[str, Stat]) -> None:
+    def _find_several(self, targets: list[str]) -> dict[str, Stat]:
+        """Look up items that have several files each: one look stands for all of its files."""
+        stats = self.find(dict.fromkeys(part for one in targets for part in one.split(JOIN)))
+        folded = ((one, fold([stats.get(part) for part in one.split(JOIN)])) for one in targets)
+        return {one: stat for one, stat in folded if stat is not None}
+
+    def _list(self, folder: str, wanted: set[str], found: dict[str, Stat]) -> None:
         prefix = folder + "/" if folder else ""
         try:
             with os.scandir(self._base + folder) as entries:
                 for entry in entries:
+                    name = prefix + entry.name
+                    if name not in wanted:
+                        continue
                     try:
-                        info = entry.stat()
+                        found[name] = stat_of_entry(entry)
                     except OSError:
                         continue  # gone since it was listed
-                    found[prefix + entry.name] = Stat(info.st_size, info.st_mtime_ns)
-        except FileNotFoundError:
-            return
         except OSError as error:
-            raise self._error(error, folder, "listed") from error
+            if not _is_missing(error):
+                raise self._error(error, folder, "listed") from error
 
     def stat(self, target: str) -> Stat | None:
         try:
-            info = os.stat(self._base + target)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+            return stat_of_target(self._base, target)
         except OSError as error:
+            if _is_missing(error):
+                return None
             raise self._error(error, target, "looked up") from error
-        return Stat(info.st_size, info.st_mtime_ns)
 
     def publish(self, temporary: str, target: str, judged: Stat | None) -> bool:
         final = self._base + target
         parent = final.rpartition(os.sep)[0]
-        if parent not in self._made:
-            os.makedirs(parent, exist_ok=True)
-            self._made.add(parent)
         try:
+            if parent not in self._made:
+                os.makedirs(parent, exist_ok=True)
+                self._made.add(parent)
             if judged is None:
                 return _rename_new(temporary, final)
             if self.stat(target) != judged:
                 return False
             if not _exchange(temporary, final):
+                if os.path.isdir(temporary) or os.path.isdir(final):
+                    # Old one out, new one in: a kill between them means missing, never mixed.
+                    return self.withdraw(target, judged, f"{temporary}.out") and _rename_new(
+                        temporary, final
+                    )
                 os.replace(temporary, final)
                 return True
             # What came out lies at the temporary name now: if it is not what was judged, both
             # go back to where they were.
-            info = os.stat(temporary)
-            if Stat(info.st_size, info.st_mtime_ns) != judged:
+            if stat_of(temporary) != judged:
                 _exchange(temporary, final)
                 return False
-            os.unlink(temporary)
+            remove(temporary)
             return True
         except OSError as error:
+            if error.errno == errno.ENOENT and os.path.lexists(temporary):
+                # The file that was judged went this moment, or the folder since it was made.
+                self._made.discard(parent)
+                if judged is not None:
+                    return False
+                if not os.path.isdir(parent):
+                    return self.publish(temporary, target, judged)
             raise self._error(error, target, "written") from error
 
+    def withdraw(self, target: str, judged: Stat, temporary: str) -> bool:
+        final = self._base + target
+        try:
+            if self.stat(target) != judged:
+                return False
+            os.rename(final, temporary)
+            if stat_of(temporary) != judged:
+                if not _rename_new(temporary, final):  # a third one took its place: keep both
+                    self._keep_aside(temporary, "conflict", target)
+                return False
+            remove(temporary)
+        except OSError as error:
+            raise self._error(error, target, "removed") from error
+        return True
+
     def move_aside(self, target: str, run: str) -> str:
-        source = self._base + target
+        return self._keep_aside(self._base + target, run, target)
+
+    def _keep_aside(self, source: str, run: str, target: str) -> str:
         base = os.path.join(self._base, STATE, "replaced", run, target)
-        os.makedirs(os.path.dirname(base), exist_ok=True)
         aside, number = base, 1
-        while not _rename_new(source, aside):
-            number += 1
-            aside = f"{base}.{number}"
+        try:
+            os.makedirs(os.path.dirname(base), exist_ok=True)
+            while not _rename_new(source, aside):
+                number += 1
+                aside = f"{base}.{number}"
+        except OSError as error:
+            raise self._error(error, target, "moved aside") from error
         return aside
 
     def ignores_case(self) -> bool:
@@ -114,6 +157,19 @@ class LocalStorage(Storage):
 
     def _error(self, error: OSError, target: str, what: str) -> StorageError:
         return storage_error(error, self._base + target, what)
+
+
+def _is_missing(error: OSError) -> bool:
+    """Whether a look failed because there is nothing, and for some names never can be."""
+    return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+
+
+def remove(path: str) -> None:
+    """Remove a file, or a folder with all that is in it."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
 
 
 def storage_error(error: OSError, path: str, what: str) -> StorageError:

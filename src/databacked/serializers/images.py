@@ -1,0 +1,225 @@
+"""What the formats of images share: what an array says of itself, its axes, planes and levels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from databacked.errors import SerializerError
+from databacked.types import Description, PhysicalPixelSizes
+
+DIM_ORDERS = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}
+"""What axes are taken for where nobody says."""
+
+LARGE_PLANE = 4096
+"""Pixels along Y or X beyond which a pyramid is written unless told otherwise."""
+
+SMALLEST_LEVEL = 1024
+"""Pixels along Y and X that the smallest level of a pyramid stays below."""
+
+TILE = 512
+"""Pixels along Y and X of a tile, where planes are cut into tiles."""
+
+
+class Settings(Protocol):
+    """What a serializer of images is told; the value's own metadata win over it."""
+
+    dim_order: str | None
+    """One letter an axis."""
+
+    channel_names: tuple[str, ...] | None
+    """One name a channel."""
+
+    physical_pixel_sizes: PhysicalPixelSizes | None
+    """Micrometres a pixel."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """An array with all that is said of it."""
+
+    data: Any
+    """numpy array, or one that computes what is indexed."""
+
+    dim_order: str
+    """One letter an axis."""
+
+    channel_names: tuple[str, ...] | None
+    """One name a channel."""
+
+    sizes: PhysicalPixelSizes | None
+    """Micrometres a pixel."""
+
+    notes: tuple[str, ...] = ()
+    """What the user should know once."""
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis."""
+        return tuple(map(int, self.data.shape))
+
+    @property
+    def lazy(self) -> bool:
+        """Whether the pixels are computed when they are indexed."""
+        return not isinstance(self.data, np.ndarray)
+
+    @property
+    def inner(self) -> int:
+        """Number of axes of a plane: Y and X, and samples if there are any."""
+        return 3 if self.dim_order.endswith("S") else 2
+
+    @property
+    def plane(self) -> tuple[int, ...]:
+        """Length of Y and X."""
+        return self.shape[-self.inner :][:2]
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return self.shape[self.dim_order.index("C")] if "C" in self.dim_order else 1
+
+    def description(self, tile: tuple[int, int] | None) -> Description:
+        """Return what the file will hold, where it holds planes or tiles of this size."""
+        plane = self.shape[-self.inner :]
+        if tile is not None:
+            plane = (*map(min, tile, plane[:2]), *plane[2:])
+        chunks = (1,) * (len(self.shape) - self.inner) + plane
+        return Description(
+            self.shape, str(self.data.dtype), self.dim_order, self.channel_names, self.sizes, chunks
+        )
+
+
+def facts_of(value: Any, settings: Settings, place: str, kinds: str) -> Facts:
+    """Return a value's pixels with what it, else the settings, say of it.
+
+    Parameters
+    ----------
+    place
+        The format, for messages.
+    kinds
+        numpy's letters of the types that it holds.
+
+    Raises
+    ------
+    SerializerError
+        With everything that does not fit.
+    """
+    data, order, names, sizes = said_by(value)
+    problems: list[str] = []
+    if not hasattr(data, "dask"):
+        data = np.asarray(data)
+    order = order or settings.dim_order or DIM_ORDERS.get(data.ndim)
+    names = names or settings.channel_names
+    sizes = sizes or settings.physical_pixel_sizes
+    if order is None:
+        problems.append(
+            f"an array of shape {data.shape} has {data.ndim} axes; 2 to 5 were expected, or "
+            "dim_order= to say what they are"
+        )
+    elif len(order) != data.ndim:
+        problems.append(
+            f"an array of shape {data.shape} does not fit dim_order={order!r} "
+            f"({len(order)} axes were expected)"
+        )
+    elif any(length != length for length in data.shape):  # NaN: dask does not know yet
+        problems.append(
+            f"a dask array of shape {data.shape} does not know its lengths: call its "
+            "compute_chunk_sizes() first"
+        )
+    elif 0 in data.shape:
+        problems.append(f"an array of shape {data.shape} holds no pixels")
+    elif names is not None:
+        count = data.shape[order.index("C")] if "C" in order else 1
+        if len(names) != count:
+            problems.append(f"{len(names)} channel names ({', '.join(names)}) for {count} channels")
+    if data.dtype.kind not in kinds or data.dtype.itemsize > 16 or data.dtype == np.longdouble:
+        also = ", complex numbers" if "c" in kinds else ""
+        problems.append(
+            f"pixels of type {data.dtype} have no place in {place}; integers, floats{also} or "
+            "bool were expected"
+        )
+    if problems:
+        raise SerializerError(f"{type(settings).__name__}: {'; '.join(problems)}.")
+    assert order is not None
+    return Facts(data, checked_order(order), names, sizes)
+
+
+def levels_of(plane: tuple[int, ...], pyramid: bool | None) -> int:
+    """Return how many smaller levels a pyramid has; None asks for one where planes are large."""
+    if pyramid is False or (pyramid is None and max(plane) <= LARGE_PLANE):
+        return 0
+    levels, longest = 0, max(plane)
+    while longest > SMALLEST_LEVEL or (pyramid and not levels and longest > 1):
+        longest = (longest + 1) // 2
+        levels += 1
+    return levels
+
+
+def said_by(
+    value: Any,
+) -> tuple[Any, str | None, tuple[str, ...] | None, PhysicalPixelSizes | None]:
+    """Return a value's pixels and what it says of itself."""
+    if hasattr(value, "dims") and hasattr(value, "coords"):  # an xarray DataArray
+        order = "".join(str(name).upper() for name in value.dims)
+        channel = next((name for name in value.dims if str(name).upper() == "C"), None)
+        labels = value.coords[channel].values if channel in value.coords else None
+        names = None if labels is None else tuple(str(label) for label in labels)
+        sizes = sizes_of(value.attrs.get("physical_pixel_sizes"))
+        return value.data, order if len(order) == len(value.dims) else None, names, sizes
+    said: str | None = getattr(value, "dim_order", None)
+    labels = getattr(value, "channel_names", None)
+    sizes = sizes_of(getattr(value, "physical_pixel_sizes", None))
+    data = getattr(value, "data", value) if type(value).__name__ == "Image" else value
+    return data, said, None if labels is None else tuple(map(str, labels)), sizes
+
+
+def sizes_of(sizes: Any) -> PhysicalPixelSizes | None:
+    """Return sizes as they are kept; raises unless they are three, in micrometres or None."""
+    if sizes is None:
+        return None
+    found = tuple(None if size is None else float(size) for size in sizes)
+    if len(found) != 3 or any(size is not None and not size > 0 for size in found):
+        raise SerializerError(
+            f"physical_pixel_sizes={sizes!r}: three sizes in micrometres (Z, Y, X) were expected, "
+            "None where nobody knows."
+        )
+    return PhysicalPixelSizes(*found) if any(found) else None
+
+
+def checked_order(order: str) -> str:
+    """Return axes in capitals; raises unless they are ones that images have."""
+    order = str(order).upper()
+    if (
+        not order.removesuffix("S").endswith("YX")
+        or len(set(order)) != len(order)
+        or set(order) - set("TCZYXS")
+    ):
+        raise SerializerError(
+            f"dim_order={order!r}: letters of TCZYX, each once, ending in YX (or YXS) were "
+            "expected, for example 'CZYX'. Transpose the array if its axes are in another order."
+        )
+    return order
+
+
+def full_key(key: Any, ndim: int) -> tuple[Any, ...] | None:
+    """Return a key with one entry an axis; None if it needs numpy's own indexing."""
+    keys = key if isinstance(key, tuple) else (key,)
+    plain = (int, np.integer, slice, type(...))
+    if any(isinstance(one, bool) or not isinstance(one, plain) for one in keys):
+        return None
+    if any(isinstance(one, slice) and (one.step or 1) < 0 for one in keys):
+        return None
+    if Ellipsis in keys:
+        place = keys.index(Ellipsis)
+        keys = (*keys[:place], *(slice(None),) * (ndim - len(keys) + 1), *keys[place + 1 :])
+    return (*keys, *(slice(None),) * (ndim - len(keys)))
+
+
+def read_only(data: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return a view that cannot be written to."""
+    view = np.ascontiguousarray(data).view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,88 @@
+"""What items share while they run: a task's ``limit=``, and ``resources=`` of the runner."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from databacked.errors import GraphError
+
+Item = tuple[int, int]
+"""Node and row."""
+
+
+class Shares:
+    """How much of everything there is, and how much is taken.
+
+    Parameters
+    ----------
+    resources
+        What the runner says it has. Of what it does not name there is one; of ``memory`` as many
+        bytes as this machine has.
+    """
+
+    def __init__(self, resources: Mapping[str, float]) -> None:
+        self._all: dict[str, float] = dict(resources)
+        self._taken: Counter[str] = Counter()
+        self._batches: dict[Item, _Batch] = {}
+
+    def allow(self, task: Any) -> None:
+        """Take in what a task says.
+
+        Raises
+        ------
+        GraphError
+            If one item asks for more than there is: it could never run.
+        """
+        if task.options.limit is not None:
+            self._all[f"limit of {task.name}"] = task.options.limit
+        for name, amount in task.options.resources.items():
+            there = self._all.setdefault(name, _memory() if name.lower() == "memory" else 1)
+            if amount > there:
+                raise GraphError(
+                    f"{task.name}: resources={{{name!r}: {amount:g}}} for each item, and the "
+                    f"runner has {there:g}. Say how much there is, for example "
+                    f"ThreadRunner(resources={{{name!r}: {amount:g}}})."
+                )
+
+    def fit(self, needs: Mapping[str, float]) -> bool:
+        """Whether so much is left."""
+        return all(self._taken[name] + need <= self._all[name] for name, need in needs.items())
+
+    def take(self, needs: Mapping[str, float], items: Iterable[Item]) -> None:
+        """Take a share until all of these items have ended."""
+        if not needs:
+            return
+        batch = _Batch(dict(needs))
+        for item in items:
+            batch.left += 1
+            self._batches[item] = batch
+        self._taken.update(batch.needs)
+
+    def give_back(self, items: Iterable[Item]) -> bool:
+        """Note that items ended; return whether a share became free."""
+        freed = False
+        for item in items if self._batches else ():
+            batch = self._batches.pop(item, None)
+            if batch is not None:
+                batch.left -= 1
+                if not batch.left:
+                    self._taken.subtract(batch.needs)
+                    freed = True
+        return freed
+
+
+class _Batch:
+    def __init__(self, needs: dict[str, float]) -> None:
+        self.needs = needs
+        self.left = 0
+
+
+def _memory() -> float:
+    """Return the bytes of memory of this machine."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return float("inf")

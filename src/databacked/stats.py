@@ -1,0 +1,92 @@
+"""What a look at a result tells without reading it: size and time, of files and of folders."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from xxhash import xxh3_64
+
+JOIN = "\x1f"
+"""Between the targets of one item that has several files; no target can hold it."""
+
+
+class Stat(NamedTuple):
+    """What a listing tells of a file, enough to see that it is another one."""
+
+    size: int
+    """Bytes; of all files of a folder."""
+
+    mtime_ns: int
+    """Modification time in nanoseconds; a remote store's version number instead. For a folder, or
+    several files, one number that stands for the names, sizes and times of all of them."""
+
+
+NOTHING = Stat(-1, 0)
+"""Stands in records for a value without a file."""
+
+
+def stat_of(path: str | os.PathLike[str]) -> Stat:
+    """Return what lies at a path: a file, or a folder with all that is in it.
+
+    Raises
+    ------
+    OSError
+        If it is missing or cannot be looked at.
+    """
+    info = os.stat(path)
+    return _of_folder(path) if stat.S_ISDIR(info.st_mode) else _of_file(info)
+
+
+def stat_of_target(base: str, target: str) -> Stat | None:
+    """Return what lies at a target of the place `base` (which ends in a separator), or None."""
+    if JOIN in target:
+        return fold([stat_of_target(base, part) for part in target.split(JOIN)])
+    try:
+        return stat_of(base + target)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def stat_of_entry(entry: os.DirEntry[str]) -> Stat:
+    """Return what a listing tells of one entry."""
+    info = entry.stat()
+    return _of_folder(entry.path) if stat.S_ISDIR(info.st_mode) else _of_file(info)
+
+
+def fold(stats: Iterable[Stat | None]) -> Stat | None:
+    """Return one look for several files in their order; None if none of them is there."""
+    found = list(stats)
+    if all(one is None for one in found):
+        return None
+    said = ";".join("-" if one is None else f"{one.size},{one.mtime_ns}" for one in found)
+    return Stat(sum(one.size for one in found if one is not None), _number(said))
+
+
+def files_in(folder: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
+    """Yield the name below the folder (with ``/``) and the path of each file, in a fixed order."""
+    base = os.fspath(folder)
+    for where, folders, names in os.walk(base):
+        folders.sort()
+        for name in sorted(names):
+            path = os.path.join(where, name)
+            yield os.path.relpath(path, base).replace(os.sep, "/"), path
+
+
+def _of_file(info: os.stat_result) -> Stat:
+    return Stat(info.st_size, info.st_mtime_ns)
+
+
+def _of_folder(folder: str | os.PathLike[str]) -> Stat:
+    size, said = 0, []
+    for name, path in files_in(folder):
+        info = os.stat(path)
+        size += info.st_size
+        said.append(f"{name},{info.st_size},{info.st_mtime_ns}")
+    return Stat(size, _number(";".join(said)))
+
+
+def _number(said: str) -> int:
+    return xxh3_64(said.encode("utf-8", "surrogateescape")).intdigest() >> 1
