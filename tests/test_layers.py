@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 LADDER = """
-    types errors hashes stats notebook said
+    types errors hashes stats notebook said figures draw
     serializers.base serializers.images storage.base remotes.base runners.base
-    plugins project fingerprint records provenance links manifest arrays
+    plugins views project fingerprint records provenance links manifest arrays
     dataset
     serializers storage remotes runners
     decide result outputs
     target graph known item progress shares
-    task calls plan tables run flow verbs
+    task calls outline plan tables run flow verbs
     cli portal testing pytest_plugin
 """
 """Lowest rung first. A module imports lower rungs, and what stands before it on its own rung.

@@ -61,10 +61,8 @@ def test_the_annotation_decides_what_arrives(project, runner):
 
     @flow(runner=runner)
     def run():
-        tasks = [plain, in_memory, lazy]
-        return [one(kept(5)) for one in [*tasks, file]], [
-            one(loose(5)) for one in (plain, in_memory, lazy)
-        ]
+        tasks: list[Any] = [plain, in_memory, lazy]
+        return [one(kept(5)) for one in [*tasks, file]], [one(loose(5)) for one in tasks]
 
     for _ in range(3):
         from_kept, from_loose = run()

@@ -1,4 +1,4 @@
-"""Arrays that know their file: the backed array, and an image with its own metadata."""
+"""Values that know their file, and an image with its own metadata."""
 
 from __future__ import annotations
 
@@ -56,33 +56,16 @@ class Image:
         return (self.data, self.dim_order, self.channel_names, self.physical_pixel_sizes)
 
 
-class BackedArray(NDArrayOperatorsMixin):
-    """An array that is a file: acts as numpy, and reads what is asked for.
+class Backed:
+    """A value that is a file, together with which file is meant: also for `os.fspath`."""
 
-    Indexing reads the part that is asked for; arithmetic, reductions and numpy functions read all
-    of it and give numpy values. It cannot be written to: change a copy (``np.array(x)``).
-    """
+    _noun = "value"
 
-    def __init__(
-        self,
-        path: Path | str,
-        description: Description,
-        serializer: Serializer,
-        stat: Stat,
-        content: str,
-        place: Path | str,
-        value: np.ndarray[Any, Any] | None = None,
-    ) -> None:
+    def __init__(self, path: Path | str, stat: Stat, content: str, place: Path | str) -> None:
         self._path = str(path)
-        self._description = description
-        self._serializer = serializer
         self._stat = stat
         self._content = content
         self._place = str(place)
-        self._value = value
-        self._opened: Any = None
-
-    # What it is
 
     @property
     def path(self) -> Path:
@@ -103,6 +86,102 @@ class BackedArray(NDArrayOperatorsMixin):
     def content(self) -> str:
         """xxh3-128 of the file's bytes."""
         return self._content
+
+    def _check(self) -> None:
+        """Raise `ResultChangedError` unless the file is still the one meant."""
+        try:
+            found = stat_of(self._path)
+        except OSError as error:
+            raise ResultChangedError(
+                f"{self._path} cannot be read any more: {error.strerror}. It was there when this "
+                f"{self._noun} was made; run the flow again to make it again."
+            ) from None
+        if found == self._stat:
+            return
+        if found.size == self._stat.size and content_of(self._path) == self._content:
+            return
+        raise ResultChangedError(
+            f"{self._path} is no longer the file that this {self._noun} was made for: "
+            f"{self._who(found)}. Run the flow again to use it."
+        )
+
+    def _who(self, stat: Stat) -> str:
+        records = records_of(Path(self._place))
+        for record in records.of(self.target):
+            if record.stat == stat:
+                context = records.contexts.get(record.context, {})
+                return f"{records.task_of(record)} replaced it in run {context.get('run', '?')}"
+        return "something other than databacked changed it"
+
+    def __fspath__(self) -> str:
+        return self._path
+
+    def __databacked_token__(self) -> str:
+        return f"content:{self._content}"
+
+
+class BackedFile(Backed):
+    """A file of a format that has no value in memory, such as a figure: read it, or open its path.
+
+    Two are equal if their bytes are.
+    """
+
+    _noun = "file"
+
+    def read_bytes(self) -> bytes:
+        """Return the file's bytes.
+
+        Raises
+        ------
+        ResultChangedError
+            If the file is no longer the one that was meant.
+        """
+        self._check()
+        return self.path.read_bytes()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BackedFile):
+            return NotImplemented
+        return self._content == other._content
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
+    def __repr__(self) -> str:
+        return f"<BackedFile {self._path}>"
+
+    def _repr_html_(self) -> str:
+        from databacked.views import file_html
+
+        return file_html(self)
+
+
+class BackedArray(Backed, NDArrayOperatorsMixin):
+    """An array that is a file: acts as numpy, and reads what is asked for.
+
+    Indexing reads the part that is asked for; arithmetic, reductions and numpy functions read all
+    of it and give numpy values. It cannot be written to: change a copy (``np.array(x)``).
+    """
+
+    _noun = "array"
+
+    def __init__(
+        self,
+        path: Path | str,
+        description: Description,
+        serializer: Serializer,
+        stat: Stat,
+        content: str,
+        place: Path | str,
+        value: np.ndarray[Any, Any] | None = None,
+    ) -> None:
+        super().__init__(path, stat, content, place)
+        self._description = description
+        self._serializer = serializer
+        self._value = value
+        self._opened: Any = None
+
+    # What it is
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -173,32 +252,6 @@ class BackedArray(NDArrayOperatorsMixin):
             self._opened = self._serializer.open(Path(self._path))
         return self._opened
 
-    def _check(self) -> None:
-        try:
-            found = stat_of(self._path)
-        except OSError as error:
-            raise ResultChangedError(
-                f"{self._path} cannot be read any more: {error.strerror}. It was there when this "
-                "array was made; run the flow again to make it again."
-            ) from None
-        if found == self._stat:
-            return
-        if found.size == self._stat.size and content_of(self._path) == self._content:
-            return
-        raise ResultChangedError(
-            f"{self._path} is no longer the file that this array was made for: "
-            f"{self._who(found)}. Run the flow again to use it."
-        )
-
-    def _who(self, stat: Stat) -> str:
-        records = records_of(Path(self._place))
-        target = Path(self._path).relative_to(self._place).as_posix()
-        for record in records.of(target):
-            if record.stat == stat:
-                context = records.contexts.get(record.context, {})
-                return f"{records.task_of(record)} replaced it in run {context.get('run', '?')}"
-        return "something other than databacked changed it"
-
     def __getitem__(self, key: Any) -> Any:
         found = self._open()[key]
         return np.array(found) if self._value is not None else np.asarray(found)[()]
@@ -252,12 +305,6 @@ class BackedArray(NDArrayOperatorsMixin):
     def __int__(self) -> int:
         return int(np.asarray(self))
 
-    def __fspath__(self) -> str:
-        return self._path
-
-    def __databacked_token__(self) -> str:
-        return f"content:{self._content}"
-
     def __getstate__(self) -> dict[str, Any]:
         # The pixels stay behind: another process reads what it needs from the file.
         return {**self.__dict__, "_value": None, "_opened": None}
@@ -268,6 +315,11 @@ class BackedArray(NDArrayOperatorsMixin):
     def __repr__(self) -> str:
         order = f" {self.dim_order}" if self.dim_order else ""
         return f"<BackedArray {self.shape}{order} {self.dtype} at {self._path}>"
+
+    def _repr_html_(self) -> str:
+        from databacked.views import array_html
+
+        return array_html(self)
 
 
 def _plain(value: Any) -> Any:

@@ -358,7 +358,7 @@ class Calls:
         if not isinstance(column, Flat):
             return column
         beside = {} if column.along is None else {"element": Flat(column.source)}
-        return self.map(_ITEM, (column,), beside)
+        return self.map(ITEM, (column,), beside)
 
     def _resolve_group(self, group: Group) -> None:
         keys = [] if isinstance(group.by, Futures) else list_of(group.by, "by")
@@ -642,7 +642,7 @@ def _item(item: Any, element: Any = None) -> Any:
     return item
 
 
-_ITEM = Task(_item, Options(name="group"))
+ITEM = Task(_item, Options(name="group"))
 """Makes a map of the elements of lists, so that they can be put together."""
 
 

@@ -33,6 +33,7 @@ from databacked.manifest import (
 )
 from databacked.project import find_project
 from databacked.types import Json
+from databacked.views import sorry_html, table_html
 
 MANIFEST = "manifest.csv"
 """Written last: a folder without it holds no dataset."""
@@ -120,6 +121,13 @@ class Dataset:
 
     def __repr__(self) -> str:
         return f"<Dataset {self.name} at {self.path}>"
+
+    def _repr_html_(self) -> str:
+        try:
+            table = self.table
+        except Exception as error:  # the folder is gone, or is no dataset any more
+            return sorry_html(repr(self), error)
+        return table_html(table, self.filepath_columns, title=self.name, note=str(self.path))
 
 
 def check_settings(*, name: str, root: Path, **settings: Any) -> None:

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 from databacked.decide import summary as reasons_in_words
+from databacked.draw import Drawing
 from databacked.errors import FlowFailed, GraphError
+from databacked.outline import Asked, Outline
 from databacked.plan import symbol_of
 from databacked.progress import Show, summary
 from databacked.project import Project, make_state_folder, project_at, project_of
@@ -31,11 +33,11 @@ R = TypeVar("R")
 QUIET = "DATABACKED_QUIET"
 """Environment variable that silences runs."""
 
-_current: ContextVar[Run | None] = ContextVar("databacked_run", default=None)
+_current: ContextVar[Run | Outline | None] = ContextVar("databacked_run", default=None)
 
 
-def current_run() -> Run | None:
-    """Return the run that calls belong to; None outside of flows."""
+def current_run() -> Run | Outline | None:
+    """Return what calls belong to: a run, or the outline of one; None outside of flows."""
     return _current.get()
 
 
@@ -167,6 +169,33 @@ class Flow(Generic[P, R]):
         if run.failures and self.options.on_error == "raise":
             raise FlowFailed(_failed(run), run.failures, value)
         return value  # type: ignore[no-any-return]
+
+    def visualize(self, *args: P.args, **kwargs: P.kwargs) -> Drawing:
+        """Return its graph as a drawing: one box a call of a task; nothing runs or is written.
+
+        A stack of boxes is a map with its number of items (``?`` where only the run will tell), a
+        filled box keeps its values where it says. Dashed arrows are items that become known while
+        the flow runs. The flow's own function is called, up to where it asks for a ``.result()``.
+
+        Returns
+        -------
+        With ``.svg``, ``.png``, and ``.save(path)``; notebooks show it.
+
+        Raises
+        ------
+        GraphError
+            If the arguments do not fit, or a call cannot become part of the graph.
+        """
+        _texts(self.fn, args, kwargs)
+        outline = Outline()
+        token = _current.set(outline)
+        try:
+            self.fn(*args, **kwargs)
+        except Asked:
+            pass
+        finally:
+            _current.reset(token)
+        return outline.drawing(_project(self.options.root, self.fn))
 
     def __repr__(self) -> str:
         return f"<flow {self.name}>"

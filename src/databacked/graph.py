@@ -166,6 +166,11 @@ class Values(list[Any]):
     def __reduce__(self) -> tuple[Any, ...]:
         return Values, (list(self),)
 
+    def _repr_html_(self) -> str | None:
+        from databacked.views import values_html
+
+        return values_html(self)
+
 
 # ---------------------------------------------------------------- what a map runs over
 

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from databacked.arrays import BackedArray
+from databacked.arrays import Backed, BackedArray, BackedFile
 from databacked.decide import Found, is_hit, whose
 from databacked.errors import (
     DatabackedError,
@@ -244,7 +244,7 @@ class Bound:
         )
 
     def hand_over(self, record: Record, value: Any = None, keys: tuple[Any, ...] = ()) -> Any:
-        """Return the value of a record as readers get it: a backed array, or the value itself.
+        """Return the value of a record as readers get it: backed by its file, or itself.
 
         Parameters
         ----------
@@ -259,8 +259,11 @@ class Bound:
         if record.size < 0:
             return None
         path = self.path(record.target)
-        if not self.serializer.is_backed(_suffix(record.target)):
+        kind = self.serializer.kind(_suffix(record.target))
+        if kind == "value":
             return self.serializer.read(self._unchanged(path, record))
+        if kind == "file":
+            return BackedFile(path, record.stat, record.content, self.folder)
         said = record.details
         sizes = said.get("physical_pixel_sizes")
         description = Description(
@@ -710,7 +713,7 @@ def _read_records() -> Callable[[Any], Mapping[str, Any] | None]:
     places: dict[str, Records] = {}
 
     def record_of(value: Any) -> Mapping[str, Any] | None:
-        if not isinstance(value, BackedArray):
+        if not isinstance(value, Backed):
             return None
         records = places.get(value._place)
         if records is None:

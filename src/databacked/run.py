@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from databacked import said
+from databacked.arrays import Backed
 from databacked.calls import Calls, target_values
 from databacked.decide import Found
 from databacked.errors import DatabackedError, GraphError, ResultChangedError, StorageError
@@ -1518,8 +1519,8 @@ def _is_just(arg: Any, node: Node) -> bool:
 
 def _holds_backed(arg: Any) -> bool:
     if isinstance(arg, Column):
-        return any(type(value).__name__ == "BackedArray" for value in arg.values)
-    return type(getattr(arg, "value", None)).__name__ == "BackedArray"
+        return any(isinstance(value, Backed) for value in arg.values)
+    return isinstance(getattr(arg, "value", None), Backed)
 
 
 def _two_claims(node: Node, row: int, first: Node, first_row: int, target: str) -> DatabackedError:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from databacked.hashes import hash_file
 from databacked.types import Description, Json, Written
+
+Kind: TypeAlias = Literal["array", "file", "value"]
+"""What readers get: a backed array, a backed file, or the value itself."""
 
 
 class Serializer(ABC):
@@ -83,9 +86,12 @@ class Serializer(ABC):
         """
         return self.read(path)
 
-    def is_backed(self, suffix: str) -> bool:
-        """Whether a file with this ending is handed over as a backed array."""
-        return self.backed
+    def kind(self, suffix: str) -> Kind:
+        """What readers of a file with this ending get.
+
+        A ``"file"`` is handed over as it is, and `read` gives its bytes.
+        """
+        return "array" if self.backed else "value"
 
     def settings(self) -> dict[str, Json]:
         """What decides the bytes besides the value; counts in the fingerprint of a result.

@@ -1,4 +1,4 @@
-"""Values as the file that the target's ending names: png, jpg, tiff, npy, npz, json, csv …"""
+"""Values as the file that the target's ending names: png, jpg, svg, tiff, npy, npz, json, csv …"""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
+from xml.etree import ElementTree
 
 import numpy as np
 
 from databacked.errors import SerializerError, did_you_mean
+from databacked.figures import FORMATS, drawn, figure_of, forget
 from databacked.hashes import hash_bytes
-from databacked.serializers.base import Serializer
+from databacked.serializers.base import Kind, Serializer
 from databacked.types import Description, Json, Written
 
 _PICTURES = (".png", ".jpg", ".jpeg")
 _TIFF = (".ome.tiff", ".ome.tif", ".tiff", ".tif")
+_FILES = (".svg", ".pdf")
 _ZARR = (".ome.zarr", ".zarr")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -31,7 +34,9 @@ class ArrayToDefaultWriter(Serializer):
     ========================  ==========================================  ====================
     ending                    takes                                       readers get
     ========================  ==========================================  ====================
-    png, jpg, jpeg            pictures: (Y, X), (Y, X, 3 or 4)            a backed array
+    png                       pictures: (Y, X), (Y, X, 3 or 4); figures   a backed array
+    jpg, jpeg                 pictures                                    a backed array
+    svg, pdf                  matplotlib figures                          a backed file
     tiff, tif, ome.tiff       arrays, see `ArrayToOmeTiff`                a backed array
     ome.zarr, zarr            arrays, see `ArrayToOmeZarr`                a backed array
     npy                       any array                                   a backed array
@@ -40,6 +45,8 @@ class ArrayToDefaultWriter(Serializer):
     csv, parquet              DataFrame                                   the same
     txt                       text                                        the same
     ========================  ==========================================  ====================
+
+    A figure is a matplotlib ``Figure`` or ``Axes``. Once it is written, pyplot lets go of it.
 
     Parameters
     ----------
@@ -54,6 +61,7 @@ class ArrayToDefaultWriter(Serializer):
         *_PICTURES,
         *_TIFF,
         *_ZARR,
+        *_FILES,
         ".npy",
         ".npz",
         ".json",
@@ -83,13 +91,13 @@ class ArrayToDefaultWriter(Serializer):
     def save(self, value: Any, path: Path) -> Written:
         """Write a value in the format of the path's ending."""
         suffix = _ending(path)
+        figure = figure_of(value)
+        if figure is not None:
+            return _save_figure(figure, path, suffix)
         if suffix in (*_TIFF, *_ZARR):
             return self._of_images(suffix).save(value, path)  # type: ignore[no-any-return]
         data, description, notes = _WRITERS[suffix](value, self)
-        with open(path, "wb", buffering=0) as file:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[file.write(rest) or 0 :]
+        _put(data, path)
         return Written(hash_bytes(data), len(data), description, notes)
 
     def write(self, value: Any, path: Path) -> Description:
@@ -113,10 +121,10 @@ class ArrayToDefaultWriter(Serializer):
         suffix = _ending(path)
         if suffix in (*_TIFF, *_ZARR):
             return self._of_images(suffix).describe(path)  # type: ignore[no-any-return]
-        if not self.is_backed(suffix):
+        if self.kind(suffix) != "array":
             value = self.read(path)
             return Description(tuple(value.shape)) if hasattr(value, "columns") else Description()
-        array = np.asarray(self.read(path))
+        array = np.asarray(self.open(path))  # a map of the file, where there may be one
         return _of_picture(array) if suffix in _PICTURES else _of_array(array)
 
     def open(self, path: Path) -> Any:
@@ -128,9 +136,12 @@ class ArrayToDefaultWriter(Serializer):
             return np.load(path, mmap_mode="r", allow_pickle=False)
         return self.read(path)
 
-    def is_backed(self, suffix: str) -> bool:
-        """Pictures and arrays are handed over as backed arrays, everything else as itself."""
-        return suffix.lower() in (*_PICTURES, ".npy", *_TIFF, *_ZARR)
+    def kind(self, suffix: str) -> Kind:
+        """Pictures and arrays come as backed arrays, drawings as files, the rest as it is."""
+        suffix = suffix.lower()
+        if suffix in _FILES:
+            return "file"
+        return "array" if suffix in (*_PICTURES, ".npy", *_TIFF, *_ZARR) else "value"
 
     def _of_images(self, suffix: str) -> Any:
         kind = "zarr" if suffix in _ZARR else "tiff"
@@ -159,6 +170,13 @@ def _ending(path: Path | str) -> str:
             "serializer=."
         )
     return suffix
+
+
+def _put(data: bytes, path: Path) -> None:
+    with open(path, "wb", buffering=0) as file:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[file.write(rest) or 0 :]
 
 
 Made = tuple[bytes, Description, tuple[str, ...]]
@@ -259,12 +277,48 @@ def _write_jpg(value: Any, writer: ArrayToDefaultWriter) -> Made:
     return file.getvalue(), _of_picture(data), notes
 
 
-def _read_picture(path: Path) -> Any:
+def _read_picture(path: Any) -> Any:
     from PIL import Image
 
     with Image.open(path) as picture:
         array = np.asarray(picture)
     return array.astype(np.uint16) if array.dtype == np.int32 else array
+
+
+# ---------------------------------------------------------------- figures
+
+
+def _save_figure(figure: Any, path: Path, suffix: str) -> Written:
+    if suffix not in FORMATS:
+        raise SerializerError(
+            f"a figure has no place in {suffix}: {', '.join(FORMATS)} were expected."
+        )
+    data = drawn(figure, suffix)
+    _put(data, path)
+    forget(figure)
+    described = _of_picture(_read_picture(io.BytesIO(data))) if suffix == ".png" else Description()
+    return Written(hash_bytes(data), len(data), described)
+
+
+def _write_file(value: Any, writer: ArrayToDefaultWriter) -> Made:
+    raise SerializerError(
+        f"{type(value).__name__}: a matplotlib figure or axes was expected for .svg and .pdf."
+    )
+
+
+def _read_svg(path: Path) -> bytes:
+    data = path.read_bytes()
+    tag = ElementTree.fromstring(data).tag
+    if tag.rpartition("}")[2] != "svg":
+        raise ValueError(f"it is XML of another kind ({tag})")
+    return data
+
+
+def _read_pdf(path: Path) -> bytes:
+    data = path.read_bytes()
+    if not data.startswith(b"%PDF-") or not data.rstrip().endswith(b"%%EOF"):
+        raise ValueError("its beginning (%PDF-) or its end (%%EOF) is missing")
+    return data
 
 
 # ---------------------------------------------------------------- arrays
@@ -411,6 +465,8 @@ _WRITERS: dict[str, Callable[[Any, ArrayToDefaultWriter], Made]] = {
     ".png": _write_png,
     ".jpg": _write_jpg,
     ".jpeg": _write_jpg,
+    ".svg": _write_file,
+    ".pdf": _write_file,
     ".npy": _write_npy,
     ".npz": _write_npz,
     ".json": _write_json,
@@ -422,6 +478,8 @@ _READERS: dict[str, Callable[[Path], Any]] = {
     ".png": _read_picture,
     ".jpg": _read_picture,
     ".jpeg": _read_picture,
+    ".svg": _read_svg,
+    ".pdf": _read_pdf,
     ".npy": lambda path: np.load(path, allow_pickle=False),
     ".npz": _read_npz,
     ".json": lambda path: json.loads(path.read_bytes()),
