@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
-from databacked import ArrayToOmeZarr, LocalResult, flow, last_run, records, task, testing
+from databacked import (
+    ArrayToOmeZarr,
+    FlowFailed,
+    LocalResult,
+    flow,
+    last_run,
+    records,
+    task,
+    testing,
+)
 from databacked.errors import ResultChangedError
 
 RUNNERS = ["calling", "threads", "processes"]
@@ -144,3 +156,79 @@ def test_compaction_knows_folders(project):
     records._registry.clear()
     make_flow()()
     assert counts("label") == {"reused": 3}
+
+
+# ---------------------------------------------------------------- what a task wrote itself
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_folder_that_a_task_wrote_is_adopted(project, runner):
+    """Moved, recorded, found again; whatever is in it."""
+
+    @task(result=LocalResult("models", from_path=True), target="{n}.model")
+    def train(n):
+        folder = Path(tempfile.mkdtemp(dir=project)) / f"out{n}.model"
+        (folder / "sub").mkdir(parents=True)
+        (folder / "sub/weights.bin").write_bytes(b"w" * n)
+        return folder
+
+    @task(result=LocalResult("sizes"), target="{n}.json")
+    def size(n, model: Path):
+        return len((model / "sub/weights.bin").read_bytes())
+
+    @flow(runner=runner)
+    def run():
+        return size.map([1, 2], train.map([1, 2]))
+
+    for expected in ("made", "reused"):
+        assert run() == [1, 2]
+        assert counts("train") == counts("size") == {expected: 2}
+    assert (project / "models/2.model/sub/weights.bin").exists()
+    assert not list(project.glob("tmp*/out*"))
+    (project / "models/2.model/sub/weights.bin").write_bytes(b"edited")
+    assert run() == [1, 6]
+    assert counts("train") == {"reused": 2}
+
+
+def test_a_file_that_a_task_wrote_comes_back_as_its_ending_says(project):
+    """A TIFF is a backed array, a table a table, anything else a file."""
+
+    @task(result=LocalResult("files", from_path=True), target="{name}")
+    def write(name):
+        path = project / f"scratch-{name}"
+        if name.endswith(".tif"):
+            tifffile.imwrite(path, np.ones((4, 4), np.uint8))
+        else:
+            path.write_text("a,b\n1,2\n")
+        return str(path)
+
+    assert write("a.tif").sum() == 16
+    assert write("b.csv")["b"].tolist() == [2]
+    other = write("c.xyz")
+    assert other.path == project / "files/c.xyz"
+    assert other.path.read_text().startswith("a,b")
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (3, "int: with from_path=True"),
+        ("gone.txt", r"gone\.txt cannot be adopted: No such file"),
+        ("input.txt", r"input\.txt was there before the task ran"),
+        ("fresh.tif", r"does not end in '\.txt'"),
+    ],
+)
+def test_what_cannot_be_adopted_stays_where_it_is(project, returned, said):
+    """An input is never moved away."""
+    (project / "input.txt").write_text("raw data")
+    time.sleep(0.1)
+
+    @task(result=LocalResult("files", from_path=True), target="a.txt")
+    def write():
+        (project / "fresh.tif").write_text("new")
+        return project / returned if isinstance(returned, str) else returned
+
+    with pytest.raises(FlowFailed, match=said):
+        write()
+    assert (project / "input.txt").read_text() == "raw data"
+    assert (project / "fresh.tif").exists()

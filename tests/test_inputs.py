@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import threading
 import time
 import warnings
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 
-from databacked import FlowFailed, LocalResult, flatten, flow, last_run, task
+from databacked import FlowFailed, LocalResult, flatten, flow, last_run, same, task
 from databacked.errors import FingerprintError, GraphError
 from databacked.fingerprint import files
 from databacked.hashes import hash_file
@@ -288,3 +292,86 @@ def test_keep_refuses_what_is_no_small_plain_value(project):
         large(0)
     with pytest.raises(GraphError, match="keep=True needs no file"):
         task(lambda n: n, keep=True, target="{n}.json")
+
+
+@pytest.fixture
+def server(project):
+    """Serve the project's folder by http, on a free port of this machine."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            seen.append(self.command)
+
+    seen: list[str] = []
+    handler = functools.partial(Quiet, directory=str(project))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_address[1]}", seen
+        http.shutdown()
+
+
+@pytest.mark.parametrize("kind", ["http", "file", "memory"])
+def test_a_url_counts_by_what_its_server_says(project, server, kind):
+    """Not by its text alone: another file behind it is another input."""
+    base, seen = server
+
+    def put(text, second):
+        if kind == "memory":
+            with fsspec.open("memory://inputs/a.txt", "w") as file:
+                file.write(text)
+        else:
+            path = project / "a.txt"
+            path.write_text(text)
+            os.utime(path, (1_500_000_000 + second, 1_500_000_000 + second))
+
+    url = {
+        "http": f"{base}/a.txt",
+        "file": (project / "a.txt").as_uri(),
+        "memory": "memory://inputs/a.txt",
+    }[kind]
+
+    @task(result=LocalResult("kept"), target="{n}.json")
+    def load(n, source):
+        with fsspec.open(source, "r") as file:
+            return file.read()
+
+    @flow(runner="threads")
+    def run():
+        return load.map(range(3), same(url))
+
+    put("one", 0)
+    assert run() == ["one"] * 3
+    seen.clear()
+    run()
+    assert counts("load") == {"reused": 3}
+    assert seen == ["HEAD"] * (kind == "http")  # asked once, not once an item
+    put("two and more", 9)
+    assert run() == ["two and more"] * 3
+    assert counts("load") == {"made": 3}
+
+
+def test_text_that_only_looks_like_a_url_is_text(project):
+    """Kinds that are not known, and parameters annotated as text."""
+
+    @task(result=LocalResult("kept"), target="a.json")
+    def keep(label: str, other):
+        return label
+
+    keep("http://127.0.0.1:9/nothing", "project://x/y")
+    keep("http://127.0.0.1:9/nothing", "project://x/y")
+    assert counts("keep") == {"reused": 1}
+
+
+def test_a_url_that_does_not_answer_fails_its_item_with_the_reason(project):
+    """And no other one."""
+
+    @task(result=LocalResult("kept"), target="{n}.json")
+    def load(n, source):
+        with fsspec.open(source, "rb") as file:
+            return len(file.read())
+
+    (project / "a.txt").write_text("abc")
+    urls = ["http://127.0.0.1:9/nothing", (project / "a.txt").as_uri()]
+    with pytest.raises(FlowFailed, match="1 × load"):
+        load.map([1, 2], urls)
+    assert (project / "kept/2.json").exists()

@@ -98,7 +98,7 @@ class BoundOutputs(Bound):
         same: dict[str, Any] = {}
         try:
             written = {
-                name: self.parts[name].write(values[name], file, temporary[name])
+                name: self.parts[name].write(values[name], file, temporary[name], claim)
                 for name, file in files.items()
             }
             records = self.records

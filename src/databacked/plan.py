@@ -17,6 +17,7 @@ from databacked.fingerprint.code import CodeFingerprint, code_fingerprint
 from databacked.fingerprint.files import file_token, file_tokens, known_file_tokens
 from databacked.fingerprint.parameters import token as token_of_value
 from databacked.fingerprint.parameters import tokens as tokens_of_values
+from databacked.fingerprint.urls import is_url
 from databacked.graph import (
     Arg,
     Column,
@@ -485,6 +486,8 @@ def file_parameters(node: Node) -> dict[str, bool]:
 
 
 def _names_file(text: str) -> bool:
+    if is_url(text):
+        return True
     looks = "/" in text or os.sep in text or "." in text[1:]
     return looks and len(text) < 4096 and "\0" not in text and os.path.exists(text)
 

@@ -62,6 +62,9 @@ class LocalResult:
     when_unknown: Literal["stop", "accept", "replace"] = "stop"
     """What happens to files at the targets of a place without any journal."""
 
+    from_path: bool = False
+    """Whether the task returns the path of a file or folder that it wrote, to be moved here."""
+
     def __post_init__(self) -> None:
         given: Any = self.serializer
         for kind in given.values() if isinstance(given, Mapping) else (given,):
@@ -126,6 +129,10 @@ class LocalResult:
             serializer = ArrayToDefaultWriter()
         elif isinstance(serializer, type):
             serializer = serializer()
+        if self.from_path:
+            from databacked.serializers.as_written import AsWritten
+
+            serializer = AsWritten(serializer)
         own = None if serializer.format is not None else code_of(type(serializer))
         says: dict[str, Any] = {
             "name": type(serializer).__name__,
@@ -313,7 +320,7 @@ class Bound:
         """
         temporary = self.temporary(target)
         try:
-            written = self.write(value, target, temporary)
+            written = self.write(value, target, temporary, claim)
             record, notes = self.publish(temporary, target, written, judged, claim)
         finally:
             if os.path.lexists(temporary):
@@ -328,10 +335,14 @@ class Bound:
         except OSError as error:
             raise storage_error(error, str(self.folder), "written") from error
 
-    def write(self, value: Any, target: str, temporary: str) -> Written:
+    def write(self, value: Any, target: str, temporary: str, claim: Claim) -> Written:
         """Write a value to its temporary name; None has no file."""
         if value is None:
             return Written(NONE, NOTHING.size)
+        if self.options.from_path:
+            from databacked.serializers.as_written import check_written
+
+            check_written(value, claim.details["start"])
         try:
             return self.serializer.save(value, Path(temporary))
         except OSError as error:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from xxhash import xxh3_128
 
+from databacked.fingerprint.urls import is_url, url_token
 from databacked.hashes import BLOCK, hash_file, hash_texts
 from databacked.stats import files_in, stat_of
 
@@ -188,6 +189,8 @@ def file_token(path: str, how: str = "sampled") -> str:
         ``sampled``: a file over 256 MiB counts by its size and sampled blocks; ``full``: by all of
         its bytes; ``stat``: any file counts by size and modification time.
     """
+    if is_url(path):
+        return url_token(path)
     name = os.path.basename(path)
     try:
         if how == "stat":
@@ -214,6 +217,9 @@ def known_file_tokens(paths: Sequence[str], how: str = "sampled") -> dict[str, s
     """
     found: dict[str, str | None] = {}
     for path in dict.fromkeys(paths):
+        if is_url(path):  # only asking tells, and that is for where the item runs
+            found[path] = None
+            continue
         try:
             info = os.stat(path)
         except OSError:
@@ -240,6 +246,8 @@ class SeenFiles:
 
     def token(self, path: str, how: str) -> str:
         """Return the token of a file, read unless it is what it was."""
+        if is_url(path):
+            return self._of_url(path)
         with self._locks.setdefault(path, threading.Lock()):
             try:
                 info = os.stat(path)
@@ -251,6 +259,13 @@ class SeenFiles:
             if found is None:
                 found = self._tokens[key] = file_token(path, how)
             return found
+
+    def _of_url(self, url: str) -> str:
+        with self._locks.setdefault(url, threading.Lock()):
+            key = (url, "", "")
+            if key not in self._tokens:  # asked once a run
+                self._tokens[key] = url_token(url)
+            return self._tokens[key]
 
 
 def _identity(found: os.stat_result) -> str:
