@@ -283,6 +283,8 @@ class Calls:
 
     def is_awaited(self, node: Node, row: int) -> bool:
         """Whether an item decides a block that is not known yet."""
+        if not self.feeds:
+            return False
         return any(number in map.sources for map, number in self.feeds.get((node.id, row), ()))
 
     def released(self, items: list[tuple[Node, int]]) -> None:

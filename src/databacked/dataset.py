@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from databacked.errors import DatasetError, did_you_mean
-from databacked.fingerprint.files import content_of
+from databacked.fingerprint.files import content_of, memory
 from databacked.hashes import hash_bytes
 from databacked.links import check_links, move_links
 from databacked.manifest import (
@@ -443,7 +443,8 @@ def _provenance(folder: Path) -> Any:
         return f"provenance.json cannot be read ({error})"
     needed = {"name": str, "filepath_columns": list, "dropped": int, "files": dict}
     if not isinstance(said, dict) or not all(
-        isinstance(said.get(name), kind) for name, kind in needed.items()
+        isinstance({"written": {}, **said}.get(name), kind)
+        for name, kind in {**needed, "written": dict}.items()
     ):
         return f"provenance.json does not say {', '.join(needed)}"
     return said
@@ -554,8 +555,12 @@ def _validate(dataset: Dataset) -> list[str]:
         elif name == "dropped.csv":
             problems.append("dropped.csv is missing")
     if (folder / "README.md").is_file():
-        links = check_links(_read(folder / "README.md"), folder, dataset.root)
-        problems += [f"README.md {link}" for link in links]
+        try:
+            text = _read(folder / "README.md")
+        except UnicodeDecodeError:
+            problems.append("README.md is not UTF-8 text")
+        else:
+            problems += [f"README.md {link}" for link in check_links(text, folder, dataset.root)]
     try:
         table = pd.read_parquet(folder / "manifest.parquet")
     except FileNotFoundError:
@@ -632,7 +637,7 @@ def _compare_files(
             elif content := listed[column, path]:
                 known.append((column, path, content))
         problems += _some(unlisted)
-    with ThreadPoolExecutor(8) as pool:
+    with memory().collecting(), ThreadPoolExecutor(8) as pool:
         found = pool.map(lambda one: _content(root / one[1]), known)
         changed = [
             f"{column}: {path} was changed since the dataset was made; run its flow again"

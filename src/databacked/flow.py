@@ -89,6 +89,14 @@ class Report:
     folder: Path
     """Where its record lies."""
 
+    @property
+    def log(self) -> str:
+        """What its items printed, logged and warned of: item, kind and text, a line each."""
+        try:
+            return (self.folder / "log").read_text(encoding="utf-8")
+        except OSError:
+            return ""
+
 
 _last: Report | None = None
 
@@ -129,7 +137,10 @@ class Flow(Generic[P, R]):
             return self.fn(*args, **kwargs)
         project = _project(self.options.root, self.fn)
         show = Show(quiet=self.options.quiet or bool(os.environ.get(QUIET)))
-        run = Run(project, make_runner(self.options.runner, project), self.name, show, new_id())
+        identity = new_id()
+        folder = make_state_folder(project.root) / "runs" / identity
+        runner = make_runner(self.options.runner, project)
+        run = Run(project, runner, self.name, show, identity, folder / "log")
         show.say(f"{self.name} · run {run.id} · project {project.root}")
         about = collect_in_background(
             self.name,
@@ -138,7 +149,6 @@ class Flow(Generic[P, R]):
             run.id,
             symbol_of(self.fn, project.root),
         )
-        folder = make_state_folder(project.root) / "runs" / run.id
         state, value = "failed", None
         token = _current.set(run)
         try:
@@ -331,6 +341,8 @@ def _report(run: Run, state: str, value: Any, folder: Path | None) -> None:
             say(f"{name}: {count:,} × {note}")
     for line in run.damages():
         say(line)
+    if run.log.lines:
+        say(f"what items said: {run.log.lines:,} lines in {run.log.path}")
     if folder is not None:
         for line in run.opaque():
             say(f"not followed, so a change of it is not seen: {line}")

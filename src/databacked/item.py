@@ -18,9 +18,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from databacked.arrays import Backed, BackedArray
+from databacked import said
+from databacked.arrays import BackedArray, Image
 from databacked.decide import Found, Recipe, contents, is_hit, is_hit_resolved, why_stale
-from databacked.errors import ArgumentChangedError
+from databacked.errors import ArgumentChangedError, DatabackedError
 from databacked.fingerprint.files import SeenFiles
 from databacked.fingerprint.parameters import content as content_of_value
 from databacked.fingerprint.parameters import token as token_of_value
@@ -30,6 +31,7 @@ from databacked.known import remembered, sketch
 from databacked.notebook import looks_like_cell
 from databacked.records import Record, records_of
 from databacked.result import Bound, Claim, part_of
+from databacked.said import Said
 from databacked.stats import JOIN
 from databacked.types import Failed, Failure
 
@@ -208,6 +210,8 @@ class Outcome(NamedTuple):
 
     seconds: float = 0.0
     fatal: bool = False
+    said: tuple[Said, ...] = ()
+    """What the item printed, logged and warned of."""
 
 
 class Store(Protocol):
@@ -232,8 +236,7 @@ class _Slot:
     value: Any = None
     made: bool = False
     failed: Failure | None = None
-    content: str | None = None
-    keep: Any = field(default=None, repr=False)
+    said: list[Said] = field(default_factory=list)
 
 
 class Worker:
@@ -260,7 +263,11 @@ class Worker:
         for slot in slots:
             if slot.work.wanted or slot.spec.is_kept:
                 self._finish(slots, slot)
-        return [slot.outcome or self._left(slots, slot) for slot in slots]
+        outcomes = [slot.outcome or self._left(slots, slot) for slot in slots]
+        return [
+            outcome._replace(said=tuple(slot.said)) if slot.said else outcome
+            for outcome, slot in zip(outcomes, slots, strict=True)
+        ]
 
     def _left(self, slots: list[_Slot], slot: _Slot) -> Outcome:
         """Say of an item that was not needed what its token is."""
@@ -397,12 +404,18 @@ class Worker:
         spec = slot.spec
         for name, kind in spec.arrives.items():
             if name in values:
-                values[name] = _arrive(values[name], kind)
+                values[name] = _arrive(name, values[name], kind)
         for tries_left in range(spec.retries, -1, -1):
             if spec.draws:
                 values["rng"] = self._generator(slot)
             try:
-                return spec.of_call(values)
+                if not said.is_capturing():
+                    return spec.of_call(values)
+                before = said.listen(slot.said)
+                try:
+                    return spec.of_call(values)
+                finally:
+                    said.listen(before)
             except Exception as error:
                 if isinstance(error, ValueError) and "read-only" in str(error):
                     error.add_note(
@@ -689,17 +702,34 @@ def _fill(value: Any, found: list[Any]) -> Any:
     return value
 
 
-def _arrive(value: Any, kind: str) -> Any:
-    """Give a value the form that the parameter's annotation asks for."""
+def _arrive(name: str, value: Any, kind: str) -> Any:
+    """Give a value the form that the parameter's annotation asks for.
+
+    Raises
+    ------
+    DatabackedError
+        If a file is asked for, and the value is none.
+    """
     if isinstance(value, Failed) or value is None:
         return value
+    is_array = isinstance(value, BackedArray | Image | np.ndarray) or hasattr(value, "dask")
     if kind == "array":
-        return np.asarray(value) if isinstance(value, BackedArray) else value
+        return np.asarray(value) if is_array else value
     if kind == "dask":
-        return value.dask if isinstance(value, BackedArray) else value
-    if isinstance(value, Backed):
-        return value.path
-    return Path(value) if isinstance(value, str) else value
+        if isinstance(value, BackedArray):
+            return value.dask
+        inner = value.data if isinstance(value, Image) else value
+        if isinstance(inner, np.ndarray):
+            from dask.array import from_array
+
+            return from_array(inner)
+        return inner
+    if isinstance(value, str | os.PathLike):
+        return Path(value)
+    raise DatabackedError(
+        f"{name} asks for a file (its annotation is a path), and a {type(value).__name__} came. "
+        "Give the task that makes it a target=, so that there is a file."
+    )
 
 
 def _short(value: Any) -> str:

@@ -248,7 +248,8 @@ def _columns(
 
 
 def _is_path(cell: Any) -> bool:
-    return isinstance(cell, PurePath) or (hasattr(cell, "path") and hasattr(cell, "uri"))
+    # The class is asked: making the URI of each of many cells takes its time.
+    return isinstance(cell, PurePath) or hasattr(type(cell), "uri")
 
 
 def _paths(

@@ -538,6 +538,28 @@ def targets_of(node: Node, target: Target, fields: Mapping[str, Arg]) -> list[st
     return target.of_column(columns, node.n)
 
 
+def floats_in_names(node: Node, target: Target) -> list[str]:
+    """Return in words which columns put whole numbers as floats into targets (``1.0.ome.tiff``)."""
+    found: list[str] = []
+    for part in target.outputs.values() if isinstance(target, Outputs) else (target,):
+        for _, name, attributes, spec, conversion in part.parts:
+            arg = None if name is None else node.args.get(name)
+            if not isinstance(arg, Column) or attributes or spec or conversion:
+                continue
+            odd = [
+                value
+                for value in arg.values
+                if isinstance(value, float) and (value != value or value.is_integer())
+            ]
+            if odd:
+                found.append(
+                    f"{name} in the target holds floats, such as {odd[0]!r}: a column of whole "
+                    "numbers becomes float through a missing value. Drop these rows, or use "
+                    f"{name}.astype('Int64')"
+                )
+    return list(dict.fromkeys(found))
+
+
 class _Repeated(Sequence[Any]):
     def __init__(self, value: Any, count: int) -> None:
         self._value, self._count = value, count

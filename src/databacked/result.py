@@ -693,7 +693,7 @@ class BoundDataset(Bound):
                 folder=self.folder,
                 root=self.root,
                 provenance=provenance,
-                record_of=_record_of,
+                record_of=_read_records(),
                 move_aside=aside,
                 **self.settings,
             )
@@ -708,21 +708,29 @@ class BoundDataset(Bound):
         return record, None, tuple(notes)
 
 
-def _record_of(value: Any) -> Mapping[str, Any] | None:
-    """Return what the record of a backed value says, for the provenance of its row."""
-    if not isinstance(value, Backed):
-        return None
-    place = Path(value._place)
-    records = records_of(place, refresh=False)
-    for record in records.of(value.path.relative_to(place).as_posix()):
-        if record.content == value.content:
-            context = records.contexts.get(record.context, {})
-            return {
-                "task": context.get("task"),
-                "code": context.get("code"),
-                "run": context.get("run"),
-                "recipe": record.recipe,
-                "content": record.content,
-                **{name: record.details.get(name) for name in ("parameters", "inputs")},
-            }
-    return None
+def _read_records() -> Callable[[Any], Mapping[str, Any] | None]:
+    """Return what gives the record of a backed array, for the provenance of its row."""
+    places: dict[str, Records] = {}
+
+    def record_of(value: Any) -> Mapping[str, Any] | None:
+        if not isinstance(value, Backed):
+            return None
+        records = places.get(value._place)
+        if records is None:
+            records = places[value._place] = records_of(Path(value._place), refresh=False)
+        target = value._path[len(value._place) :].lstrip(os.sep).replace(os.sep, "/")
+        for record in records.of(target):
+            if record.content == value.content:
+                context = records.contexts.get(record.context, {})
+                said = record.details
+                return {
+                    "task": context.get("task"),
+                    "code": context.get("code"),
+                    "run": context.get("run"),
+                    "recipe": record.recipe,
+                    "content": record.content,
+                    **{name: said.get(name) for name in ("parameters", "inputs")},
+                }
+        return {"content": value.content}
+
+    return record_of

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from databacked import said
 from databacked.arrays import Backed
 from databacked.calls import Calls, target_values
 from databacked.decide import Found
@@ -68,6 +69,7 @@ from databacked.plan import (
     check_legal,
     element_token,
     file_parameters,
+    floats_in_names,
     incomplete,
     locate,
     nested_inputs,
@@ -93,6 +95,7 @@ from databacked.records import (
 )
 from databacked.result import Bound
 from databacked.runners.base import Runner
+from databacked.said import Log, Said
 from databacked.shares import Shares
 from databacked.stats import JOIN, Stat
 from databacked.target import NotYet, Touched
@@ -105,7 +108,7 @@ WAITS, LAZY, TODO, SENT, THERE, GONE, ALIAS = range(7)
 BATCH_SECONDS = 0.03
 """Batches of small items are made about this long, so that handing over costs little."""
 
-REUSED_END = ENDS.index("reused")
+_ENDS = {word: number for number, word in enumerate(ENDS)}
 
 HASHED_AT_ONCE = 64
 """Input files that are read between two looks at the progress."""
@@ -117,13 +120,25 @@ LONGEST_BATCH = 512
 class Run(Calls):
     """The graph of one flow, and its way through."""
 
-    def __init__(self, project: Project, runner: Runner, name: str, show: Show, id: str) -> None:
+    def __init__(
+        self,
+        project: Project,
+        runner: Runner,
+        name: str,
+        show: Show,
+        id: str,
+        log: Path | None = None,
+    ) -> None:
         super().__init__()
         self.project = project
         self.runner = runner
         self.name = name
         self.id = id
         self.show = show
+        self.log = Log(log)
+        """What items say."""
+        self._captures = False
+        self._warned: dict[tuple[str, str, str], str] = {}
         self.failures: list[Failure] = []
         self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         """Made, reused, failed and skipped items of each task."""
@@ -338,6 +353,7 @@ class Run(Calls):
             plain = None if target.is_callable else targets_of(node, target, node.args)
             for row in range(node.n):
                 node.targets[row] = plain[row] if plain is not None else self._target(node, row)
+            self._notes[node.name].update(floats_in_names(node, target))
             known = [one for one in node.targets if one is not None]
             check_legal(known, bound, node.name)
         recipes = recipes_of(plan, node.n)
@@ -462,7 +478,7 @@ class Run(Calls):
                 if fitting is not None:
                     node.token[row] = "c:" + fitting[0]
                     node.state[row] = THERE
-                    node.ended[row] = REUSED_END
+                    node.ended[row] = _ENDS["reused"]
                     contexts[fitting[1]] += 1
                     continue
             self._judge_one(node, row, recipe, stat)
@@ -891,7 +907,7 @@ class Run(Calls):
     def _count(self, node: Node, row: int, word: str) -> None:
         """Note what became of an item."""
         self.counts[node.name][word] += 1
-        node.ended[row] = ENDS.index(word)
+        node.ended[row] = _ENDS[word]
 
     def _final(self, node: Node, row: int) -> None:
         plan = node.plan
@@ -971,6 +987,8 @@ class Run(Calls):
         plan, name = node.plan, node.name
         if outcome.notes:
             self._notes[name].update(outcome.notes)
+        if outcome.said:
+            self._heard(node, row, outcome.said)
         if outcome.reason:
             self._reasons[name][outcome.reason] += 1
         if outcome.state == FAILED:
@@ -1001,6 +1019,19 @@ class Run(Calls):
         if node.n == 1 or (plan.bound is not None and not plan.wanted_open):
             for upstream, index in nested_inputs(node):
                 self._maybe_drop(upstream, index)
+
+    def _heard(self, node: Node, row: int, lines: Sequence[Said]) -> None:
+        """Write down what an item said; warnings are said once by kind, with counts."""
+        target = None if node.targets is None else node.targets[row]
+        self.log.write(f"{node.name}[{shown(target or str(row))}]", lines)
+        for one in lines:
+            if one.kind == "warning":
+                kind = (node.name, one.text.partition(":")[0], one.where)
+                first = self._warned.setdefault(kind, one.text)
+                self._notes[node.name][f"{first} ({self._below_root(one.where)})"] += 1
+
+    def _below_root(self, where: str) -> str:
+        return where.removeprefix(f"{self.project.root}{os.sep}")
 
     def _made(self, node: Node, row: int, outcome: Outcome) -> None:
         plan = node.plan
@@ -1281,6 +1312,9 @@ class Run(Calls):
         limit = 2 * self.runner.workers
         while self._ready and self._batches < limit and self._fatal is None:
             if not self._opened:
+                if self.log.path is not None:
+                    said.start(shown=self.runner.in_this_thread)
+                    self._captures = True
                 self.runner.open(Worker, self._scratch)
                 self._opened = True
             size = 1
@@ -1317,6 +1351,8 @@ class Run(Calls):
         needs: dict[str, float] = {}
         for node, _ in chain:
             options = node.task.options
+            if options.limit is None and not options.resources:
+                continue
             if options.limit is not None:
                 needs[f"limit of {node.name}"] = 1
             for name, amount in options.resources.items():
@@ -1451,6 +1487,9 @@ class Run(Calls):
         if self._opened:
             self._opened = False
             self.runner.close(cancel=cancel)
+            if self._captures:
+                said.stop()
+        self.log.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
         self.show.close()
         if cancel:

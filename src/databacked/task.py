@@ -126,7 +126,7 @@ class Task(Generic[P, R]):
         if problems:
             raise GraphError(f"{self.name}: " + "; ".join(problems) + ".")
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """What it is called in messages."""
         return self.options.name or str(getattr(self.fn, "__name__", type(self.fn).__name__))

@@ -12,8 +12,9 @@ import stat as stat_module
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from xxhash import xxh3_128
@@ -47,6 +48,8 @@ class HashMemory:
         self._known: dict[str, tuple[str, str]] = {}
         self._connection: sqlite3.Connection | None = None
         self._tried = False
+        self._unwritten: list[tuple[str, str, str]] = []
+        self._collecting = 0
 
     def find(self, path: str, identity: str) -> str | None:
         """Return the hash remembered for this path with this identity."""
@@ -70,13 +73,32 @@ class HashMemory:
         rows = list(found)
         self._known.update((path, (identity, digest)) for path, identity, digest in rows)
         with self._lock:
-            connection = self._open()
-            if connection is not None and rows:
-                try:
-                    with connection:
-                        connection.executemany("REPLACE INTO hashes VALUES (?, ?, ?)", rows)
-                except sqlite3.Error:
-                    pass  # a cache that is full or locked only costs time
+            self._unwritten += rows
+            if not self._collecting:
+                self._write()
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Write what is remembered in a ``with`` block at its end: one by one it takes longer."""
+        with self._lock:
+            self._collecting += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._collecting -= 1
+                if not self._collecting:
+                    self._write()
+
+    def _write(self) -> None:
+        rows, self._unwritten = self._unwritten, []
+        connection = self._open() if rows else None
+        if connection is not None:
+            try:
+                with connection:
+                    connection.executemany("REPLACE INTO hashes VALUES (?, ?, ?)", rows)
+            except sqlite3.Error:
+                pass  # a cache that is full or locked only costs time
 
     def _open(self) -> sqlite3.Connection | None:
         if not self._tried:
@@ -180,7 +202,7 @@ def file_tokens(paths: Sequence[str], how: str = "sampled") -> dict[str, str]:
     distinct = list(dict.fromkeys(paths))
     if len(distinct) < 4:
         return {path: file_token(path, how) for path in distinct}
-    with ThreadPoolExecutor(min(16, len(distinct))) as pool:
+    with memory().collecting(), ThreadPoolExecutor(min(16, len(distinct))) as pool:
         tokens = pool.map(lambda path: file_token(path, how), distinct)
         return dict(zip(distinct, tokens, strict=True))
 

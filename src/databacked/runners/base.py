@@ -35,6 +35,9 @@ class Runner(ABC):
     workers: int = 1
     """How many chains run at once."""
 
+    in_this_thread: bool = False
+    """Whether items run in the thread that called the flow, so that a debugger stops in them."""
+
     resources: Mapping[str, float] = {}
     """How much there is of what tasks ask for by ``resources=``; of what is not named: one."""
 

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 import cloudpickle
 from threadpoolctl import threadpool_limits
 
+from databacked import said
 from databacked.errors import DatabackedError
 from databacked.runners.base import Chain, Key, Runner, Works
 
@@ -176,6 +177,8 @@ def nbytes(value: Any) -> int:
 
 class CallingThreadRunner(Runner):
     """Runs every item in the thread that called the flow, so that a debugger stops in it."""
+
+    in_this_thread = True
 
     def open(self, make_worker: Callable[[Mapping[int, Any], Any], Works], scratch: Path) -> None:
         self._specs: dict[int, Any] = {}
@@ -444,6 +447,7 @@ class _Specs(dict[int, Any]):
 def _start_worker(path: list[str], folder: str, driver: int) -> None:
     sys.path[:] = path
     os.chdir(folder)
+    said.start()  # for as long as this worker lives
     threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
 
 

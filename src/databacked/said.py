@@ -1,0 +1,185 @@
+"""What items print, log and warn of: taken down by item, so that ten thousand do not talk at once.
+
+While a run captures, ``sys.stdout``, ``sys.stderr``, the root logger and the display of warnings
+look whether the thread that speaks is at work on an item; everybody else is passed through.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, NamedTuple, TextIO
+
+LONGEST = 100_000
+"""Characters that are kept of what one item says; what is more is counted."""
+
+
+class Said(NamedTuple):
+    """Something that an item said."""
+
+    kind: str
+    """``out``, ``log`` or ``warning``."""
+
+    text: str
+    where: str = ""
+    """File and line, for a warning."""
+
+
+class _Item(threading.local):
+    lines: list[Said] | None = None
+
+
+_item = _Item()
+_lock = threading.Lock()
+_captures = 0
+_shown = False
+_stack = ExitStack()
+
+
+def listen(lines: list[Said] | None) -> list[Said] | None:
+    """Take down what this thread says from now on, or no more; return where it went before."""
+    before, _item.lines = _item.lines, lines
+    return before
+
+
+def start(*, shown: bool = False) -> None:
+    """Begin to capture; each start needs a `stop`.
+
+    Parameters
+    ----------
+    shown
+        Whether what items print is also shown at once: where a debugger may stop in them, it has
+        to be heard.
+    """
+    global _captures, _shown
+    with _lock:
+        _captures += 1
+        _shown = shown
+        if _captures == 1:
+            _begin()
+
+
+def stop() -> None:
+    """Let everything be as it was, once nobody captures any more."""
+    global _captures
+    with _lock:
+        _captures -= 1
+        if _captures == 0:
+            _stack.close()
+
+
+def is_capturing() -> bool:
+    """Whether what items say is taken down in this process."""
+    return _captures > 0
+
+
+def _begin() -> None:
+    out, err, show = sys.stdout, sys.stderr, warnings.showwarning
+    mine: list[Any] = [_Stream(out), _Stream(err)]
+    handler = _Handler()
+
+    def restore() -> None:
+        # Somebody else may have put a stream of their own in its place since.
+        if sys.stdout is mine[0]:
+            sys.stdout = out
+        if sys.stderr is mine[1]:
+            sys.stderr = err
+
+    sys.stdout, sys.stderr = mine
+    _stack.callback(restore)
+    logging.getLogger().addHandler(handler)
+    _stack.callback(logging.getLogger().removeHandler, handler)
+    _stack.enter_context(warnings.catch_warnings())
+    # Last of the filters: what no other one decides is counted every time, not once a line.
+    warnings.simplefilter("always", append=True)
+
+    def noted(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if _item.lines is None:
+            show(message, category, filename, lineno, file, line)
+        else:
+            _note(Said("warning", f"{category.__name__}: {message}", f"{filename}:{lineno}"))
+
+    warnings.showwarning = noted
+
+
+def _note(said: Said) -> None:
+    lines = _item.lines
+    if lines is not None and sum(len(one.text) for one in lines[-1:]) < LONGEST:
+        if said.kind == "out" and lines and lines[-1].kind == "out":
+            lines[-1] = Said("out", lines[-1].text + said.text)
+        else:
+            lines.append(said)
+
+
+class _Handler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        if _item.lines is not None:
+            _note(Said("log", f"{record.levelname} {record.name}: {record.getMessage()}"))
+
+
+class _Stream:
+    """A stream that takes down what items write, and passes everything else through."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        if _item.lines is None:
+            return int(self._stream.write(text) or 0)
+        _note(Said("out", text))
+        if _shown:
+            self._stream.write(text)
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __iter__(self) -> Any:
+        return iter(self._stream)
+
+
+class Log:
+    """The file of a run that holds what its items said; it is made with the first line."""
+
+    def __init__(self, path: str | os.PathLike[str] | None) -> None:
+        self.path = path
+        self.lines = 0
+        self._file: Any = None
+
+    def write(self, item: str, said: Sequence[Said]) -> None:
+        """Append what an item said, each line with its name."""
+        if self.path is None:
+            return
+        try:
+            if self._file is None:
+                os.makedirs(os.path.dirname(self.path), exist_ok=True)
+                self._file = open(self.path, "a", encoding="utf-8", errors="replace")  # noqa: SIM115
+            for one in said:
+                where = f" ({one.where})" if one.where else ""
+                for line in one.text.splitlines() or [""]:
+                    self._file.write(f"{item}\t{one.kind}\t{line}{where}\n")
+                    self.lines += 1
+        except OSError:  # a full disk is said by what matters
+            self.path = None
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None

@@ -1,0 +1,106 @@
+"""What items print, log and warn of: in the log of the run, by item."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+
+import pytest
+
+from databacked import FlowFailed, LocalResult, flow, last_run, task
+from databacked.said import is_capturing
+
+RUNNERS = ["calling", "threads", "processes"]
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@task(result=LocalResult("kept"), target="{n}.json")
+def speak(n):
+    print("hello", n)
+    print("twice")
+    print("to stderr", file=sys.stderr)
+    logging.getLogger("mine").warning("logged %s", n)
+    warnings.warn(f"item {n} is odd", RuntimeWarning, stacklevel=1)
+    return n
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_what_items_say_is_in_the_log_by_item(project, runner, capsys):
+    """Every line with the item that said it; a warning once by kind, with its count."""
+
+    @flow(runner=runner)
+    def run():
+        print("the flow itself speaks")
+        return speak.map(range(5))
+
+    run()
+    lines = last_run().log.splitlines()
+    for n in range(5):
+        item = f"speak[{n}.json]"
+        assert [line.split("\t")[1:] for line in lines if line.startswith(item)][:4] == [
+            ["out", f"hello {n}"],
+            ["out", "twice"],
+            ["out", "to stderr"],
+            ["log", f"WARNING mine: logged {n}"],
+        ]
+    notes = last_run().notes["speak"]
+    assert [count for note, count in notes.items() if "RuntimeWarning" in note] == [5]
+    out = capsys.readouterr().out
+    assert "the flow itself speaks" in out
+    assert ("hello" in out) == (runner == "calling")  # a debugger has to be heard
+    assert not is_capturing()
+    assert not isinstance(sys.stdout, type(None))
+    assert type(sys.stdout).__name__ != "_Stream"
+
+
+def test_a_failing_item_was_heard_too(project):
+    """What it printed before it failed."""
+
+    @task
+    def fail(n):
+        print("before", n)
+        raise ValueError(n)
+
+    @flow
+    def run():
+        return fail.map([1])
+
+    with pytest.raises(FlowFailed):
+        run()
+    assert "fail[0]\tout\tbefore 1" in last_run().log
+
+
+def test_a_flow_without_a_word_has_no_log(project):
+    """And the report says so."""
+
+    @task
+    def quiet(n):
+        return n
+
+    @flow
+    def run():
+        return quiet.map([1, 2])
+
+    run()
+    assert last_run().log == ""
+    assert not (last_run().folder / "log").exists()
+
+
+def test_calls_outside_of_a_flow_are_heard_at_once(project, capsys):
+    """Cell by cell in a notebook, the output is the cell's."""
+    speak(1)
+    assert "hello 1" in capsys.readouterr().out
+
+
+def test_warnings_that_are_errors_stay_errors(project):
+    """Filters of the user's own come first."""
+
+    @flow
+    def run():
+        return speak.map([1])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(FlowFailed, match="RuntimeWarning: item 1 is odd"):
+            run()
