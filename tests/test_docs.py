@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["tutorial", "extending"])
+@pytest.mark.parametrize("page", ["tutorial", "extending", "seeing"])
 def test_the_code_of_a_page_runs(page, tmp_path):
     """The blocks of a page, one after another, in a project of its own."""
     blocks = BLOCK.findall((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"))

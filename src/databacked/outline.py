@@ -136,7 +136,7 @@ def _reads(name: str, arg: Any) -> Iterator[Read]:
         case Grouped():
             yield from _loosely(name, arg.group.items if arg.part else arg.group.by)
             if arg.part:
-                yield from _loosely(f"{name}: by", arg.group.by)
+                yield from _loosely("by", arg.group.by)
         case Compacted():
             yield from _loosely(name, arg.compaction.columns[arg.place])
 
@@ -148,9 +148,10 @@ def _loosely(name: str, value: Any) -> Iterator[Read]:
             yield Read(future.node, name, future.keys, loose=True)
             continue
         # What makes a map of the elements of lists is no call of the flow: its own sources count.
-        inner = future if isinstance(future, Flat) else next(iter(future.node.args.values()))
-        for read in _reads(name, inner):
-            yield replace(read, keys=(*read.keys, *getattr(future, "keys", ())), loose=True)
+        inner = [future] if isinstance(future, Flat) else future.node.args.values()
+        for arg in inner:
+            for read in _reads(name, arg):
+                yield replace(read, loose=True)
 
 
 def _label(read: Read) -> str:
@@ -208,14 +209,12 @@ def _values(call: AnyNode) -> Any:
 
 def _value(name: str, arg: Any) -> Any:
     match arg:
-        case Plain():
-            return name, _known([arg.value])
-        case Column():
-            return name, _known(arg.values)
+        case Plain() | Nested():
+            return name, _known(arg.value)
+        case Column() | NestedColumn():
+            return name, tuple(map(_known, arg.values))
         case Items() | Futures():
             return name, None if arg.picks is None else tuple(arg.picks)
-        case Nested(value=Future() | Futures()):
-            return name, tuple(one.index for one in arg.refs)
         case Flat(along=None):
             return name, None if arg.source.picks is None else tuple(arg.source.picks)
         case Grouped():
@@ -226,11 +225,21 @@ def _value(name: str, arg: Any) -> Any:
             return name, id(arg)
 
 
-def _known(values: Sequence[Any]) -> Any:
-    """Return values to compare by: themselves where that is cheap, else which objects they are."""
-    if all(type(value) in (str, int, float, bool, type(None)) for value in values):
-        return tuple((type(value).__name__, value) for value in values)
-    return id(values[0]) if len(values) == 1 else id(values)
+def _known(value: Any) -> Any:
+    """Return what a value is compared by: itself where that is cheap, else which object it is."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return type(value).__name__, value
+        case Future():
+            return value.index, value.keys
+        case Futures():
+            return None if value.picks is None else tuple(value.picks), value.keys
+        case list() | tuple():
+            return type(value).__name__, *map(_known, value)
+        case dict():
+            return tuple((str(key), _known(item)) for key, item in value.items())
+        case _:
+            return id(value)
 
 
 def _box(name: str, group: Group, project: Project) -> Box:

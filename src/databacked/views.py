@@ -41,7 +41,7 @@ PERCENTILES = 0.5, 99.8
 LARGEST_FILE = 4 << 20
 """Bytes up to which a file is put into a notebook as it is."""
 
-_IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
+_IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".zarr", ".npy")
 """Endings of paths that are shown as pictures."""
 
 _BROWSER = {
@@ -122,10 +122,12 @@ def values_html(values: Sequence[Any], limit: int = 20) -> str | None:
         return None
     cells = []
     for number, value in enumerate(first):
-        below = _name_of(value) if _is_backed(value) else f"[{number}]"
+        if _is_backed(value):
+            shown, below = _thumbnail_html(value), _name_of(value)
+        else:
+            shown, below = _text(repr(value)), f"[{number}]"
         cells.append(
-            f'<div style="{_CELL}">{_thumbnail_html(value)}'
-            f'<div style="{_CAPTION}">{escape(below)}</div></div>'
+            f'<div style="{_CELL}">{shown}<div style="{_CAPTION}">{escape(below)}</div></div>'
         )
     more = len(values) - len(first)
     rest = _note(f"… and {more:,} more") if more else ""
@@ -279,12 +281,9 @@ def is_labels(plane: Pixels) -> bool:
     # Background is equal to itself in every picture with a mask: only objects decide.
     inside = (here != 0) & (here + steps != 0)
     changes = np.abs(steps[steps != 0])
-    return bool(
-        inside.any()
-        and np.mean(steps[inside] == 0) >= 0.6
-        and np.mean(changes == 1) < 0.7
-        and len(np.unique(numbers)) > 2
-    )
+    if len(np.unique(numbers)) <= 2 or not inside.any():
+        return False
+    return bool(np.mean(steps[inside] == 0) >= 0.6 and np.mean(changes == 1) < 0.7)
 
 
 def as_grey(plane: Pixels) -> Pixels:
