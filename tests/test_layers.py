@@ -17,7 +17,7 @@ LADDER = """
     serializers storage remotes runners
     decide result outputs
     target graph known item progress shares
-    task calls outline plan tables run flow verbs
+    task calls outline plan tables state tokens needs chains run flow verbs
     cli portal testing pytest_plugin
 """
 """Lowest rung first. A module imports lower rungs, and what stands before it on its own rung.

@@ -1,0 +1,186 @@
+"""What a run knows of its items: the state that tokens, needs and chains share.
+
+The driver holds what items count by (tokens), never their arrays.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from databacked.calls import Calls
+from databacked.errors import ResultChangedError
+from databacked.graph import (
+    ENDS,
+    Node,
+)
+from databacked.known import decode_known
+from databacked.plan import (
+    Fingerprints,
+)
+from databacked.progress import Show
+from databacked.project import Project, make_state_folder
+from databacked.records import (
+    Record,
+    records_of,
+)
+from databacked.runners.base import Runner
+from databacked.said import Log
+from databacked.shares import Shares
+from databacked.types import Failure
+
+# States of an item.
+WAITS, LAZY, TODO, SENT, THERE, GONE, ALIAS = range(7)
+"""An input is unknown · not kept, not needed · to be made · sent · there · failed · see another."""
+
+END = {word: number for number, word in enumerate(ENDS)}
+"""The number of what may become of an item."""
+
+
+class State(Calls):
+    """The graph of one run, and how far each item is."""
+
+    def __init__(
+        self,
+        project: Project,
+        runner: Runner,
+        name: str,
+        show: Show,
+        id: str,
+        log: Path | None = None,
+    ) -> None:
+        super().__init__()
+        self.project = project
+        self.runner = runner
+        self.name = name
+        self.id = id
+        self.show = show
+        self.log = Log(log)
+        """What items say."""
+        self._captures = False
+        self._warned: dict[tuple[str, str, str], str] = {}
+        self.failures: list[Failure] = []
+        self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """Made, reused, failed and skipped items of each task."""
+        self._fingerprints = Fingerprints(project, id)
+        self._reasons: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._notes: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._claims: dict[tuple[str, str], tuple[Node, int]] = {}
+        self._aliases: defaultdict[tuple[int, int], list[tuple[Node, int]]] = defaultdict(list)
+        self._await_token: defaultdict[tuple[int, int], list[tuple[Node, int | None]]]
+        self._await_token = defaultdict(list)
+        """Who waits for an item's token through an argument that holds futures."""
+        self._await_value: defaultdict[tuple[int, int], list[Node]] = defaultdict(list)
+        """Whose items all wait for an item's value."""
+        self._held: set[tuple[int, int]] = set()
+        self._ready: deque[tuple[Node, int]] = deque()
+        self._later: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._released: list[tuple[Node, int]] = []
+        """Items that decided others; whoever reads their values is known by now."""
+        self._to_read: list[tuple[Node, int]] = []
+        """Items whose input files have to be read to know what they count by."""
+        self._unplanned: set[int] = set()
+        self._pin_later: defaultdict[int, set[int]] = defaultdict(set)
+        self._shares = Shares(runner.resources)
+        self._blocked: defaultdict[frozenset[tuple[str, float]], deque[tuple[Node, int]]]
+        self._blocked = defaultdict(deque)
+        """Items that are ready, but wait for a share of what runs at once, by what they take."""
+        self._wants = 0
+        self._batches = 0
+        self._flying = 0
+        """Items that were sent and of which nothing was heard yet."""
+        self._seconds_per_chain = 0.0
+        self._opened = False
+        self._running = False
+        self._fatal: Failure | None = None
+        self._to_hold: set[tuple[int, int]] = set()
+        self._said: set[tuple[str, str]] = set()
+        self._opaque: dict[str, None] = {}
+        self._everything = False
+        self._scratch = (
+            make_state_folder(project.root) / "tmp" / f"{socket.gethostname()}-{os.getpid()}-{id}"
+        )
+        clear_scratch(self._scratch.parent)
+        self._values = project.state / "values"
+
+    def released(self, items: list[tuple[Node, int]]) -> None:
+        """Let values go of which it is known by now that nobody reads them."""
+        self._released += items
+
+    def failure_of(self, node: Node, row: int) -> Any:
+        """Return why an item will never be, or None."""
+        return node.plan.failures[row] if node.state[row] == GONE else None
+
+    def _gone(self, node: Node, row: int) -> bool:
+        return node.state[row] == GONE
+
+    def _real(self, node: Node, row: int) -> tuple[Node, int]:
+        while node.state[row] == ALIAS:
+            node, row = node.alias[row]
+        return node, row
+
+    def _available(self, node: Node, row: int) -> bool:
+        if node.plan is None:  # it waits for a map whose length is not known yet
+            return False
+        if node.plan.spec.is_kept:
+            return node.state[row] == THERE
+        return (node.id, row) in self._held
+
+    def _count(self, node: Node, row: int, word: str) -> None:
+        """Note what became of an item."""
+        self.counts[node.name][word] += 1
+        node.ended[row] = END[word]
+
+    def _final(self, node: Node, row: int) -> None:
+        plan = node.plan
+        if plan.wanted[row]:
+            plan.wanted[row] = 0
+            plan.wanted_open -= 1
+            self._wants -= 1
+
+    def _record(self, node: Node, row: int) -> Record:
+        """Return the record of a kept item that is there."""
+        bound, target = node.plan.bound, node.targets[row]  # type: ignore[index]
+        content = (node.token[row] or "")[2:]
+        records = records_of(bound.folder, refresh=False)
+        for record in reversed(records.of(str(target))):
+            if record.content == content:
+                return record
+        raise ResultChangedError(f"{bound.path(target)}: its record is gone. Run the flow again.")
+
+    def _recorded(self, token: str) -> tuple[Any, ...]:
+        """Return what a record says of a value, if one can be read: one entry, or none."""
+        for record in records_of(self._values, refresh=False).of(token):
+            try:
+                return (decode_known(record.details["known"]),)
+            except (KeyError, TypeError, ValueError):
+                continue  # not readable: it is computed again
+        return ()
+
+    def _has_records(self, node: Node) -> bool:
+        """Whether records hold a value of a task at all."""
+        task = node.plan.spec.task
+        known = records_of(self._values, refresh=False).contexts.values()
+        return any(context.get("task") == task for context in known)
+
+
+def clear_scratch(folder: Path) -> None:
+    """Remove what runs of this host left behind that were killed."""
+    here = socket.gethostname() + "-"
+    try:
+        names = [name for name in os.listdir(folder) if name.startswith(here)]
+    except OSError:
+        return
+    for name in names:
+        number = name.removeprefix(here).partition("-")[0]
+        try:
+            os.kill(int(number), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder / name, ignore_errors=True)
+        except (ValueError, PermissionError):
+            continue
