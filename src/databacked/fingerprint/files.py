@@ -19,7 +19,7 @@ from pathlib import Path
 from xxhash import xxh3_128
 
 from databacked.hashes import BLOCK, hash_file, hash_texts
-from databacked.stats import files_in, stat_of
+from databacked.stats import files_in, look_at, stat_of
 
 SAMPLED_ABOVE = 256 << 20
 """Bytes above which a file counts by its size and sampled blocks."""
@@ -191,13 +191,12 @@ def known_file_tokens(paths: Sequence[str], how: str = "sampled") -> dict[str, s
     None stands for the others: folders, and files that changed since they were hashed.
     """
     found: dict[str, str | None] = {}
-    for path in dict.fromkeys(paths):
-        try:
-            info = os.stat(path)
-        except OSError:
-            found[path] = file_token(path, how)
-            continue
-        if how == "stat":
+    distinct = list(dict.fromkeys(paths))
+    if how == "stat":
+        tokens = look_at(lambda path: file_token(path, how), distinct)
+        return dict(zip(distinct, tokens, strict=True))
+    for path, info in zip(distinct, look_at(_stat_or_none, distinct), strict=True):
+        if info is None:
             found[path] = file_token(path, how)
             continue
         large = how == "sampled" and info.st_size > SAMPLED_ABOVE
@@ -229,6 +228,13 @@ class SeenFiles:
             if found is None:
                 found = self._tokens[key] = file_token(path, how)
             return found
+
+
+def _stat_or_none(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except OSError:
+        return None
 
 
 def _identity(found: os.stat_result) -> str:
