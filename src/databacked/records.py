@@ -24,7 +24,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -258,6 +258,10 @@ class Records:
         if found is None:
             return []
         return [parse(found)] if isinstance(found, bytes) else [parse(line) for line in found]
+
+    def targets(self) -> Set[str]:
+        """Return all targets of which anything is known."""
+        return self._lines.keys()
 
     def has(self, target: str) -> bool:
         """Whether anything is known of a target."""
