@@ -15,7 +15,7 @@ LADDER = """
     plugins views project fingerprint records provenance links manifest arrays
     dataset
     serializers storage remotes runners
-    decide result outputs
+    decide result outputs orphans
     target graph known item progress shares
     task calls outline plan tables state tokens needs chains run flow verbs
     cli portal testing pytest_plugin

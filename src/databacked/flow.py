@@ -17,6 +17,7 @@ from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 from databacked.decide import summary as reasons_in_words
 from databacked.draw import Drawing
 from databacked.errors import FlowFailed, GraphError
+from databacked.orphans import in_words
 from databacked.outline import Asked, Outline
 from databacked.plan import symbol_of
 from databacked.progress import Show, summary
@@ -88,6 +89,10 @@ class Report:
 
     folder: Path
     """Where its record lies."""
+
+    orphans: Mapping[str, tuple[int, int]]
+    """Files and bytes in each place that this run's tasks wrote there for items that are none of
+    this run; known for flows that ended whole."""
 
     @property
     def log(self) -> str:
@@ -321,6 +326,8 @@ def _counts(run: Run) -> dict[str, dict[str, int]]:
 def _report(run: Run, state: str, value: Any, folder: Path | None) -> None:
     """Print what became of the run, and remember it."""
     global _last
+    whole = folder is not None and state == "done"
+    left_over = run.orphans() if whole else {}
     _last = Report(
         run.id,
         run.name,
@@ -331,6 +338,7 @@ def _report(run: Run, state: str, value: Any, folder: Path | None) -> None:
         tuple(run.failures),
         value,
         folder or run.project.state,
+        left_over,
     )
     say = run.show.say
     progress = run.progress()
@@ -339,6 +347,9 @@ def _report(run: Run, state: str, value: Any, folder: Path | None) -> None:
     for name, notes in run.notes().items():
         for note, count in notes.most_common(10):
             say(f"{name}: {count:,} × {note}")
+    for place, (count, nbytes) in left_over.items():
+        shown = os.path.relpath(place, run.project.root)
+        say(in_words(place if shown.startswith("..") else shown, count, nbytes))
     for line in run.damages():
         say(line)
     if run.log.lines:

@@ -251,10 +251,6 @@ class Worker:
         """Work through chains, one after another."""
         specs = {work.spec for chain in batch for work in chain}
         self.check_arguments(sorted(specs))
-        looking = {work.spec for chain in batch for work in chain if work.found is None}
-        for number in looking:
-            if (bound := self.specs[number].bound) is not None:
-                records_of(bound.folder)  # read on, once a batch
         return [outcome for chain in batch for outcome in self.run(chain)]
 
     def run(self, chain: Sequence[Work]) -> list[Outcome]:
@@ -442,8 +438,7 @@ class Worker:
         recipe = spec.recipe(tokens)
         found = work.found
         if found is None:
-            records = records_of(bound.folder, refresh=False)
-            found = bound.look(target, bound.storage.stat(target), spec.task, records)
+            found = bound.look_now(target, spec.task)
         reason = None
         if not bound.always:
             used = reuse(found, spec, recipe, tokens, bound)

@@ -93,6 +93,7 @@ class BoundOutputs(Bound):
         files = self._files(target)
         values = self._checked(value)
         temporary = {name: self.parts[name].temporary(file) for name, file in files.items()}
+        left = dict(temporary)
         made: dict[str, Record] = {}
         notes: list[str] = []
         same: dict[str, Any] = {}
@@ -101,21 +102,21 @@ class BoundOutputs(Bound):
                 name: self.parts[name].write(values[name], file, temporary[name], claim)
                 for name, file in files.items()
             }
-            records = self.records
             for name, file in files.items():
                 part = self.parts[name]
                 # Each file by itself: one that was corrected by hand stays, whatever the others.
-                found = part.look(file, part.storage.stat(file), claim.task, records)
+                found = part.look_now(file, claim.task)
                 if found.kind == "edited" and self.options.when_edited == "keep":
                     made[name] = part.settle(found, file, claim)
                     notes.append(f"{name}: edited by hand, kept as it is")
                     continue
                 made[name], said = part.publish(temporary[name], file, written[name], found, claim)
+                del left[name]
                 notes += [f"{name}: {note}" for note in (*written[name].notes, *said)]
                 if made[name].content == written[name].content:
                     same[name] = written[name].value
         finally:
-            for path in temporary.values():
+            for path in left.values():
                 if os.path.lexists(path):
                     remove(path)
         if value is None:

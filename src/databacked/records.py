@@ -24,7 +24,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +33,7 @@ from typing import Any
 from databacked.errors import RecordError
 from databacked.hashes import hash_texts
 from databacked.project import STATE, make_state_folder
-from databacked.stats import NOTHING, Stat, stat_of_target
+from databacked.stats import NOTHING, Stat, look_at, stat_of_target
 from databacked.types import Json
 
 FORMAT = 1
@@ -142,6 +142,7 @@ class Records:
         self._read: dict[str, int] = {}
         self._lock = threading.RLock()
         self._noted: set[str] = set()
+        self._was_read = False
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -165,6 +166,7 @@ class Records:
             If a journal was written by a newer databacked.
         """
         with self._lock:
+            self._was_read = True
             for _ in range(3):
                 try:
                     names = sorted(
@@ -179,6 +181,11 @@ class Records:
                 # A journal that is listed and then missing was compacted: list again.
                 if all([self._read_on(name) for name in names]):
                     return
+
+    def read_once(self) -> None:
+        """Read all that was there when this process first asked, if nobody did so yet."""
+        if not self._was_read:
+            self.refresh()
 
     def _read_on(self, name: str) -> bool:
         path = self.folder / name
@@ -251,6 +258,10 @@ class Records:
         if found is None:
             return []
         return [parse(found)] if isinstance(found, bytes) else [parse(line) for line in found]
+
+    def targets(self) -> Set[str]:
+        """Return all targets of which anything is known."""
+        return self._lines.keys()
 
     def has(self, target: str) -> bool:
         """Whether anything is known of a target."""
@@ -482,9 +493,14 @@ def compact(records: Records, *, always: bool = False) -> int:
         old = Records(records.place)
         for path in ended:
             old._read_on(path.name)
+        base = f"{records.place}{os.sep}"
+        several = [target for target, lines in old._lines.items() if isinstance(lines, list)]
+        looks = look_at(lambda target: _look(base, target), several)
+        found = dict(zip(several, looks, strict=True))
         kept: list[Record] = []
         for target in old._lines:
-            kept.extend(_worth_keeping(old.of(target), f"{records.place}{os.sep}"))
+            claims = old.of(target)
+            kept += _worth_keeping(claims, found[target]) if target in found else claims
         new = records.folder / f".{secrets.token_hex(4)}"
         with open(new, "wb") as file:
             file.write(HEADER % FORMAT)
@@ -505,12 +521,15 @@ def compact(records: Records, *, always: bool = False) -> int:
         os.close(guard)
 
 
-def _worth_keeping(claims: list[Record], place: str) -> Iterable[Record]:
-    if len(claims) == 1:
-        return claims
+def _look(base: str, target: str) -> Stat | OSError | None:
     try:
-        found = stat_of_target(place, claims[0].target)
-    except OSError:
+        return stat_of_target(base, target)
+    except OSError as error:
+        return error
+
+
+def _worth_keeping(claims: list[Record], found: Stat | OSError | None) -> list[Record]:
+    if isinstance(found, OSError):
         return claims
     if found is None:
         return claims[-1:]

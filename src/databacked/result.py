@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any, Literal
 
 from databacked.arrays import Backed, BackedArray, BackedFile
@@ -250,6 +251,20 @@ class Bound:
             describe=lambda: self.serializer.describe(path),
         )
 
+    def look_now(self, target: str, task: str) -> Found:
+        """Say whose the file is that lies at a target now.
+
+        The journals are read on only where what is known of them does not explain the file: on a
+        shared disk that costs more than all the rest.
+        """
+        stat = self.storage.stat(target)
+        records = records_of(self.folder, refresh=False)
+        records.read_once()
+        found = self.look(target, stat, task, records)
+        if found.kind in ("edited", "foreign"):  # or another process has made it
+            found = self.look(target, stat, task, self.records)
+        return found
+
     def hand_over(self, record: Record, value: Any = None, keys: tuple[Any, ...] = ()) -> Any:
         """Return the value of a record as readers get it: backed by its file, or itself.
 
@@ -322,9 +337,10 @@ class Bound:
         try:
             written = self.write(value, target, temporary, claim)
             record, notes = self.publish(temporary, target, written, judged, claim)
-        finally:
+        except BaseException:
             if os.path.lexists(temporary):
                 remove(temporary)
+            raise
         same = record.content == written.content
         return record, written.value if same else None, (*written.notes, *notes)
 
@@ -351,7 +367,10 @@ class Bound:
     def publish(
         self, temporary: str, target: str, written: Written, judged: Found, claim: Claim
     ) -> tuple[Record, tuple[str, ...]]:
-        """Record what was written, and make it visible unless something else came in between."""
+        """Record what was written, and make it visible unless something else came in between.
+
+        Nothing is left at the temporary name, unless an error is raised.
+        """
         stat = NOTHING if written.content == NONE else _settled(temporary)
         record = self.record("w", target, stat, written.content, written.description, claim)
         self.append(record, claim)
@@ -373,9 +392,11 @@ class Bound:
             now = self.storage.stat(target)
             judged = self.look(target, now, claim.task, self.records, without=record)
             if is_hit(judged, claim.recipe) and not self.always:
+                if judged.kind == "edited" and self.options.when_edited == "replace":
+                    continue
+                if stat != NOTHING:
+                    remove(temporary)
                 if judged.kind == "edited":
-                    if self.options.when_edited == "replace":
-                        continue
                     notes.append("edited: saved by hand while it was being made")
                     return self.settle(judged, target, claim), tuple(notes)
                 return judged.records[-1], ("made by another run meanwhile",)
@@ -508,8 +529,14 @@ def _settled(path: str) -> Stat:
     A system's own time stamps are up to 10 ms coarse: two files could share one.
     """
     written_at = time.time_ns()
-    first = next(files_in(path), (None, path))[1] if os.path.isdir(path) else path
-    os.utime(first, ns=(written_at, written_at))
+    os.utime(path, ns=(written_at, written_at))
+    info = os.stat(path)
+    if not S_ISDIR(info.st_mode):
+        return Stat(info.st_size, info.st_mtime_ns)
+    # A folder's own time does not count, that of its first file does.
+    for _, first in files_in(path):
+        os.utime(first, ns=(written_at, written_at))
+        break
     return stat_of(path)
 
 

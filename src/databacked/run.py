@@ -26,17 +26,11 @@ from databacked.graph import (
     futures_in,
     replace_futures,
 )
-from databacked.item import (
-    copied,
-    get_keys,
-)
-from databacked.plan import (
-    locate,
-)
-from databacked.records import (
-    compact,
-    records_of,
-)
+from databacked.item import copied, get_keys
+from databacked.orphans import orphans
+from databacked.plan import locate
+from databacked.records import compact, records_of
+from databacked.result import Bound
 from databacked.state import GONE
 from databacked.types import Failed
 
@@ -194,6 +188,21 @@ class Run(Chains):
         """Return what was wrong with journals, each once a process."""
         places = dict.fromkeys([*self._folders(), self._values])
         return [note for place in places for note in records_of(place, refresh=False).take_notes()]
+
+    def orphans(self) -> dict[str, tuple[int, int]]:
+        """Return how many files and bytes in each place belong to no item of this run.
+
+        Nothing is said where the targets of some items never became known.
+        """
+        places: dict[Path, tuple[Bound, set[str]]] = {}
+        for node in self.nodes:
+            bound = None if node.plan is None else node.plan.bound
+            if bound is None:
+                continue
+            if node.targets is None or None in node.targets:
+                return {}
+            places.setdefault(bound.folder, (bound, set()))[1].add(node.plan.spec.task)
+        return orphans(places, self._claims)
 
     def _folders(self) -> list[Path]:
         return [node.plan.bound.folder for node in self.nodes if node.plan and node.plan.bound]

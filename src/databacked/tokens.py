@@ -206,9 +206,9 @@ class Tokens(State):
     def _judge(self, node: Node, plan: Plan, bound: Bound, recipes: Sequence[str | None]) -> None:
         """Compare all items of a node with their records, at once."""
         assert node.targets is not None
-        records = bound.records
         wanted = [target for target in node.targets if target is not None]
         stats = bound.storage.find(dict.fromkeys(wanted))
+        records = bound.records  # after the listing: a file that another run made has its record
         refuse_unknown(node, bound, records, stats)
         folder, claims, name = str(bound.folder), self._claims, node.name
         fits, always, task = records.fits, bound.always, plan.spec.task
@@ -234,7 +234,7 @@ class Tokens(State):
                     node.ended[row] = END["reused"]
                     contexts[fitting[1]] += 1
                     continue
-            self._judge_one(node, row, recipe, stat)
+            self._judge_one(node, row, recipe, bound.look(target, stat, task, records))
         self.counts[name]["reused"] += contexts.total()
         for context, count in contexts.items():
             before = records.contexts.get(context, {}).get("packages", {})
@@ -245,14 +245,13 @@ class Tokens(State):
                 )
         self._say_reasons(node, before=True)
 
-    def _judge_one(self, node: Node, row: int, recipe: str, stat: Stat | None) -> None:
-        """Decide about one item whose recipe is known."""
+    def _judge_one(self, node: Node, row: int, recipe: str, found: Found) -> None:
+        """Decide about one item whose recipe is known, and what lies at its target."""
         plan = node.plan
         bound, target = plan.bound, node.targets[row]  # type: ignore[index]
         assert bound is not None
         assert target is not None
         records = records_of(bound.folder, refresh=False)
-        found = bound.look(target, stat, plan.spec.task, records)
         tokens = plan.row_tokens(row)
         if not bound.always:
             if (
@@ -389,7 +388,7 @@ class Tokens(State):
         assert target is not None
         if node.state[row] == ALIAS:
             return
-        self._judge_one(node, row, recipe, plan.bound.storage.stat(target))
+        self._judge_one(node, row, recipe, plan.bound.look_now(target, plan.spec.task))
         if node.state[row] == THERE:
             self._there(node, row)
             if (node.id, row) in self.waiting_for:

@@ -21,7 +21,7 @@ from xxhash import xxh3_128
 
 from databacked.fingerprint.urls import is_url, url_token
 from databacked.hashes import BLOCK, hash_file, hash_texts
-from databacked.stats import files_in, stat_of
+from databacked.stats import files_in, look_at, stat_of
 
 SAMPLED_ABOVE = 256 << 20
 """Bytes above which a file counts by its size and sampled blocks."""
@@ -215,17 +215,14 @@ def known_file_tokens(paths: Sequence[str], how: str = "sampled") -> dict[str, s
 
     None stands for the others: folders, and files that changed since they were hashed.
     """
-    found: dict[str, str | None] = {}
-    for path in dict.fromkeys(paths):
-        if is_url(path):  # only asking tells, and that is for where the item runs
-            found[path] = None
-            continue
-        try:
-            info = os.stat(path)
-        except OSError:
-            found[path] = file_token(path, how)
-            continue
-        if how == "stat":
+    distinct = [path for path in dict.fromkeys(paths) if not is_url(path)]
+    # Of a URL only asking tells, and that is for where the item runs.
+    found: dict[str, str | None] = dict.fromkeys(path for path in paths if is_url(path))
+    if how == "stat":
+        tokens = look_at(lambda path: file_token(path, how), distinct)
+        return {**found, **dict(zip(distinct, tokens, strict=True))}
+    for path, info in zip(distinct, look_at(_stat_or_none, distinct), strict=True):
+        if info is None:
             found[path] = file_token(path, how)
             continue
         large = how == "sampled" and info.st_size > SAMPLED_ABOVE
@@ -266,6 +263,13 @@ class SeenFiles:
             if key not in self._tokens:  # asked once a run
                 self._tokens[key] = url_token(url)
             return self._tokens[key]
+
+
+def _stat_or_none(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except OSError:
+        return None
 
 
 def _identity(found: os.stat_result) -> str:

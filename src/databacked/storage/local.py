@@ -18,7 +18,15 @@ from pathlib import Path
 
 from databacked.errors import StorageError
 from databacked.project import STATE
-from databacked.stats import JOIN, Stat, fold, stat_of, stat_of_entry, stat_of_target
+from databacked.stats import (
+    JOIN,
+    Stat,
+    fold,
+    look_at,
+    stat_of,
+    stat_of_entry,
+    stat_of_target,
+)
 from databacked.storage.base import Storage
 
 FEW = 16
@@ -45,13 +53,15 @@ class LocalStorage(Storage):
             else:
                 by_folder[target.rpartition("/")[0]].append(target)
         found = self._find_several(several) if several else {}
+        single: list[str] = []
         for folder, inside in by_folder.items():
             if len(inside) <= FEW:
-                for target in inside:
-                    if (one := self.stat(target)) is not None:
-                        found[target] = one
+                single += inside
             else:
                 self._list(folder, set(inside), found)
+        for target, one in zip(single, look_at(self.stat, single), strict=True):
+            if one is not None:
+                found[target] = one
         return found
 
     def _find_several(self, targets: list[str]) -> dict[str, Stat]:
@@ -64,17 +74,14 @@ class LocalStorage(Storage):
         prefix = folder + "/" if folder else ""
         try:
             with os.scandir(self._base + folder) as entries:
-                for entry in entries:
-                    name = prefix + entry.name
-                    if name not in wanted:
-                        continue
-                    try:
-                        found[name] = stat_of_entry(entry)
-                    except OSError:
-                        continue  # gone since it was listed
+                there = [entry for entry in entries if prefix + entry.name in wanted]
         except OSError as error:
             if not _is_missing(error):
                 raise self._error(error, folder, "listed") from error
+            return
+        for entry, one in zip(there, look_at(_stat_if_there, there), strict=True):
+            if one is not None:
+                found[prefix + entry.name] = one
 
     def stat(self, target: str) -> Stat | None:
         try:
@@ -88,10 +95,10 @@ class LocalStorage(Storage):
         final = self._base + target
         parent = final.rpartition(os.sep)[0]
         try:
-            if parent not in self._made:
-                os.makedirs(parent, exist_ok=True)
-                self._made.add(parent)
             if judged is None:
+                if parent not in self._made:
+                    _make_folder(parent)
+                    self._made.add(parent)
                 return _rename_new(temporary, final)
             if self.stat(target) != judged:
                 return False
@@ -159,17 +166,35 @@ class LocalStorage(Storage):
         return storage_error(error, self._base + target, what)
 
 
+def _stat_if_there(entry: os.DirEntry[str]) -> Stat | None:
+    try:
+        return stat_of_entry(entry)
+    except OSError:
+        return None  # gone since it was listed
+
+
 def _is_missing(error: OSError) -> bool:
     """Whether a look failed because there is nothing, and for some names never can be."""
     return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
+def _make_folder(path: str) -> None:
+    try:
+        os.mkdir(path)  # nearly always that is all
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        os.makedirs(path, exist_ok=True)
+
+
 def remove(path: str) -> None:
     """Remove a file, or a folder with all that is in it."""
-    if os.path.isdir(path) and not os.path.islink(path):
+    try:
+        os.unlink(path)  # nearly always it is a file: no look before
+    except (IsADirectoryError, PermissionError):  # systems differ in what they say of a folder
+        if not os.path.isdir(path) or os.path.islink(path):
+            raise
         shutil.rmtree(path)
-    else:
-        os.unlink(path)
 
 
 def storage_error(error: OSError, path: str, what: str) -> StorageError:
