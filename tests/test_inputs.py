@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import threading
 import time
 import warnings
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import fsspec
 import numpy as np
+import pandas as pd
 import pytest
 
-from databacked import FlowFailed, LocalResult, flatten, flow, last_run, same, task
+from databacked import FlowFailed, LocalResult, flatten, flow, last_run, same, task, testing
 from databacked.errors import FingerprintError, GraphError
 from databacked.fingerprint import files
 from databacked.hashes import hash_file
@@ -190,6 +192,22 @@ def test_further_files_and_variables_that_a_task_reads(project, monkeypatch):
     (project / "config.yaml").unlink()
     with pytest.raises(FingerprintError, match=r"'config\.yaml' is not there"):
         keep(1)
+
+
+def test_paths_inside_of_values_know_no_folder_above_the_project(tmp_path):
+    """A table or a list of files is the same one once the project lies elsewhere."""
+
+    @task(result=LocalResult("names"), target="names.json")
+    def names(table, paths, elsewhere):
+        return [path.name for path in [*table["path"], *paths]]
+
+    for name, expected in (("one", "made"), ("two", "reused")):
+        with testing.project(tmp_path / name) as root:
+            if expected == "reused":
+                shutil.copytree(tmp_path / "one/names", root / "names")
+            paths = [root / "a.txt", root / "b.txt"]
+            names(pd.DataFrame({"path": paths}), paths, Path("/a/file/of/another/disk"))
+            assert counts("names") == {expected: 1}
 
 
 @pytest.mark.parametrize("runner", RUNNERS)

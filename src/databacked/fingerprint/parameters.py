@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from databacked.errors import FingerprintError
@@ -29,7 +29,7 @@ def token(value: Any, root: Path | str | None = None) -> str:
     quick = QUICK.get(type(value))
     if quick is not None:
         return quick(value)
-    return Tokens(_code_below(root)).of(value, "")
+    return _Parameter(root).of(value, "")
 
 
 def tokens(values: Sequence[Any], root: Path | str | None = None) -> list[str]:
@@ -39,7 +39,7 @@ def tokens(values: Sequence[Any], root: Path | str | None = None) -> list[str]:
         quick = QUICK.get(kinds.pop())
         if quick is not None:
             return [quick(value) for value in values]
-    known = Tokens(_code_below(root))
+    known = _Parameter(root)
     return [
         quick(value) if (quick := QUICK.get(type(value))) is not None else known.of(value, "")
         for value in values
@@ -52,6 +52,19 @@ def content(value: Any, root: Path | str | None = None) -> str | None:
         return token(value, root)
     except FingerprintError:
         return None
+
+
+class _Parameter(Tokens):
+    """Tokens in which a path below the project's root counts as it is seen from there."""
+
+    def __init__(self, root: Path | str | None) -> None:
+        super().__init__(_code_below(root))
+        self.root = Path.cwd() if root is None else Path(root)
+
+    def of_path(self, value: PurePath, where: str) -> str:
+        return super().of_path(
+            value.relative_to(self.root) if value.is_relative_to(self.root) else value, where
+        )
 
 
 def _code_below(root: Path | str | None) -> Callable[[Any], str]:
