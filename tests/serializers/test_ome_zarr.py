@@ -553,7 +553,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32", ">i4"])
-@pytest.mark.parametrize("array", FOREIGN, ids=str)
+@pytest.mark.parametrize("array", FOREIGN, ids=range(len(FOREIGN)))
 @pytest.mark.filterwarnings("ignore:The `order` keyword argument has no effect")
 def test_an_image_of_another_program_is_read(tmp_path, array, dtype):
     """Other codecs, names and byte orders; chunks of fill values may be missing."""
