@@ -509,3 +509,29 @@ def test_what_decides_items_is_not_computed_twice(project, runner):
     assert flattened == [n * 64 * 64 for n in range(4) for _ in range(3)]
     assert (project / "compacted").read_text() == "x" * 10
     assert (project / "flattened").read_text() == "x" * 4
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_what_needs_a_map_of_unknown_length_waits_for_it(project, runner):
+    """Also an item that has nothing to be compared with, and could begin at once otherwise."""
+
+    @task
+    def find(n):
+        return list(range(n))
+
+    @task
+    def add_all(n, cells):
+        return n + sum(cells)
+
+    @task
+    def double(n):
+        return 2 * n
+
+    @flow(runner=runner)
+    def run():
+        cells = double.map(flatten(find.map([2, 3])))
+        return square(1, double(add_all(10, cells)))
+
+    for expected in ("made", "reused"):
+        assert run() == (2 * (10 + 8)) ** 2
+        assert counts("square") == {expected: 1}

@@ -46,6 +46,9 @@ class Needs(Tokens):
     def _want(self, node: Node, row: int) -> None:
         """Have an item's value made, unless it is there."""
         node, row = self._real(node, row)
+        if node.id in self._unplanned:  # it waits for a map whose length is not known yet
+            self._want_later[node.id].add(row)
+            return
         plan, state = node.plan, node.state[row]
         if plan.wanted[row] or state == GONE or self._available(node, row):
             return

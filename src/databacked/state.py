@@ -86,6 +86,8 @@ class State(Calls):
         """Items whose input files have to be read to know what they count by."""
         self._unplanned: set[int] = set()
         self._pin_later: defaultdict[int, set[int]] = defaultdict(set)
+        self._want_later: defaultdict[int, set[int]] = defaultdict(set)
+        """Items that are held, or wanted, once their node is planned."""
         self._shares = Shares(runner.resources)
         self._blocked: defaultdict[frozenset[tuple[str, float]], deque[tuple[Node, int]]]
         self._blocked = defaultdict(deque)

@@ -133,6 +133,8 @@ class Tokens(State):
             self._want_node(node)
         for row in self._pin_later.pop(node.id, ()):
             self._pin(node, row)
+        for row in self._want_later.pop(node.id, ()):
+            self._later.append((self._want, (node, row)))
 
     def _tokens(self, node: Node, name: str, arg: Any, plan: Plan) -> Any:
         """Return the tokens of an argument that comes from tasks; count what is missing."""
