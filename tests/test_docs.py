@@ -14,9 +14,7 @@ ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
-@pytest.mark.parametrize(
-    ("page", "times"), [("tutorial", 2), ("extending", 1), ("coming-from", 2)]
-)
+@pytest.mark.parametrize(("page", "times"), [("tutorial", 2), ("extending", 1), ("coming-from", 2)])
 def test_the_code_of_a_page_runs(page, times, tmp_path):
     """The blocks of a page, one after another, in a project of its own; a script runs twice."""
     blocks = BLOCK.findall((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"))
