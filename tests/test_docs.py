@@ -14,17 +14,20 @@ ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["tutorial", "extending", "seeing"])
-def test_the_code_of_a_page_runs(page, tmp_path):
-    """The blocks of a page, one after another, in a project of its own."""
+@pytest.mark.parametrize(
+    ("page", "times"), [("tutorial", 2), ("extending", 1), ("coming-from", 2), ("seeing", 1)]
+)
+def test_the_code_of_a_page_runs(page, times, tmp_path):
+    """The blocks of a page, one after another, in a project of its own; a script runs twice."""
     blocks = BLOCK.findall((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"))
     (tmp_path / "databacked.toml").touch()
     (tmp_path / "page.py").write_text("\n".join(blocks), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
     assert blocks
-    assert done.returncode == 0, done.stderr
+    for _ in range(times):
+        done = subprocess.run(
+            [sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
 
 
 def test_the_tests_of_the_page_on_testing_pass(tmp_path):
