@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import socket
+import tempfile
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -83,7 +84,7 @@ from databacked.plan import (
     unread,
 )
 from databacked.progress import Show
-from databacked.project import Project, make_state_folder
+from databacked.project import STATE, Project, can_write, make_state_folder
 from databacked.records import (
     Record,
     Records,
@@ -176,11 +177,16 @@ class Run(Calls):
         self._said: set[tuple[str, str]] = set()
         self._opaque: dict[str, None] = {}
         self._everything = False
-        self._scratch = (
-            make_state_folder(project.root) / "tmp" / f"{socket.gethostname()}-{os.getpid()}-{id}"
-        )
-        clear_scratch(self._scratch.parent)
+        self._checked: set[Path] = set()
+        """Places of which it is known that they can be written to."""
+        if can_write(project.state / "tmp"):
+            scratch = make_state_folder(project.root) / "tmp"
+            clear_scratch(scratch)
+            self._scratch = scratch / f"{socket.gethostname()}-{os.getpid()}-{id}"
+        else:  # another user's project: what is there can be used
+            self._scratch = Path(tempfile.mkdtemp(prefix="databacked-"))
         self._values = project.state / "values"
+        self._records_values = can_write(self._values / STATE / "journals")
 
     # ------------------------------------------------------------ what the flow asks for
 
@@ -488,7 +494,15 @@ class Run(Calls):
                 self._notes[name][f"made with {changed}; kept, because versions do not count"] += (
                     count
                 )
+        if TODO in node.state:
+            self._check_writable(node.name, bound)
         self._say_reasons(node, before=True)
+
+    def _check_writable(self, name: str, bound: Bound) -> None:
+        """Say before the work, not after it, that a place takes nothing; asked once a place."""
+        if bound.folder not in self._checked:
+            bound.check_writable(name)
+            self._checked.add(bound.folder)
 
     def _judge_one(self, node: Node, row: int, recipe: str, found: Found) -> None:
         """Decide about one item whose recipe is known, and what lies at its target."""
@@ -639,6 +653,8 @@ class Run(Calls):
         if node.state[row] == ALIAS:
             return
         self._judge_one(node, row, recipe, plan.bound.look_now(target, plan.spec.task))
+        if node.state[row] == TODO:
+            self._check_writable(node.name, plan.bound)
         if node.state[row] == THERE:
             self._there(node, row)
             if (node.id, row) in self.waiting_for:
@@ -1096,7 +1112,9 @@ class Run(Calls):
             spec.context,
             details(known=known),
         )
-        line = journal_of(self._values).append(record, dict(spec.fields))
+        line = record.line()  # in another user's project the value counts for this run alone
+        if self._records_values:
+            line = journal_of(self._values).append(record, dict(spec.fields))
         records_of(self._values, refresh=False).remember(line)
 
     def _maybe_drop(self, node: Node, row: int) -> None:
