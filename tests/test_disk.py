@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 
 import databacked
 from databacked import ArrayToOmeZarr, LocalResult, flow, last_run, records, task
@@ -538,14 +537,15 @@ def test_a_state_folder_older_than_the_groups_bit_does_not_leave_results_to_one(
 def test_what_another_user_made_can_be_used_without_writing_to_it(lab):
     """Hits, also of what was corrected by hand; nothing is tried that fails loudly."""
     lab.run(ANNA, "[1, 2, 3]", "1", umask="022")
-    with_hand = tifffile.imread(lab.folder / "masks/2.ome.tiff") + 1
+    (lab.folder / "pairs/1_1.json").write_text("7")
     lab.folder.chmod(0o755)
-    tifffile.imwrite(lab.folder / "masks/3.ome.tiff", with_hand, ome=True)
     before = sorted(lab.folder.rglob("*"))
     counts, said = lab.run(BEN, "[1, 2]", "1")
     assert counts["mask"] == {"reused": 2}
     assert counts["volume"] == {"reused": 2}
+    assert counts["pair"] == {"reused": 2}
     assert counts["listed"] == {"reused": 2}
+    assert "pair: 1 × edited by hand, used as it is" in said
     assert sorted(lab.folder.rglob("*")) == before
     assert said.count("ermission denied") == 1  # the record of the run has no place
 
