@@ -199,6 +199,7 @@ def test_items_with_several_files_cost_as_much_as_their_files(disk):
     assert disk.run(200, "outputs").per_item == {"lstat": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["one folder", "many folders", "inputs"])
 def test_the_driver_does_not_wait_for_a_slow_disk_item_by_item(disk, shape):
     """What is asked for each item is asked in many threads, cold and warm."""
@@ -473,6 +474,7 @@ def test_two_people_share_a_place(lab):
     assert odd_ones(lab.folder) == []
 
 
+@pytest.mark.slow
 def test_two_people_run_at_once(lab, monkeypatch):
     """Every file is whole; nothing is moved aside."""
     cells = json.dumps(list(range(20)))
@@ -486,6 +488,7 @@ def test_two_people_run_at_once(lab, monkeypatch):
     assert odd_ones(lab.folder) == []
 
 
+@pytest.mark.slow
 def test_the_journals_of_others_are_made_one_or_left_alone(lab):
     """A lock of somebody else's, or a folder where one removes only one's own, is no error."""
     lab.run(ANNA, "[1, 2]", "1")

@@ -113,8 +113,10 @@ def make_state_folder(folder: Path) -> Path:
 def can_write(folder: Path) -> bool:
     """Whether files can be made in a folder; where it is not there yet, whether it can be made."""
     for one in (folder, *folder.parents):
+        if os.access(one, os.W_OK | os.X_OK):
+            return True
         if os.path.lexists(one):
-            return os.access(one, os.W_OK | os.X_OK)
+            return False
     return False
 
 

@@ -219,7 +219,8 @@ class Bound:
     def check_writable(self, name: str) -> None:
         """Raise `StorageError` if what a task is about to make cannot be kept here."""
         state = self.folder / STATE
-        for folder in (self.folder, state, state / "journals", state / "tmp"):
+        inside = (state, state / "journals", state / "tmp") if os.path.lexists(state) else ()
+        for folder in (self.folder, *inside):
             if not can_write(folder):
                 raise StorageError(
                     f"{name}: some of its results are missing or stale, and new ones cannot be "
