@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from databacked import ArrayToOmeZarr, LocalResult, flow, last_run, task
+import databacked
+from databacked import ArrayToOmeZarr, LocalResult, flow, last_run, records, task
 from databacked.storage.local import LocalStorage
 
 # ---------------------------------------------------------------- a slow disk
@@ -195,6 +199,7 @@ def test_items_with_several_files_cost_as_much_as_their_files(disk):
     assert disk.run(200, "outputs").per_item == {"lstat": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["one folder", "many folders", "inputs"])
 def test_the_driver_does_not_wait_for_a_slow_disk_item_by_item(disk, shape):
     """What is asked for each item is asked in many threads, cold and warm."""
@@ -304,3 +309,255 @@ def test_a_place_is_listed_only_if_records_name_more_than_the_run(project, monke
     assert len(looks) == 3  # masks, and pairs: their items, then their files
     masks_of([1, 2])()
     assert len(looks) == 8
+
+
+# ---------------------------------------------------------------- many people, one place
+
+LAB, ANNA, BEN = 64100, 64101, 64102
+"""Numbers of a group and of two users; that nobody has them keeps the test off real accounts."""
+
+AS_USER = """
+import os, runpy, sys, tempfile
+from pathlib import Path
+user, group, umask, script, root = sys.argv[1:6]
+
+# Everything is imported first: Python's own files may lie where this user may not look.
+warm = tempfile.mkdtemp()
+sys.argv = ["work.py", warm, "[1, 2]", "1"]
+runpy.run_path(script)
+from databacked.fingerprint import files
+from databacked.records import close_journals
+close_journals()
+
+home = tempfile.mkdtemp()
+os.chown(home, int(user), int(group))
+os.environ.update(HOME=home, XDG_CACHE_HOME=home, TMPDIR=home)
+tempfile.tempdir = home
+files._memory = None
+os.umask(int(umask, 8))
+os.setgroups([int(group)])
+os.setgid(int(user))
+os.setuid(int(user))
+os.chdir(root)
+sys.argv = ["work.py", root, *os.environ["ARGUMENTS"].split(";")]
+runpy.run_path(script)
+"""
+
+WORK = """
+import json, os, sys, time
+from pathlib import Path
+import numpy as np
+from databacked import ArrayToOmeTiff, ArrayToOmeZarr, LocalResult, each, flow, last_run, task
+from databacked.errors import DatabackedError
+
+root, cells, factor = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
+
+@task(result=LocalResult("masks", ArrayToOmeTiff(dim_order="YX")), target="{n}.ome.tiff")
+def mask(n, factor):
+    time.sleep(float(os.environ.get('PAUSE', '0')))
+    return np.full((8, 8), n * factor % 250, np.uint8)
+
+@task(result=LocalResult("volumes", ArrayToOmeZarr(dim_order="YX")), target="well{n}/v.ome.zarr")
+def volume(n, image):
+    return np.asarray(image)
+
+@task(result=LocalResult("pairs"), target={"one": "{n}_1.json", "two": "{n}_2.json"})
+def pair(n, image):
+    return {"one": int(np.max(image)), "two": n}
+
+@task
+def few(n):
+    return list(range(n))
+
+@task(result=LocalResult("lists"), target="{x}.json")
+def listed(x):
+    return x
+
+@flow(root=root)
+def run():
+    images = mask.map(cells, factor)
+    volume.map(cells, images)
+    pair.map(cells, images)
+    listed.map(each(few(2)))
+
+try:
+    run()
+except DatabackedError as error:
+    print(f"{type(error).__name__}: {error}")
+print(json.dumps({"counts": last_run().counts, "notes": last_run().notes}))
+"""
+
+
+@dataclass
+class Lab:
+    """A folder of a group, and its members."""
+
+    folder: Path
+    script: Path
+
+    def start(self, user: int, *arguments: str, umask: str = "002") -> subprocess.Popen[str]:
+        """Run the flow as a user, in a process of its own."""
+        source = Path(databacked.__file__).parents[1]
+        return subprocess.Popen(
+            [
+                *(sys.executable, "-c", AS_USER, str(user), str(LAB), umask),
+                *(str(self.script), str(self.folder)),
+            ],
+            env={**os.environ, "PYTHONPATH": str(source), "ARGUMENTS": ";".join(arguments)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, user: int, *arguments: str, umask: str = "002") -> tuple[dict, str]:
+        """Return what became of the items of each task, and all that was said."""
+        return ended(self.start(user, *arguments, umask=umask))
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[dict, str]:
+    """Return what a user's run came to."""
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    return json.loads(out.splitlines()[-1])["counts"], out + err
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """A folder that belongs to a group and hands the group down, as labs have it."""
+    if not sys.platform.startswith("linux") or os.geteuid() != 0:
+        pytest.skip("only root can be several users")
+    top = Path(tempfile.mkdtemp(prefix="databacked-lab-"))
+    top.chmod(0o755)
+    folder = top / "share"
+    folder.mkdir()
+    os.chown(folder, 0, LAB)
+    folder.chmod(0o2775)
+    script = top / "work.py"
+    script.write_text(WORK)
+    yield Lab(folder, script)
+    shutil.rmtree(top)
+
+
+def odd_ones(folder: Path) -> list[str]:
+    """Return what in a folder members of the group could not change, or is not the group's."""
+    found = []
+    for path in folder.rglob("*"):
+        info = path.stat()
+        wanted = 0o2770 if path.is_dir() else 0o660
+        if info.st_gid != LAB or info.st_mode & wanted != wanted:
+            found.append(f"{oct(info.st_mode)} {info.st_gid} {path.relative_to(folder)}")
+    return found
+
+
+def test_two_people_share_a_place(lab):
+    """Hits for both; each replaces, moves aside and tidies up what the other one made."""
+    made, _ = lab.run(ANNA, "[1, 2, 3]", "1")
+    assert made["mask"] == {"made": 3}
+    assert odd_ones(lab.folder) == []
+    reused, _ = lab.run(BEN, "[1, 2, 3]", "1")
+    assert {name: counts for name, counts in reused.items() if name != "few"} == {
+        "mask": {"reused": 3},
+        "volume": {"reused": 3},
+        "pair": {"reused": 3},
+        "listed": {"reused": 2},
+    }
+    (lab.folder / "masks/2.ome.tiff").write_bytes(b"damaged")
+    replaced, said = lab.run(BEN, "[1, 2, 3, 4]", "3")
+    assert replaced["mask"] == {"made": 4}
+    assert replaced["volume"] == {"made": 4}
+    assert replaced["pair"] == {"made": 4}
+    assert "moved aside" in said
+    (lab.folder / "masks/2.ome.tiff").unlink()
+    assert lab.run(ANNA, "[1, 2, 3, 4]", "3")[0]["mask"] == {"made": 1, "reused": 3}
+    assert (lab.folder / "masks/2.ome.tiff").stat().st_uid == ANNA
+    assert odd_ones(lab.folder) == []
+
+
+@pytest.mark.slow
+def test_two_people_run_at_once(lab, monkeypatch):
+    """Every file is whole; nothing is moved aside."""
+    cells = json.dumps(list(range(20)))
+    monkeypatch.setenv("PAUSE", "0.02")
+    both = [lab.start(user, cells, "1") for user in (ANNA, BEN)]
+    for process in both:
+        counts, _ = ended(process)
+        assert sum(counts["mask"].values()) == 20
+    assert lab.run(ANNA, cells, "1")[0]["mask"] == {"reused": 20}
+    assert list(lab.folder.glob("*/.databacked/replaced")) == []
+    assert odd_ones(lab.folder) == []
+
+
+@pytest.mark.slow
+def test_the_journals_of_others_are_made_one_or_left_alone(lab):
+    """A lock of somebody else's, or a folder where one removes only one's own, is no error."""
+    lab.run(ANNA, "[1, 2]", "1")
+    journals = lab.folder / "masks/.databacked/journals"
+    (first,) = journals.iterdir()
+
+    def ended_runs_of(user: int) -> None:
+        for number in range(records.COMPACT_ABOVE):
+            copy = first.with_name(f"{number}-{user}.tsv")
+            shutil.copy(first, copy)
+            os.chown(copy, user, LAB)
+
+    kept = first.read_bytes()
+    ended_runs_of(ANNA)
+    assert lab.run(BEN, "[1, 2, 3]", "1")[0]["mask"] == {"made": 1, "reused": 2}
+    assert len(list(journals.iterdir())) == 2  # those that had ended, and Ben's
+
+    first.write_bytes(kept)
+    ended_runs_of(ANNA)
+    lock = journals.parent / "compaction.lock"
+    os.chown(lock, ANNA, LAB)
+    lock.chmod(0o644)
+    assert lab.run(BEN, "[1, 2, 3]", "1")[0]["mask"] == {"reused": 3}
+    assert len(list(journals.iterdir())) == 11
+
+    lock.unlink()
+    journals.chmod(0o3775)
+    ended_runs_of(BEN)
+    assert lab.run(BEN, "[1, 2, 3]", "1")[0]["mask"] == {"reused": 3}
+    assert len([one for one in journals.iterdir() if one.stat().st_uid == ANNA]) == 8
+    assert len([one for one in journals.iterdir() if one.stat().st_uid == BEN]) < 8
+
+
+def test_a_state_folder_older_than_the_groups_bit_does_not_leave_results_to_one(lab):
+    """Results come from `.databacked/tmp`, but have the group of their place."""
+    for place in ("masks", "volumes", "pairs"):
+        (lab.folder / place).mkdir()
+        os.chown(lab.folder / place, ANNA, ANNA)
+        (lab.folder / place / ".databacked/tmp").mkdir(parents=True)
+        os.chown(lab.folder / place / ".databacked", ANNA, ANNA)
+        os.chown(lab.folder / place / ".databacked/tmp", ANNA, ANNA)
+        os.chown(lab.folder / place, ANNA, LAB)
+        (lab.folder / place).chmod(0o2775)
+    lab.run(ANNA, "[1, 2]", "1")
+    for name in ("masks/1.ome.tiff", "volumes/well1/v.ome.zarr/zarr.json", "pairs/1_1.json"):
+        assert (lab.folder / name).stat().st_gid == LAB
+
+
+def test_what_another_user_made_can_be_used_without_writing_to_it(lab):
+    """Hits, also of what was corrected by hand; nothing is tried that fails loudly."""
+    lab.run(ANNA, "[1, 2, 3]", "1", umask="022")
+    (lab.folder / "pairs/1_1.json").write_text("7")
+    lab.folder.chmod(0o755)
+    before = sorted(lab.folder.rglob("*"))
+    counts, said = lab.run(BEN, "[1, 2]", "1")
+    assert counts["mask"] == {"reused": 2}
+    assert counts["volume"] == {"reused": 2}
+    assert counts["pair"] == {"reused": 2}
+    assert counts["listed"] == {"reused": 2}
+    assert "pair: 1 × edited by hand, used as it is" in said
+    assert sorted(lab.folder.rglob("*")) == before
+    assert said.count("ermission denied") == 1  # the record of the run has no place
+
+
+def test_a_place_that_takes_nothing_is_said_before_the_work(lab):
+    """One message names the place and what to do; nothing was computed."""
+    lab.run(ANNA, "[1, 2, 3]", "1", umask="022")
+    counts, said = lab.run(BEN, "[1, 2, 3, 4]", "1")
+    assert "StorageError: mask: some of its results are missing or stale" in said
+    assert f"cannot be kept in {lab.folder / 'masks'}: no permission" in said
+    assert "Ask for write access, or choose another place" in said
+    assert "made" not in counts["mask"]

@@ -263,7 +263,7 @@ def test_a_read_only_place_says_so(project):
     try:
         subprocess.run(["mount", "-o", "remount,bind,ro", "fixed"], check=True, cwd=project)
         assert fixed(1) == 1
-        with pytest.raises(Exception, match="Read-only file system"):
+        with pytest.raises(Exception, match="Ask for write access"):
             fixed(2)
     finally:
         close_journals()

@@ -21,7 +21,7 @@ from databacked.orphans import in_words
 from databacked.outline import Asked, Outline
 from databacked.plan import symbol_of
 from databacked.progress import Show, summary
-from databacked.project import Project, make_state_folder, project_at, project_of
+from databacked.project import Project, project_at, project_of
 from databacked.provenance import collect_in_background, write_run
 from databacked.run import Run, new_id
 from databacked.runners.base import Runner
@@ -143,7 +143,7 @@ class Flow(Generic[P, R]):
         project = _project(self.options.root, self.fn)
         show = Show(quiet=self.options.quiet or bool(os.environ.get(QUIET)))
         identity = new_id()
-        folder = make_state_folder(project.root) / "runs" / identity
+        folder = project.state / "runs" / identity
         runner = make_runner(self.options.runner, project)
         run = Run(project, runner, self.name, show, identity, folder / "log")
         show.say(f"{self.name} · run {run.id} · project {project.root}")

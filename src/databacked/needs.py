@@ -347,7 +347,9 @@ class Needs(Tokens):
             spec.context,
             details(known=known),
         )
-        line = journal_of(self._values).append(record, dict(spec.fields))
+        line = record.line()  # in another user's project the value counts for this run alone
+        if self._records_values:
+            line = journal_of(self._values).append(record, dict(spec.fields))
         records_of(self._values, refresh=False).remember(line)
 
     def _maybe_drop(self, node: Node, row: int) -> None:

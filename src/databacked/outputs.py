@@ -185,7 +185,7 @@ class BoundOutputs(Bound):
                 claim.task, old.recipe, old.resolved, claim.context, claim.fields, kept, claim.run
             )
         record = self._joined(state, target, made, claim)
-        self.append(record, claim)
+        self.append(record, claim, needed=False)
         return record
 
     def accept(self, found: Found, target: str, claim: Claim) -> Found:

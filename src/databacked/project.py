@@ -110,6 +110,16 @@ def make_state_folder(folder: Path) -> Path:
     return state
 
 
+def can_write(folder: Path) -> bool:
+    """Whether files can be made in a folder; where it is not there yet, whether it can be made."""
+    for one in (folder, *folder.parents):
+        if os.access(one, os.W_OK | os.X_OK):
+            return True
+        if os.path.lexists(one):
+            return False
+    return False
+
+
 def _configuration(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     for name, path in (("databacked.toml", ()), ("pyproject.toml", ("tool", "databacked"))):
         file = folder / name

@@ -22,6 +22,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import threading
 import time
 from collections.abc import Iterator, Set
@@ -399,12 +400,18 @@ class Journal:
             # Sorted by time of start, so that a reader meets old claims first.
             self._name = f"{time.time_ns():019d}-{secrets.token_hex(4)}"
             path = folder / f"{self._name}.tsv"
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-            # Held while this process lives: an unlocked journal is one of an ended run.
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-            os.write(self._file, HEADER % FORMAT)
-            self._temporary = state / "tmp" / self._name
-            self._temporary.mkdir(parents=True, exist_ok=True)
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            try:
+                # Held while this process lives: an unlocked journal is one of an ended run.
+                fcntl.flock(file, fcntl.LOCK_EX)
+                os.write(file, HEADER % FORMAT)
+                self._temporary = state / "tmp" / self._name
+                self._temporary.mkdir(parents=True, exist_ok=True)
+                _take_group(self.place, path, self._temporary)
+            except BaseException:
+                os.close(file)
+                raise
+            self._file = file
         return self._file
 
     def close(self) -> None:
@@ -448,12 +455,33 @@ def context_line(name: str, fields: dict[str, Any]) -> bytes:
     return f"=\t{name}\t{json.dumps(fields, separators=(',', ':'))}\n".encode()
 
 
+def _take_group(place: Path, *made: Path) -> None:
+    """Hand the group of a place down, as its setgid bit asks for, where the system did not.
+
+    That is so where ``.databacked`` is older than the bit: every result comes from a folder in it.
+    """
+    above = os.stat(place)
+    if not above.st_mode & stat.S_ISGID:
+        return
+    for path in made:
+        mine = os.stat(path)
+        if mine.st_gid != above.st_gid:
+            try:
+                os.chown(path, -1, above.st_gid)
+                if stat.S_ISDIR(mine.st_mode):
+                    os.chmod(path, stat.S_IMODE(mine.st_mode) | stat.S_ISGID)
+            except OSError:
+                pass  # not a member of the group: what others can do is theirs to say
+
+
 def _is_live(path: Path) -> bool:
     """Whether the process that writes this journal is still there (here or on another host)."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except FileNotFoundError:
         return False
+    except OSError:
+        return True  # another user's: it is theirs to say that it ended
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
@@ -476,7 +504,10 @@ def compact(records: Records, *, always: bool = False) -> int:
     state = records.place / STATE
     if not os.access(records.folder, os.W_OK):
         return 0
-    guard = os.open(state / "compaction.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        guard = os.open(state / "compaction.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError:
+        return 0  # another user's: they do it
     try:
         try:
             fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -487,6 +518,10 @@ def compact(records: Records, *, always: bool = False) -> int:
             for path in sorted(records.folder.iterdir())
             if path.name[0] != "." and not _is_live(path)
         ]
+        folder = os.stat(records.folder)
+        if folder.st_mode & stat.S_ISVTX and os.geteuid() not in (0, folder.st_uid):
+            # As in /tmp, nobody can remove what is another's.
+            ended = [path for path in ended if path.stat().st_uid == os.geteuid()]
         _clear_temporary(state, records.folder)
         if len(ended) <= (1 if always else COMPACT_ABOVE):
             return 0

@@ -5,6 +5,7 @@ task → runner → [result] → serializer → storage → record → dataset �
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -26,7 +27,7 @@ from databacked.errors import (
 from databacked.fingerprint.files import content_of
 from databacked.hashes import hash_texts
 from databacked.notebook import are_alike, is_gone
-from databacked.project import STATE, Project, project_at, project_of_code
+from databacked.project import STATE, Project, can_write, project_at, project_of_code
 from databacked.records import NONE, Record, Records, details, journal_of, records_of
 from databacked.serializers.base import Serializer
 from databacked.stats import NOTHING, Stat, files_in, stat_of
@@ -221,6 +222,18 @@ class Bound:
     def endings(self, target: str) -> list[tuple[str, Bound]]:
         """Return each file that a target names, with the result that writes it."""
         return [(target, self)]
+
+    def check_writable(self, name: str) -> None:
+        """Raise `StorageError` if what a task is about to make cannot be kept here."""
+        state = self.folder / STATE
+        inside = (state, state / "journals", state / "tmp") if os.path.lexists(state) else ()
+        for folder in (self.folder, *inside):
+            if not can_write(folder):
+                raise StorageError(
+                    f"{name}: some of its results are missing or stale, and new ones cannot be "
+                    f"kept in {self.folder}: no permission to write to {folder}. Ask for write "
+                    "access, or choose another place. Nothing was computed for it."
+                )
 
     # Looking
 
@@ -430,7 +443,7 @@ class Bound:
                 claim.run,
             ),
         )
-        self.append(record, claim)
+        self.append(record, claim, needed=False)
         return record
 
     def accept(self, found: Found, target: str, claim: Claim) -> Found:
@@ -457,15 +470,24 @@ class Bound:
             claim.context,
             details(**{**old.details, **claim.details}),
         )
-        self.append(record, claim)
+        self.append(record, claim, needed=False)
         return record
 
-    def append(self, record: Record, claim: Claim) -> None:
-        """Append a record to this process's journal of the place."""
+    def append(self, record: Record, claim: Claim, *, needed: bool = True) -> None:
+        """Append a record to this process's journal of the place.
+
+        Parameters
+        ----------
+        needed
+            Otherwise it says something of a file that is there already: in another user's place
+            it then counts for this run alone.
+        """
         try:
             line = journal_of(self.folder).append(record, dict(claim.fields))
         except OSError as error:
-            raise storage_error(error, str(self.folder / STATE), "written") from error
+            if needed or error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise storage_error(error, str(self.folder / STATE), "written") from error
+            line = record.line()
         records = records_of(self.folder, refresh=False)
         records.contexts.setdefault(record.context, dict(claim.fields))
         records.remember(line)

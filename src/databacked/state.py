@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import tempfile
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ from databacked.plan import (
     Fingerprints,
 )
 from databacked.progress import Show
-from databacked.project import Project, make_state_folder
+from databacked.project import STATE, Project, can_write, make_state_folder
 from databacked.records import (
     Record,
     records_of,
@@ -104,11 +105,16 @@ class State(Calls):
         self._said: set[tuple[str, str]] = set()
         self._opaque: dict[str, None] = {}
         self._everything = False
-        self._scratch = (
-            make_state_folder(project.root) / "tmp" / f"{socket.gethostname()}-{os.getpid()}-{id}"
-        )
-        clear_scratch(self._scratch.parent)
+        self._checked: set[Path] = set()
+        """Places of which it is known that they can be written to."""
+        if can_write(project.state / "tmp"):
+            scratch = make_state_folder(project.root) / "tmp"
+            clear_scratch(scratch)
+            self._scratch = scratch / f"{socket.gethostname()}-{os.getpid()}-{id}"
+        else:  # another user's project: what is there can be used
+            self._scratch = Path(tempfile.mkdtemp(prefix="databacked-"))
         self._values = project.state / "values"
+        self._records_values = can_write(self._values / STATE / "journals")
 
     def released(self, items: list[tuple[Node, int]]) -> None:
         """Let values go of which it is known by now that nobody reads them."""

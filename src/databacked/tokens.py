@@ -245,7 +245,15 @@ class Tokens(State):
                 self._notes[name][f"made with {changed}; kept, because versions do not count"] += (
                     count
                 )
+        if TODO in node.state:
+            self._check_writable(node.name, bound)
         self._say_reasons(node, before=True)
+
+    def _check_writable(self, name: str, bound: Bound) -> None:
+        """Say before the work, not after it, that a place takes nothing; asked once a place."""
+        if bound.folder not in self._checked:
+            bound.check_writable(name)
+            self._checked.add(bound.folder)
 
     def _judge_one(self, node: Node, row: int, recipe: str, found: Found) -> None:
         """Decide about one item whose recipe is known, and what lies at its target."""
@@ -391,6 +399,8 @@ class Tokens(State):
         if node.state[row] == ALIAS:
             return
         self._judge_one(node, row, recipe, plan.bound.look_now(target, plan.spec.task))
+        if node.state[row] == TODO:
+            self._check_writable(node.name, plan.bound)
         if node.state[row] == THERE:
             self._there(node, row)
             if (node.id, row) in self.waiting_for:
