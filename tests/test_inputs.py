@@ -393,3 +393,24 @@ def test_a_url_that_does_not_answer_fails_its_item_with_the_reason(project):
     with pytest.raises(FlowFailed, match="1 × load"):
         load.map([1, 2], urls)
     assert (project / "kept/2.json").exists()
+
+
+def test_a_path_inside_a_list_or_a_table_counts_by_its_content(project):
+    """Not by its name alone: what was made of other bytes would be taken for it."""
+
+    @task(result=LocalResult("kept"), target="{kind}.json")
+    def read(kind, where):
+        found = where["file"].tolist() if kind == "table" else where
+        return [path.read_text() for path in found]
+
+    path = old(project / "a.txt", "one")
+
+    @flow
+    def run():
+        return read("list", [path]), read("table", pd.DataFrame({"file": [path]}))
+
+    assert run() == (["one"], ["one"])
+    run()
+    assert counts("read") == {"reused": 2}
+    old(path, "two")
+    assert run() == (["two"], ["two"])

@@ -535,3 +535,18 @@ def test_what_needs_a_map_of_unknown_length_waits_for_it(project, runner):
     for expected in ("made", "reused"):
         assert run() == [18 * 18, 28 * 28]
         assert counts("square") == {expected: 2}
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_groups_of_what_a_compaction_left(project, runner):
+    """Cells that are there, by the field that they come from."""
+
+    @flow(runner=runner)
+    def run():
+        fields, values = compact(["a", "b", "a", "b", "a"], half.map(range(5)))
+        keys, members = group(square.map(values, values), by=fields)
+        return sheet.map(keys, members)
+
+    for expected in ("made", "reused"):
+        assert run() == [[0, 1, 4]]
+        assert counts("sheet") == {expected: 1}

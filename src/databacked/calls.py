@@ -355,6 +355,8 @@ class Calls:
 
     def _as_map(self, column: Any) -> Any:
         """Return elements of lists as the answer of a map, which has positions."""
+        if isinstance(column, Compacted):
+            return self.map(ITEM, (column,), {})
         if not isinstance(column, Flat):
             return column
         beside = {} if column.along is None else {"element": Flat(column.source)}

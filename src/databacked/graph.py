@@ -299,8 +299,9 @@ def group(items: Any, by: Any) -> tuple[Any, Any]:
     GraphError
         If the lengths differ, or a value of `by` is missing (NaN, None) or cannot be told apart.
     """
-    unknown = isinstance(by, Futures | Flat) or (isinstance(items, Futures) and items.node.dynamic)
-    if unknown or isinstance(items, Flat):
+    unknown = isinstance(by, Futures | Flat | Compacted)
+    unknown = unknown or (isinstance(items, Futures) and items.node.dynamic)
+    if unknown or isinstance(items, Flat | Compacted):
         found = Group(items, by)
         return Grouped(found, 0), Grouped(found, 1)
     members, keys = list_of(items, "group(items)"), list_of(by, "by")

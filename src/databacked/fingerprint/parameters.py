@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
 from databacked.errors import FingerprintError
 from databacked.fingerprint.code import code_fingerprint, file_of
-from databacked.fingerprint.files import content_of
+from databacked.fingerprint.files import content_of, file_token
 from databacked.fingerprint.values import QUICK, Tokens, is_library
 from databacked.hashes import hash_texts
 
@@ -55,16 +56,28 @@ def content(value: Any, root: Path | str | None = None) -> str | None:
 
 
 class _Parameter(Tokens):
-    """Tokens in which a path below the project's root counts as it is seen from there."""
+    """Tokens in which a file counts by its content, also in the middle of a list or a table.
+
+    A path at which nothing lies counts as it is seen from the project's root.
+    """
 
     def __init__(self, root: Path | str | None) -> None:
         super().__init__(_code_below(root))
         self.root = Path.cwd() if root is None else Path(root)
 
     def of_path(self, value: PurePath, where: str) -> str:
+        if isinstance(value, Path) and _is_there(value):
+            return self._hash("file", file_token(os.fspath(value)))
         return super().of_path(
             value.relative_to(self.root) if value.is_relative_to(self.root) else value, where
         )
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # no name that a disk could have
+        return False
 
 
 def _code_below(root: Path | str | None) -> Callable[[Any], str]:
