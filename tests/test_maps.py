@@ -21,6 +21,7 @@ from databacked import (
     last_run,
     sweep,
     task,
+    testing,
 )
 from databacked.errors import GraphError, TargetError
 
@@ -550,3 +551,23 @@ def test_groups_of_what_a_compaction_left(project, runner):
     for expected in ("made", "reused"):
         assert run() == [[0, 1, 4]]
         assert counts("sheet") == {expected: 1}
+
+
+def test_a_reader_who_comes_to_be_while_a_value_is_made_gets_it(project):
+    """Many times: whether a group becomes known before or after its members were made."""
+
+    @task
+    def find(n):
+        return list(range(n))
+
+    for number in range(25):
+
+        @flow(root=project / str(number))
+        def run():
+            cells = flatten(find.map([2, 3]))
+            keys, members = group(cells, by=cells)
+            return sheet.map(keys, members)
+
+        (project / str(number)).mkdir()
+        with testing.project(project / str(number)):
+            assert run() == [[0, 0], [1, 1], [2]]

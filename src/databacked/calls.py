@@ -229,6 +229,9 @@ class Calls:
             return node
         if isinstance(first, Compacted):
             return self._compacted(task, columns, first)
+        for arg in blocks.values():
+            if isinstance(arg, Flat) and isinstance(arg.along, Futures):
+                self._mark(arg.along.node, "promised")
         source = first.node if isinstance(first, Futures) else first.source.node
         if isinstance(first, Flat) and isinstance(source, Node):
             rows = range(source.n) if first.source.picks is None else first.source.picks
@@ -320,15 +323,18 @@ class Calls:
 
     def _decided_by(self, answer: Futures) -> None:
         """Have what the items of a map return become known, also of those that come to be."""
-        node = answer.node
+        self._mark(answer.node, "decides")
+
+    def _mark(self, node: AnyNode, how: str) -> None:
+        """Set a mark of a node, or of all blocks of a map, also of those that come to be."""
         for one in nodes_in(node):
-            one.decides = True
+            setattr(one, how, True)
         if isinstance(node, Dynamic):
 
             def of_block(number: int) -> None:
                 block = node.blocks[number]
                 if block is not None:
-                    self._decided_by(Futures(block))
+                    self._mark(block, how)
 
             node.known.append(of_block)
 
@@ -341,6 +347,8 @@ class Calls:
         dynamic = [one.node for one in columns if isinstance(one.node, Dynamic)]
         if isinstance(group.by, Futures):
             self._decided_by(group.by)
+        if isinstance(group.items, Futures):
+            self._mark(group.items.node, "promised")
 
         def complete() -> None:
             wanted = [_live_item(one) for one in group.by] if isinstance(group.by, Futures) else []

@@ -511,6 +511,7 @@ class Node:
         "own_readers",
         "parent",
         "plan",
+        "promised",
         "repeat",
         "rows",
         "session",
@@ -542,6 +543,8 @@ class Node:
         self.decides = False
         """Whether its values decide the items or targets of other nodes."""
         self.plan: Any = None
+        self.promised = False
+        """Whether maps that are not known yet will read it."""
         self.ended = bytearray(n)
         """What became of each item: a number of `ENDS`."""
         self.repeat = 1

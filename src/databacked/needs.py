@@ -315,8 +315,15 @@ class Needs(Tokens):
             if held:
                 self._wake(node, row)
                 self._maybe_drop(node, row)
+            else:
+                self._later.append((self._want_if_needed, (node, row)))
         if row in node.known:
             self._known(node, row)
+
+    def _want_if_needed(self, node: Node, row: int) -> None:
+        """Have a value made again that was not held, for a reader who came to be meanwhile."""
+        if self._needed(node, row, {}):
+            self._want(node, row)
 
     def _learn_token(self, node: Node, row: int, token: str | None) -> None:
         before, node.token[row] = node.token[row], token
@@ -406,7 +413,7 @@ class Needs(Tokens):
         """Want what a flow keeps, and calls that nobody reads."""
         if node.id in self._unplanned:
             return  # it is wanted once it is planned
-        if node.plan.spec.is_kept or not (node.readers or node.decides):
+        if node.plan.spec.is_kept or not (node.readers or node.decides or node.promised):
             for row in range(node.n):
                 if node.state[row] not in (THERE, GONE):
                     self._later.append((self._want, (node, row)))
