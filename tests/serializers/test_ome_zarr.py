@@ -575,6 +575,7 @@ def test_an_image_of_another_program_is_read(tmp_path, array, dtype):
     )
 
 
+@pytest.mark.filterwarnings("ignore:BloscShuffle:DeprecationWarning")  # bioio asks zarr so
 def test_what_bioio_writes_is_read(tmp_path):
     """Names, sizes and pixels."""
     from bioio_ome_zarr.writers import Channel, OMEZarrWriter
