@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from loky.process_executor import TerminatedWorkerError
 
 from databacked import FlowFailed, LocalResult, ProcessRunner, flow, task
 from databacked.errors import DatabackedError, GraphError
@@ -200,3 +201,60 @@ def test_scratch_is_gone_after_a_run(project):
     assert run() == [6 * 4096] * 2
     scratch: list[Path] = list((project / ".databacked/tmp").iterdir())
     assert not scratch
+
+
+class BrokenNow:
+    """A pool of processes that breaks as a batch is handed to it, as one does whose worker died."""
+
+    def __init__(self, pool, times):
+        self.pool, self.times = pool, times
+
+    def submit(self, *args):
+        if self.times.pop() if self.times else False:
+            raise TerminatedWorkerError("a worker was terminated")
+        return self.pool.submit(*args)
+
+    def __getattr__(self, name):
+        return getattr(self.pool, name)
+
+
+@pytest.mark.parametrize(
+    "broken", [[True], [True, False], [True, False, False], [True, True, True, False]], ids=str
+)
+def test_a_batch_that_a_broken_pool_did_not_take_is_sent_again(project, broken):
+    """The worker died between two looks; nobody has said so yet."""
+    times = list(broken)
+
+    class Breaking(ProcessRunner):
+        def _new_pool(self):
+            return BrokenNow(super()._new_pool(), times)
+
+    @task
+    def square(n):
+        return n * n
+
+    @flow(runner=Breaking(2))
+    def run():
+        return square.map(range(12))
+
+    assert run() == [n * n for n in range(12)]
+    assert times == []
+
+
+def test_processes_that_never_take_an_item_are_said(project):
+    """A run ends with advice instead of trying for ever."""
+
+    class Broken(ProcessRunner):
+        def _new_pool(self):
+            return BrokenNow(super()._new_pool(), [True] * 100)
+
+    @task
+    def square(n):
+        return n * n
+
+    @flow(runner=Broken(1))
+    def run():
+        return square.map([1])
+
+    with pytest.raises(DatabackedError, match="before they took an item"):
+        run()

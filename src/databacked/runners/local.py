@@ -25,6 +25,9 @@ from databacked import said
 from databacked.errors import DatabackedError
 from databacked.runners.base import Chain, Key, Runner, Works
 
+MOST_POOLS = 20
+"""Pools of processes that may break one after another before a run gives up."""
+
 HELD_BYTES = 256 << 20
 """Bytes of held values that stay in memory; what is beyond goes to the scratch folder."""
 
@@ -314,6 +317,8 @@ class ProcessRunner(Runner):
         self._suspects: deque[tuple[Chain, int]] = deque()
         self._waiting: deque[Sequence[Chain]] = deque()
         self._count = 0
+        self._renewed = 0
+        """How many pools broke since an item was done."""
         self._pool: Any = self._new_pool()
 
     def _new_pool(self) -> Any:
@@ -347,9 +352,35 @@ class ProcessRunner(Runner):
         names = dict.fromkeys(self._names[work.spec] for chain in batch for work in chain)
         with _sending(f"{', '.join(names)}: an argument"):
             payload = _pickled((self._make_worker, batch))
-        future = self._pool.submit(_work, str(self._scratch), payload)
+        try:
+            future = self._pool.submit(_work, str(self._scratch), payload)
+        except RuntimeError as error:
+            if not _is_death(error):
+                raise
+            self._put_off(batch, deaths)
+            return
         self._running[number] = (future, batch)
         future.add_done_callback(lambda done: self._ended(number, done, deaths))
+
+    def _put_off(self, batch: Sequence[Chain], deaths: int) -> None:
+        """Keep a batch that the pool did not take: a worker died, and nobody has said so yet."""
+        if deaths:
+            self._suspects.appendleft((batch[0], deaths))
+        else:
+            self._waiting.append(batch)
+        if not self._running:  # else those that run are about to say it
+            self._renew()
+            self._next()
+
+    def _renew(self) -> None:
+        self._renewed += 1
+        if self._renewed > MOST_POOLS:
+            raise DatabackedError(
+                f"worker processes ended {MOST_POOLS} times before they took an item. Look whether "
+                "Python starts in a process of its own here, or use runner='threads'."
+            )
+        self._pool.shutdown(wait=False, kill_workers=True)
+        self._pool = self._new_pool()
 
     def _ended(self, number: int, future: Future[Any], deaths: int) -> None:
         if future.cancelled():
@@ -360,12 +391,16 @@ class ProcessRunner(Runner):
             if sent is None:
                 return
             if error is None:
+                self._renewed = 0
                 self._queue.put(pickle.loads(future.result()))
             elif _is_death(error):
                 self._died(sent[1], deaths)
             else:
                 self._queue.put(error)
-            self._next()
+            try:
+                self._next()
+            except Exception as problem:  # in a thread of the pool nobody else would see it
+                self._queue.put(problem)
 
     def _died(self, batch: Sequence[Chain], deaths: int) -> None:
         alone = len(batch) == 1 and deaths > 0
@@ -385,7 +420,7 @@ class ProcessRunner(Runner):
             chain, deaths = self._suspects.popleft()
             self._send([_again(chain)], deaths)
             return
-        while self._waiting:
+        for _ in range(len(self._waiting)):  # one that is put off comes to stand here again
             self._send(self._waiting.popleft(), 0)
 
     def done(self, timeout: float) -> list[list[Any] | BaseException]:
