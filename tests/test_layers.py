@@ -11,8 +11,8 @@ import pytest
 
 LADDER = """
     types errors hashes stats notebook said figures draw
-    serializers.base serializers.images storage.base remotes.base runners.base
-    plugins views project fingerprint records provenance links manifest arrays
+    corrections serializers.base serializers.images storage.base remotes.base runners.base
+    plugins views project owners marks fingerprint records provenance links manifest arrays
     dataset
     serializers storage remotes runners
     decide result outputs orphans

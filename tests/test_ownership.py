@@ -13,7 +13,7 @@ import pytest
 import tifffile
 
 from databacked import ArrayToOmeTiff, LocalResult, flow, last_run, records, task, testing
-from databacked.errors import ResultChangedError, TargetError, UnknownFilesError
+from databacked.errors import FlowFailed, ResultChangedError, TargetError, UnknownFilesError
 
 
 def counts(name: str) -> dict[str, int]:
@@ -160,11 +160,19 @@ def test_when_edited_replace_moves_the_correction_aside(project):
     assert aside(project) == ["2.ome.tiff"]
 
 
-def test_a_file_saved_over_with_another_shape_is_moved_aside(project):
-    """It is no correction of what was there."""
+def test_a_file_saved_over_with_another_shape_fails_its_item(project):
+    """Somebody worked on it: neither is it passed over, nor taken for what it is not."""
     make_flow()()
-    tifffile.imwrite(project / "masks/2.ome.tiff", np.zeros((3, 3), np.float32))
-    assert make_flow()() == [64, 128, 192]
+    cropped = project / "masks/2.ome.tiff"
+    tifffile.imwrite(cropped, np.zeros((3, 3), np.float32))
+    for _ in range(2):
+        with pytest.raises(FlowFailed) as failed:
+            make_flow()()
+        assert [one.item for one in failed.value.failures] == ["2.ome.tiff"]
+        assert "(3, 3)" in str(failed.value)
+        assert str(cropped) in failed.value.failures[0].exception
+    assert tifffile.imread(cropped).shape == (3, 3)
+    assert make_flow(when_edited="replace")() == [64, 128, 192]
     assert aside(project) == ["2.ome.tiff"]
 
 
@@ -358,5 +366,7 @@ def test_mistake_20_two_writers_at_once(tmp_path, factors):
     for one, factor in zip(commands, factors, strict=True):
         done = subprocess.run([*one, "values"], capture_output=True, text=True, check=False)
         assert done.stdout.strip() == str([n * factor for n in range(40)]), done.stderr
-    assert not list(tmp_path.glob("shared/.databacked/replaced"))
+    # Two living projects: what one of them made is not the other's to replace.
+    moved = list(tmp_path.glob("shared/.databacked/replaced"))
+    assert bool(moved) == (len(set(factors)) > 1)
     assert not list(tmp_path.glob("shared/.databacked/tmp/*/*"))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from databacked import LocalResult, flow, last_run, records, task
 from databacked.errors import RecordError, UnknownFilesError
+from databacked.owners import Owner
 from databacked.records import Journal, Record, Records, compact, details, parse
 from databacked.storage.base import Stat
 
@@ -217,7 +218,7 @@ def test_a_reader_beside_a_writer_reads_whole_lines_only(tmp_path):
 
 
 def test_compaction_keeps_what_fits_the_file(tmp_path):
-    """Of several claims about a target the one stays that describes the file that is there."""
+    """Of several claims about a target one stays whole: that of the file that is there."""
     (tmp_path / "a.txt").write_text("abc")
     stat = (tmp_path / "a.txt").stat()
     fitting = record("a.txt", content="f" * 32, mtime_ns=stat.st_mtime_ns)
@@ -229,10 +230,16 @@ def test_compaction_keeps_what_fits_the_file(tmp_path):
     (path,) = (tmp_path / ".databacked/journals").iterdir()
     after, notes = read(tmp_path)
     assert not notes
-    assert list(after.of("a.txt")) == [fitting]
-    assert [one.recipe for one in after.of("b.txt")] == ["6" * 32]  # no file: the newest
-    assert after.contexts == {"c1": CONTEXT}
-    assert after.fits("a.txt", Stat(3, stat.st_mtime_ns), fitting.recipe, "t.py:f")
+    assert [one.content[0] for one in after.of("a.txt")] == ["e", "f", "9"]
+    assert after.of("a.txt")[1] == fitting
+    assert [one.recipe[0] for one in after.of("b.txt")] == ["5", "6"]
+    # Of what the targets held before, what it was and what it was made of is all that is left.
+    left = [one for one in after.all() if one.details]
+    assert left == [fitting, record("b.txt", recipe="6" * 32)]
+    bare = {one.context for one in after.all() if not one.details}
+    assert [after.contexts[name] for name in bare] == [{"task": CONTEXT["task"]}]
+    assert after.contexts["c1"] == CONTEXT
+    assert after.fits("a.txt", Stat(3, stat.st_mtime_ns), fitting.recipe, Owner("t.py:f"))
     assert "compacted" in path.name
 
 
@@ -256,7 +263,7 @@ def test_compaction_keeps_both_claims_that_fit_one_size_and_time(tmp_path):
     compact(found, always=True)
     after, _ = read(tmp_path)
     assert [one.content[0] for one in after.of("a.txt")] == ["e", "f"]
-    assert after.fits("a.txt", stat, record().recipe, "t.py:f") is None
+    assert after.fits("a.txt", stat, record().recipe, Owner("t.py:f")) is None
 
 
 def test_compaction_leaves_the_journals_of_living_processes(tmp_path):

@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from databacked.corrections import Correction
+from databacked.owners import Relation
 from databacked.records import NONE, Record
 from databacked.stats import Stat
 from databacked.types import Description
 
-Kind = Literal["missing", "ours", "edited", "foreign"]
+Kind = Literal["missing", "ours", "edited", "unusable", "foreign"]
 
 
 @dataclass(frozen=True)
@@ -22,98 +24,105 @@ class Found:
     """What lies at a target, and whose it is."""
 
     kind: Kind
-    """``ours``: a record of this task describes the file. ``edited``: changed by hand since."""
+    """``ours``: a record of this task describes the file. ``edited``: changed by hand since, or
+    accepted as it was found. ``unusable``: changed by hand to what no reader can use."""
 
     stat: Stat | None = None
     """Size and time of the file; None if there is none (``ours``: the value was None)."""
 
     records: tuple[Record, ...] = ()
-    """The claims that fit the file (several recipes can lead to one content).
-
-    For a foreign file: those of the same task in another notebook. For an edited one: what it was
-    made from.
-    """
+    """The claims that fit the file (several recipes can lead to one content); of a file that was
+    edited just now there are none. For a foreign file: those of the same task elsewhere."""
 
     content: str = ""
     """xxh3-128 of the file's bytes, where known."""
 
     why: str = ""
-    """For a foreign file: what is known of it."""
+    """For a foreign or unusable file: what is known of it."""
+
+    origin: Record | None = None
+    """For a file edited just now: what it was made from (a foreign one: elsewhere)."""
 
     description: Description | None = None
-    """For a file edited just now: what it holds."""
+    """For a file edited just now: what its readers get."""
+
+    form: Mapping[str, Any] | None = None
+    """For a file edited just now: how it is read as what was recorded, if not as it is."""
 
 
 def whose(
     stat: Stat | None,
     claims: Sequence[Record],
-    task: str,
     *,
-    task_of: Callable[[Record], str],
-    alike: Callable[[str], bool] = lambda other: False,
-    is_gone: Callable[[str], bool] = lambda other: False,
+    relation: Callable[[Record], Relation],
+    owner: Callable[[Record], str],
     content: Callable[[], str],
-    describe: Callable[[], Description],
+    is_marked: Callable[[str], bool],
+    correction: Callable[[Record], Correction],
 ) -> Found:
     """Say whose the file at a target is.
+
+    A content that a record explains is that record's, whatever its time. One that none explains is
+    somebody's work only if nothing says otherwise: no clock is asked.
 
     Parameters
     ----------
     claims
-        All records of the target.
-    task
-        The task that wants to use or write it.
-    alike, is_gone
-        Whether another task is one of the same name in another notebook; whether that notebook is
-        no longer there, so that what it made passes to this one.
-    content, describe
-        Read the file: its content hash, and what it holds (raising if it does not open). Called
-        only where size and time do not decide.
+        All records of the target, the oldest first.
+    relation, owner
+        Whose a record is, seen from the task that asks; and its name for people.
+    content
+        Reads the file: its hash. Called only where size and time do not decide.
+    is_marked
+        Whether the file's time carries the mark of databacked for this content.
+    correction
+        Opens the file as a correction of what a record describes; raises if it does not open.
     """
-
-    def is_mine(claim: Record) -> bool:
-        other = task_of(claim)
-        return other == task or (alike(other) and is_gone(other))
-
     if stat is None:
-        return _nothing(claims, task, task_of)
-    claims = [claim for claim in claims if claim.size >= 0]
-    fitting = tuple(claim for claim in claims if claim.stat == stat)
-    digest = ""
-    if len({claim.content for claim in fitting}) != 1 and claims:
-        # No claim fits, or two of one size within one time stamp do: the bytes decide.
-        digest = content()
-        fitting = tuple(
-            claim for claim in claims if claim.size == stat.size and claim.content == digest
-        )
-    if fitting:
-        mine = tuple(filter(is_mine, fitting))
+        return _nothing(claims, relation)
+    files = [claim for claim in claims if claim.size >= 0]
+    digests = {claim.content for claim in files if claim.stat == stat}
+    # No claim fits, or two of one size within one time stamp do: the bytes decide.
+    digest = digests.pop() if len(digests) == 1 else content() if claims else ""
+    explained = [claim for claim in files if claim.content == digest]
+    if explained:
+        mine = tuple(claim for claim in explained if relation(claim) == "mine")
         if not mine:
-            usable = tuple(claim for claim in fitting if alike(task_of(claim)))
-            return Found("foreign", stat, usable, why=f"it is a result of {task_of(fitting[-1])}")
-        kind: Kind = "edited" if mine[-1].state == "e" else "ours"
-        return Found(kind, stat, mine, mine[-1].content)
-    mine = tuple(filter(is_mine, claims))
-    if not mine:
-        return Found("foreign", stat, why="nothing is recorded about it")
-    try:
-        held = describe()
-    except Exception as error:  # any reason why it does not open makes it damaged
-        return Found("foreign", stat, why=f"it does not open ({error})")
-    for claim in reversed(mine):
-        shape, dtype = claim.details.get("shape"), claim.details.get("dtype")
-        if shape is None or held.shape is None or (tuple(shape), dtype) == (held.shape, held.dtype):
-            return Found("edited", stat, (claim,), digest, "edited by hand", held)
-    return Found(
-        "foreign",
-        stat,
-        why=f"it holds {held.shape} {held.dtype} instead of {tuple(shape or ())} {dtype}",
+            usable = tuple(claim for claim in explained if relation(claim) == "alike")
+            why = f"it is a result of {owner(explained[-1])}"
+            return Found("foreign", stat, usable, digest, why)
+        written = [claim for claim in mine if claim.state == "w"]
+        # What was made by hand once may have been computed since, and only that carries a mark.
+        by_hand = mine[-1].state != "w" and not (written and is_marked(digest))
+        return Found("edited" if by_hand else "ours", stat, mine, digest, "edited by hand")
+    mine = tuple(claim for claim in claims if relation(claim) == "mine")
+    near = mine or tuple(claim for claim in claims if relation(claim) == "alike")
+    if not near:
+        why = f"it is no result of {owner(claims[-1])} any more" if claims else ""
+        return Found("foreign", stat, (), digest, why or "nothing is recorded about it")
+    if is_marked(digest):
+        return Found("foreign", stat, (), digest, "it is a result whose record is lost")
+    if any(claim.mtime_ns == stat.mtime_ns for claim in files):
+        return Found("foreign", stat, (), digest, "it is damaged: changed, and its time is not")
+    problem, why = (
+        "",
+        "edited by hand" if mine else f"a result of {owner(near[-1])}, edited by hand",
     )
+    for claim in reversed(near):
+        try:
+            seen = correction(claim)
+        except Exception as error:  # any reason why it does not open makes it damaged
+            return Found("foreign", stat, (), digest, f"it does not open ({error})")
+        if not seen.problem:
+            kind: Kind = "edited" if mine else "foreign"
+            return Found(kind, stat, (), digest, why, claim, seen.description, seen.form)
+        problem = problem or seen.problem
+    return Found("unusable" if mine else "foreign", stat, (), digest, problem)
 
 
-def _nothing(claims: Sequence[Record], task: str, task_of: Callable[[Record], str]) -> Found:
+def _nothing(claims: Sequence[Record], relation: Callable[[Record], Relation]) -> Found:
     """Say what it means that no file is there: None was the value, or the file is missing."""
-    mine = [claim for claim in claims if task_of(claim) == task]
+    mine = [claim for claim in claims if relation(claim) == "mine"]
     # A recipe that gave a file once: somebody removed it.
     gone = {claim.recipe for claim in mine if claim.size >= 0}
     none = tuple(claim for claim in mine if claim.size < 0 and claim.recipe not in gone)
@@ -133,19 +142,20 @@ def rejoined(parts: Mapping[str, Found], stat: Stat, claims: Sequence[Record]) -
         The records of the item as a whole, of this task.
     """
     for name, part in parts.items():
-        if part.kind == "foreign":
-            return Found("foreign", stat, why=f"{name}: {part.why}")
+        if part.kind in ("foreign", "unusable"):
+            return Found(part.kind, stat, why=f"{name}: {part.why}")
     now = {name: NONE if part.stat is None else part.content for name, part in parts.items()}
     joined = ",".join(f"{name}={content}" for name, content in now.items())
     fitting = tuple(claim for claim in claims if claim.content == joined)
     if fitting:
-        kind: Kind = "edited" if fitting[-1].state == "e" else "ours"
+        kind: Kind = "edited" if fitting[-1].state != "w" else "ours"
         return Found(kind, stat, fitting, joined)
     edited = {name for name, part in parts.items() if part.kind == "edited"}
     for claim in reversed(claims):
         before = contents(claim.content)
         if edited and all(before.get(name) == now[name] for name in now if name not in edited):
-            return Found("edited", stat, (claim,), joined, f"edited by hand ({', '.join(edited)})")
+            why = f"edited by hand ({', '.join(edited)})"
+            return Found("edited", stat, (), joined, why, claim)
     return Found("missing", stat)  # one was removed, or they are of different runs
 
 
@@ -158,7 +168,10 @@ def is_hit(found: Found, recipe: str) -> bool:
     """Whether what was found can be used for a recipe as it is."""
     if found.kind == "edited":
         return True
-    # A foreign file has records only where they are of the same task in another notebook.
+    if found.kind == "foreign" and found.origin is not None:
+        # A correction of what the same task made elsewhere, of the same.
+        return recipe in (found.origin.recipe, found.origin.resolved)
+    # A foreign file has records only where they are of the same task elsewhere.
     # A recipe of plain values is the resolved recipe of the same values coming from tasks.
     return found.kind in ("ours", "foreign") and any(
         recipe in (record.recipe, record.resolved) for record in found.records

@@ -46,6 +46,10 @@ class UnknownFilesError(StorageError):
     """A place holds files at the targets, and no journal says who made them."""
 
 
+class CorrectionError(DatabackedError):
+    """A result was changed by hand to something that cannot be used in its place."""
+
+
 class ResultChangedError(DatabackedError):
     """A file is no longer the one that its backed array stands for."""
 

@@ -21,7 +21,7 @@ import numpy as np
 from databacked import said
 from databacked.arrays import BackedArray, Image
 from databacked.decide import Found, Recipe, contents, is_hit, is_hit_resolved, why_stale
-from databacked.errors import ArgumentChangedError, DatabackedError
+from databacked.errors import ArgumentChangedError, CorrectionError, DatabackedError
 from databacked.fingerprint.files import SeenFiles
 from databacked.fingerprint.parameters import content as content_of_value
 from databacked.fingerprint.parameters import token as token_of_value
@@ -29,6 +29,7 @@ from databacked.graph import is_large
 from databacked.hashes import hash_bytes, hash_texts
 from databacked.known import remembered, sketch
 from databacked.notebook import looks_like_cell
+from databacked.owners import Owner
 from databacked.records import Record, records_of
 from databacked.result import Bound, Claim, part_of
 from databacked.said import Said
@@ -49,8 +50,8 @@ class Spec:
     name: str
     """The function's name, for people."""
 
-    task: str
-    """File below the project root and qualified name: whose records these are."""
+    owner: Owner
+    """Whose records these are."""
 
     function: Any
     order: tuple[str, ...]
@@ -438,10 +439,11 @@ class Worker:
         recipe = spec.recipe(tokens)
         found = work.found
         if found is None:
-            found = bound.look_now(target, spec.task)
+            found = bound.look_now(target, spec.owner)
+        check_usable(found, bound, target)
         reason = None
         if not bound.always:
-            used = reuse(found, spec, recipe, tokens, bound)
+            used = reuse(found, spec, recipe, tokens, bound, target)
             if used is not None:
                 self._done(slot, bound, REUSED, used[0], None, used[1])
                 return
@@ -455,7 +457,7 @@ class Worker:
             "contents": contents or None,
             "start": round(started_at, 3),
         }
-        claim = Claim(spec.task, recipe, resolved, spec.context, spec.fields, said, spec.run)
+        claim = Claim(spec.owner, recipe, resolved, spec.context, spec.fields, said, spec.run)
         if not bound.always and contents and is_hit_resolved(found, resolved):
             # What it was made from came out the same: nothing to do but to say so.
             record = bound.confirm(found, claim)
@@ -564,21 +566,39 @@ def with_keys(token: str, keys: Sequence[Any]) -> str:
 
 
 def replaces(found: Found, bound: Bound) -> bool:
-    """Whether an edited file is to be moved aside and made again."""
-    return found.kind == "edited" and bound.options.when_edited == "replace"
+    """Whether what was changed by hand is to be moved aside and made again."""
+    changed = found.kind in ("edited", "unusable")
+    return changed and (bound.always or bound.options.when_edited == "replace")
+
+
+def check_usable(found: Found, bound: Bound, target: str) -> None:
+    """Raise `CorrectionError` if somebody worked on a file, and no reader can use what it is now.
+
+    Nothing else would do: what was computed is not what they meant.
+    """
+    if found.kind == "unusable" and not replaces(found, bound):
+        raise CorrectionError(
+            f"{bound.folder / shown(target)} was changed by hand, and cannot be used as it is: "
+            f"{found.why}. Or move it away, to have it made again."
+        )
 
 
 def reuse(
-    found: Found, spec: Spec, recipe: str, tokens: Sequence[str | None], bound: Bound
+    found: Found,
+    spec: Spec,
+    recipe: str,
+    tokens: Sequence[str | None],
+    bound: Bound,
+    target: str,
 ) -> tuple[Record, tuple[str, ...]] | None:
     """Return the record of what lies at a target if it is used as it is, and what to say of it."""
     if is_hit(found, recipe):
-        if found.kind != "edited":
-            record = found.records[-1]  # of another notebook it may be an edited one
+        if found.kind != "edited" and found.records:
+            record = found.records[-1]  # of the same task elsewhere it may be an edited one
             return record, (edited_note(record, recipe),) if record.state == "e" else ()
         if replaces(found, bound):
             return None
-        record = bound.settle(found, found.records[-1].target, bare_claim(spec, recipe))
+        record = bound.settle(found, target, bare_claim(spec, recipe))
         return record, (edited_note(record, recipe),)
     if found.kind == "ours" and bound.options.when_stale != "recompute":
         record = found.records[-1]
@@ -590,14 +610,15 @@ def reuse(
 
 def bare_claim(spec: Spec, recipe: str) -> Claim:
     """Return the claim of a file that nobody is about to make."""
-    return Claim(spec.task, recipe, recipe, spec.context, spec.fields, {}, spec.run)
+    return Claim(spec.owner, recipe, recipe, spec.context, spec.fields, {}, spec.run)
 
 
 def edited_note(record: Record, recipe: str) -> str:
-    """Return what is said of a file that was corrected by hand."""
+    """Return what is said of a file that was corrected by hand, or accepted as it was found."""
+    what = "accepted as it was found" if record.state == "a" else "edited by hand"
     if record.recipe != recipe:
-        return "edited by hand, used although what it was made from changed since"
-    return "edited by hand, used as it is"
+        return f"{what}, used although what it was made from changed since"
+    return f"{what}, used as it is"
 
 
 def recorded(
@@ -622,6 +643,8 @@ def reason_of(found: Found, spec: Spec, tokens: Sequence[str | None], bound: Bou
 
     record = found.records[-1]
     context = records_of(bound.folder, refresh=False).contexts.get(record.context, {})
+    if "code" not in context:
+        return "it was made in another way long ago"
     said = record.details
     old = Recipe(
         code=context.get("code", ""),

@@ -86,21 +86,6 @@ def notebook_name(root: Path) -> str:
     return Path(os.path.relpath(os.path.realpath(file), top)).as_posix()
 
 
-def are_alike(task: str, other: str) -> bool:
-    """Whether two tasks, as records know them, are of one name and both stand in notebooks."""
-    file, _, name = task.rpartition(":")
-    other_file, _, other_name = other.rpartition(":")
-    return name == other_name and all(
-        one == UNNAMED or one.endswith(".ipynb") for one in (file, other_file)
-    )
-
-
-def is_gone(task: str, root: Path) -> bool:
-    """Whether the notebook of a task, as records know it, was renamed or removed since."""
-    file = task.rpartition(":")[0]
-    return file != UNNAMED and not os.path.lexists(root / file)
-
-
 def timed_cells() -> Iterator[str]:
     """Yield what stood below ``%%time``, as Python, newest first: such cells get no file name."""
     shell = _kernel()

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from databacked.owners import Owner
 from databacked.records import Record, records_of
 from databacked.result import Bound
 from databacked.stats import JOIN
 
 
 def orphans(
-    places: Mapping[Path, tuple[Bound, set[str]]], claimed: Iterable[tuple[str, str]]
+    places: Mapping[Path, tuple[Bound, set[Owner]]], claimed: Iterable[tuple[str, str]]
 ) -> dict[str, tuple[int, int]]:
     """Return how many files (a folder that is a result is one) and bytes belong to no item.
 
@@ -37,7 +38,11 @@ def orphans(
         mine: dict[str, list[Record]] = {}
         for target in records.targets() - wanted[str(path)]:
             if JOIN not in target:
-                claims = [one for one in records.of(target) if records.task_of(one) in tasks]
+                claims = [
+                    one
+                    for one in records.of(target)
+                    if any(records.relation(task, one.context) == "mine" for task in tasks)
+                ]
                 if claims:
                     mine[target] = claims
         sizes = [

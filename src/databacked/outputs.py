@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from databacked.decide import Found, rejoined
 from databacked.errors import SerializerError
+from databacked.owners import Owner
 from databacked.records import NONE, Record, Records, details, records_of
 from databacked.result import Bound, Claim, part_of
 from databacked.stats import JOIN, NOTHING, Stat, fold
@@ -42,17 +43,21 @@ class BoundOutputs(Bound):
         self,
         target: str,
         stat: Stat | None,
-        task: str,
+        owner: Owner,
         records: Records,
         without: Record | None = None,
     ) -> Found:
         """Say whose the files are, taken as one."""
         if stat is None:
-            return super().look(target, None, task, records, without)
-        claims = [claim for claim in records.of(target) if records.task_of(claim) == task]
+            return super().look(target, None, owner, records, without)
+        claims = [
+            claim
+            for claim in records.of(target)
+            if records.relation(owner, claim.context) == "mine"
+        ]
         found = {
             name: self.parts[name].look(
-                file, self.parts[name].storage.stat(file), task, records, without
+                file, self.parts[name].storage.stat(file), owner, records, without
             )
             for name, file in self._files(target).items()
         }
@@ -105,7 +110,7 @@ class BoundOutputs(Bound):
             for name, file in files.items():
                 part = self.parts[name]
                 # Each file by itself: one that was corrected by hand stays, whatever the others.
-                found = part.look_now(file, claim.task)
+                found = part.look_now(file, claim.owner)
                 if found.kind == "edited" and self.options.when_edited == "keep":
                     made[name] = part.settle(found, file, claim)
                     notes.append(f"{name}: edited by hand, kept as it is")
@@ -148,42 +153,32 @@ class BoundOutputs(Bound):
                 "content": made[name].content,
                 "size": made[name].size,
                 "mtime_ns": made[name].mtime_ns,
-                **{key: made[name].details.get(key) for key in asdict(Description())},
+                **{key: made[name].details.get(key) for key in (*asdict(Description()), "form")},
             }
             for name, file in self._files(target).items()
         }
         stat = fold([None if one.size < 0 else one.stat for one in made.values()])
         content = ",".join(f"{name}={one.content}" for name, one in made.items())
-        said = Claim(
-            claim.task,
-            claim.recipe,
-            claim.resolved,
-            claim.context,
-            claim.fields,
-            {**claim.details, "outputs": outputs},
-            claim.run,
-        )
+        said = replace(claim, details={**claim.details, "outputs": outputs})
         return self.record(state, target, stat or NOTHING, content, Description(), said)
 
     def settle(self, found: Found, target: str, claim: Claim, state: str = "e") -> Record:
         """Record files of which some were edited by hand, or all were accepted, as they are now."""
-        if found.records and (found.records[-1].state, found.records[-1].stat) == ("e", found.stat):
+        if found.records:  # explained already
             return found.records[-1]
         records = records_of(self.folder, refresh=False)
         made: dict[str, Record] = {}
         for name, file in self._files(target).items():
             part = self.parts[name]
-            one = part.look(file, part.storage.stat(file), claim.task, records)
+            one = part.look(file, part.storage.stat(file), claim.owner, records)
             if one.kind == "ours":
                 made[name] = one.records[-1]
             else:
                 made[name] = part.settle(one, file, claim, state)
-        old = found.records[-1] if found.records else None
+        old = found.origin
         if old is not None:
             kept = {key: said for key, said in old.details.items() if key != "outputs"}
-            claim = Claim(
-                claim.task, old.recipe, old.resolved, claim.context, claim.fields, kept, claim.run
-            )
+            claim = replace(claim, recipe=old.recipe, resolved=old.resolved, details=kept)
         record = self._joined(state, target, made, claim)
         self.append(record, claim, needed=False)
         return record

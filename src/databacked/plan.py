@@ -6,6 +6,7 @@ its arguments, recipes, targets and whose the files there are. Done for whole co
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,7 @@ from databacked.item import Spec, with_keys
 from databacked.known import holds_unknown
 from databacked.notebook import is_cell, notebook_name
 from databacked.outputs import BoundOutputs
+from databacked.owners import owner_of
 from databacked.project import STATE, Project
 from databacked.records import Records, context_of
 from databacked.result import Bound, LocalResult
@@ -171,8 +173,10 @@ class Fingerprints:
         symbols.update((f"{name} (its file)", files[str(p)]) for name, p in code.paths.items())
         symbols.update(self._reads(task))
         digest = hash_texts([code.digest, *(f"{n}={symbols[n]}" for n in sorted(symbols))])
+        owner = owner_of(symbol_of(task.fn, self.project.root), self.project.root)
+        folder = self.project.state / "values" if bound is None else bound.folder
         fields: dict[str, Json] = {
-            "task": symbol_of(task.fn, self.project.root),
+            **owner.said(folder),
             "code": digest,
             "symbols": dict(symbols),
             "values": dict(code.values),
@@ -196,7 +200,7 @@ class Fingerprints:
         return Spec(
             id=node.id,
             name=task.name,
-            task=str(fields["task"]),
+            owner=owner,
             function=task.fn,
             order=order,
             positional=task.positional,
@@ -247,7 +251,8 @@ class Fingerprints:
 def symbol_of(function: Any, root: Path) -> str:
     """Return the name that records know a task by: file below the project root, and name."""
     qualname = str(getattr(function, "__qualname__", type(function).__qualname__))
-    code = getattr(function, "__code__", None)
+    # What functools.wraps left stands in the decorator's file, under a name that is not there.
+    code = getattr(inspect.unwrap(function), "__code__", None)
     file = code.co_filename if code is not None else ""
     if not file or is_cell(file):
         return f"{notebook_name(root)}:{qualname}"

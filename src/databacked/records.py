@@ -5,12 +5,13 @@ task → runner → result → serializer → storage → [record] → dataset �
 Records lie beside the results, in ``<place>/.databacked/journals/``. Each process appends to a
 journal file of its own, one write an item, before the item's file becomes visible. A record is a
 claim: a file is described by whichever record of its target fits its content, and a claim without
-a file means nothing. One line a record, tab-separated::
+a file means nothing; of what a target held before, content and recipe are never forgotten. One
+line a record, tab-separated::
 
     state  target  recipe  resolved  content  size  mtime_ns  context  {details}
 
 ``state`` is ``w`` (written), ``e`` (edited by hand) or ``a`` (accepted as it was). ``context``
-names a line ``=  context  {task, code, symbols, serializer, run, host}``, which many records share.
+names a line ``=  context  {task, project, root, code, serializer, run …}``, which many share.
 """
 
 from __future__ import annotations
@@ -26,16 +27,17 @@ import stat
 import threading
 import time
 from collections.abc import Iterator, Set
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from databacked.errors import RecordError
 from databacked.hashes import hash_texts
+from databacked.owners import Owner, Relation
 from databacked.project import STATE, make_state_folder
 from databacked.stats import NOTHING, Stat, look_at, stat_of_target
-from databacked.types import Json
+from databacked.types import Description, Json
 
 FORMAT = 1
 """Version of the journal's format; a newer one is an error, never ignored."""
@@ -48,9 +50,15 @@ COMPACT_ABOVE = 8
 """Journals of ended runs in one place, above which they are made one."""
 
 _WHOLE = re.compile(
-    rb"([^\t]+)\t[0-9a-f]*\t[0-9a-f]*\t[\w=,]*\t-?\d+\t\d+\t[0-9a-z]*\t\{[^\t]*\}"
+    rb"([^\t]+)\t[0-9a-f]*\t[0-9a-f]*\t[\w=,]*\t-?\d+\t-?\d+\t[0-9a-z]*\t\{[^\t]*\}"
 ).fullmatch
 """What a claim has to look like behind its state: a damaged one must not be taken for another."""
+
+OWNER = ("task", "project", "root", "host")
+"""What a context says of whose its records are."""
+
+_DESCRIBES = frozenset((*asdict(Description()), "outputs", "form"))
+"""Details without which a file cannot be handed over."""
 
 _NOTHING: dict[str, Any] = {}
 
@@ -144,6 +152,7 @@ class Records:
         self._lock = threading.RLock()
         self._noted: set[str] = set()
         self._was_read = False
+        self._relations: dict[tuple[Owner, str], Relation] = {}
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -168,6 +177,7 @@ class Records:
         """
         with self._lock:
             self._was_read = True
+            self._relations.clear()  # others may have gone since
             for _ in range(3):
                 try:
                     names = sorted(
@@ -269,7 +279,7 @@ class Records:
         return target in self._lines
 
     def fits(
-        self, target: str, stat: Stat | None, recipe: str, task: str
+        self, target: str, stat: Stat | None, recipe: str, owner: Owner
     ) -> tuple[str, str] | None:
         """Return content and context of the file at a target if a record of this recipe fits it.
 
@@ -283,24 +293,43 @@ class Records:
         found = self._lines.get(target)
         if found is None:
             return None
-        fitting: tuple[str, str] | None = None
+        look, sought = stat or NOTHING, recipe.encode()
+        if isinstance(found, bytes):
+            state, _, made_by, resolved, content, size, mtime, context, _ = found.split(b"\t", 8)
+            if (int(size), int(mtime)) != look or sought not in (made_by, resolved):
+                return None
+            return self._fitting(state, content, context, owner)
         contents: set[bytes] = set()
-        for line in (found,) if isinstance(found, bytes) else reversed(found):
-            state, _, made_by, resolved, content, size, mtime, context, _ = line.split(b"\t", 8)
-            if (int(size), int(mtime)) != (stat or NOTHING):
-                if stat is None and recipe == made_by.decode():
-                    return None  # the same recipe gave a file, which somebody removed
-                continue
-            contents.add(content)
-            if (
-                fitting is None
-                and state != b"e"
-                and recipe in (made_by.decode(), resolved.decode())
-                and self.contexts.get(context.decode(), _NOTHING).get("task") == task
-            ):
-                fitting = content.decode(), context.decode()
-        # Two files of one size, written within one time stamp: only their bytes tell them apart.
-        return fitting if len(contents) == 1 else None
+        claims = [line.split(b"\t", 8) for line in reversed(found)]
+        for _, _, made_by, _, content, size, mtime, _, _ in claims:
+            if (int(size), int(mtime)) == look:
+                contents.add(content)
+            elif stat is None and sought == made_by:
+                return None  # the same recipe gave a file, which somebody removed
+        if len(contents) != 1:
+            return None  # two of one size, written within one time stamp: their bytes decide
+        # Several recipes can lead to one content, and several times: each of them makes a hit.
+        for state, _, made_by, resolved, content, _, _, context, _ in claims:
+            if content in contents and sought in (made_by, resolved):
+                fitting = self._fitting(state, content, context, owner)
+                if fitting is not None:
+                    return fitting
+        return None
+
+    def _fitting(
+        self, state: bytes, content: bytes, context: bytes, owner: Owner
+    ) -> tuple[str, str] | None:
+        name = context.decode()
+        is_fit = state != b"e" and self.relation(owner, name) != "other"
+        return (content.decode(), name) if is_fit else None
+
+    def relation(self, owner: Owner, context: str) -> Relation:
+        """Say whose the records of a context are, seen from a task."""
+        found = self._relations.get((owner, context))
+        if found is None:
+            found = owner.relation(self.contexts.get(context, _NOTHING), self.place)
+            self._relations[owner, context] = found
+        return found
 
     def remember(self, line: bytes) -> None:
         """Take a line that a process of this run has appended, without reading it from disk."""
@@ -310,6 +339,13 @@ class Records:
     def task_of(self, record: Record) -> str:
         """Return the name of the task that a record belongs to."""
         return str(self.contexts.get(record.context, {}).get("task", "?"))
+
+    def owner_of(self, record: Record, seen_from: Owner) -> str:
+        """Return whose a record is, in words: the task, and the project where it is another one."""
+        said = self.contexts.get(record.context, {})
+        root = os.path.normpath(os.path.join(self.place, said.get("root", seen_from.root)))
+        elsewhere = os.path.realpath(root) != os.path.realpath(seen_from.root)
+        return self.task_of(record) + (f" in the project {root}" if elsewhere else "")
 
     def by_recipe(self, recipe: str) -> Iterator[Record]:
         """Yield the claims of a recipe, whatever their target."""
@@ -494,8 +530,8 @@ def _is_live(path: Path) -> bool:
 def compact(records: Records, *, always: bool = False) -> int:
     """Make the journals of ended runs in a place one, and clear away their temporary files.
 
-    A record is dropped only if another one fits the file that is there, or is newer where no file
-    is. The new journal is written before the old ones go.
+    Content and recipe of every record stay; only details go of what a target held before. The new
+    journal is written before the old ones go.
 
     Returns
     -------
@@ -535,7 +571,9 @@ def compact(records: Records, *, always: bool = False) -> int:
         kept: list[Record] = []
         for target in old._lines:
             claims = old.of(target)
-            kept += _worth_keeping(claims, found[target]) if target in found else claims
+            if target in found:
+                claims = _worth_keeping(claims, found[target], old.contexts)
+            kept += claims
         new = records.folder / f".{secrets.token_hex(4)}"
         with open(new, "wb") as file:
             file.write(HEADER % FORMAT)
@@ -563,14 +601,39 @@ def _look(base: str, target: str) -> Stat | OSError | None:
         return error
 
 
-def _worth_keeping(claims: list[Record], found: Stat | OSError | None) -> list[Record]:
+def _worth_keeping(
+    claims: list[Record], found: Stat | OSError | None, contexts: dict[str, dict[str, Any]]
+) -> list[Record]:
+    """Return the claims about a target, without details where they can be missed.
+
+    What a target held is never forgotten: a backup that is restored, or code that goes back to what
+    it was, has to find it. Only the claims that may describe the file keep what they say of it.
+    """
     if isinstance(found, OSError):
         return claims
     if found is None:
-        return claims[-1:]
-    fits = [claim for claim in claims if claim.stat == found]
-    # Without a claim that surely fits, the content would have to be read to choose.
-    return fits[-1:] if len({claim.content for claim in fits}) == 1 else claims
+        whole = claims[-1:]
+    else:
+        fits = {claim.content for claim in claims if claim.stat == found}
+        # Without a claim that surely fits, the content would have to be read to choose.
+        whole = [claim for claim in claims if len(fits) != 1 or claim.content in fits]
+    newest: dict[tuple[str, ...], Record] = {}
+    for claim in claims:
+        key = (claim.state, claim.recipe, claim.resolved, claim.content, str(claim.stat == found))
+        newest.pop(key, None)  # the same again: where it stands now is what tells old from new
+        newest[key] = claim
+    keep = set(map(id, whole))
+    return [claim if id(claim) in keep else _bare(claim, contexts) for claim in newest.values()]
+
+
+def _bare(claim: Record, contexts: dict[str, dict[str, Any]]) -> Record:
+    """Return a claim that says whose it is, what of and what for, and no more."""
+    said = contexts.get(claim.context, {})
+    whose = {name: said[name] for name in OWNER if name in said}
+    context = context_of(whose)
+    contexts.setdefault(context, whose)
+    kept = {name: value for name, value in claim.details.items() if name in _DESCRIBES}
+    return replace(claim, context=context, body=details(**kept))
 
 
 def _clear_temporary(state: Path, journals: Path) -> None:

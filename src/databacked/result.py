@@ -10,13 +10,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from stat import S_ISDIR
 from typing import Any, Literal
 
 from databacked.arrays import Backed, BackedArray, BackedFile
+from databacked.corrections import Correction
 from databacked.decide import Found, is_hit, whose
 from databacked.errors import (
     DatabackedError,
@@ -26,10 +27,11 @@ from databacked.errors import (
 )
 from databacked.fingerprint.files import content_of
 from databacked.hashes import hash_texts
-from databacked.notebook import are_alike, is_gone
+from databacked.marks import is_marked, marked
+from databacked.owners import Owner
 from databacked.project import STATE, Project, can_write, project_at, project_of_code
 from databacked.records import NONE, Record, Records, details, journal_of, records_of
-from databacked.serializers.base import Serializer
+from databacked.serializers.base import Corrected, Serializer
 from databacked.stats import NOTHING, Stat, files_in, stat_of
 from databacked.storage.local import LocalStorage, remove, storage_error
 from databacked.types import Description, PhysicalPixelSizes, Written
@@ -167,12 +169,12 @@ def check_rules(result: Any) -> None:
 class Claim:
     """What is recorded of a value besides its bytes."""
 
-    task: str
+    owner: Owner
     recipe: str
     resolved: str
     context: str
     fields: Mapping[str, Any]
-    """The context's own line: task, code, symbols, serializer, run."""
+    """The context's own line: whose it is, code, symbols, serializer, run."""
 
     details: Mapping[str, Any]
     """Parameters, inputs, start, seconds."""
@@ -194,7 +196,7 @@ class Bound:
     """With ``location=``: every run writes."""
 
     root: Path = Path()
-    """The project's root, from which the notebooks of tasks are named."""
+    """The project's root."""
 
     @cached_property
     def storage(self) -> LocalStorage:
@@ -241,7 +243,7 @@ class Bound:
         self,
         target: str,
         stat: Stat | None,
-        task: str,
+        owner: Owner,
         records: Records,
         without: Record | None = None,
     ) -> Found:
@@ -253,18 +255,25 @@ class Bound:
             A claim that does not count: that of a file which is not visible yet.
         """
         path = self.path(target)
+
+        def correction(claim: Record) -> Correction:
+            if self.serializer.runs_code:
+                raise SerializerError(
+                    "it is not as it was written, and reading it could run what somebody put there"
+                )
+            return self.serializer.correction(path, described(claim))
+
         return whose(
             stat,
             [claim for claim in records.of(target) if claim != without],
-            task,
-            task_of=records.task_of,
-            alike=lambda other: are_alike(task, other),
-            is_gone=lambda other: is_gone(other, self.root),
+            relation=lambda claim: records.relation(owner, claim.context),
+            owner=lambda claim: records.owner_of(claim, owner),
             content=lambda: content_of(path),
-            describe=lambda: self.serializer.describe(path),
+            is_marked=lambda content: is_marked(_written_at(path), content, target),
+            correction=correction,
         )
 
-    def look_now(self, target: str, task: str) -> Found:
+    def look_now(self, target: str, owner: Owner) -> Found:
         """Say whose the file is that lies at a target now.
 
         The journals are read on only where what is known of them does not explain the file: on a
@@ -273,9 +282,9 @@ class Bound:
         stat = self.storage.stat(target)
         records = records_of(self.folder, refresh=False)
         records.read_once()
-        found = self.look(target, stat, task, records)
-        if found.kind in ("edited", "foreign"):  # or another process has made it
-            found = self.look(target, stat, task, self.records)
+        found = self.look(target, stat, owner, records)
+        if found.kind not in ("ours", "missing"):  # or another process has made it
+            found = self.look(target, stat, owner, self.records)
         return found
 
     def hand_over(self, record: Record, value: Any = None, keys: tuple[Any, ...] = ()) -> Any:
@@ -295,35 +304,26 @@ class Bound:
             return None
         path = self.path(record.target)
         kind = self.serializer.kind(_suffix(record.target))
+        form = record.details.get("form")
+        serializer = self.serializer if form is None else Corrected(self.serializer, form)
         if kind == "value":
-            return self.serializer.read(self._unchanged(path, record))
+            return serializer.read(self._unchanged(path, record))
         if kind == "file":
             return BackedFile(path, record.stat, record.content, self.folder)
-        said = record.details
-        sizes = said.get("physical_pixel_sizes")
-        description = Description(
-            shape=_tuple(said.get("shape")),
-            dtype=said.get("dtype"),
-            dim_order=said.get("dim_order"),
-            channel_names=_tuple(said.get("channel_names")),
-            physical_pixel_sizes=None if sizes is None else PhysicalPixelSizes(*sizes),
-            chunks=_tuple(said.get("chunks")),
-        )
         return BackedArray(
-            path, description, self.serializer, record.stat, record.content, self.folder, value
+            path, described(record), serializer, record.stat, record.content, self.folder, value
         )
 
-    @staticmethod
-    def _unchanged(path: Path, record: Record) -> Path:
+    def _unchanged(self, path: Path, record: Record) -> Path:
         try:
             found = stat_of(path)
         except OSError as error:
             raise ResultChangedError(
                 f"{path} cannot be read any more: {error.strerror}. Run the flow again to make it."
             ) from None
-        if found != record.stat and (
-            found.size != record.size or content_of(path) != record.content
-        ):
+        # Whoever can write here can set a time, too: what may run is known by its content alone.
+        as_written = found == record.stat and not self.serializer.runs_code
+        if not as_written and (found.size != record.size or content_of(path) != record.content):
             raise ResultChangedError(
                 f"{path} was changed by something else during the run. Run again to use it."
             )
@@ -384,16 +384,16 @@ class Bound:
 
         Nothing is left at the temporary name, unless an error is raised.
         """
-        stat = NOTHING if written.content == NONE else _settled(temporary)
+        nothing = written.content == NONE
+        stat = NOTHING if nothing else _settled(temporary, written.content, target)
         record = self.record("w", target, stat, written.content, written.description, claim)
         self.append(record, claim)
         notes: list[str] = []
         for _ in range(TRIES):
-            if judged.kind == "foreign" or (
-                judged.kind == "edited" and self.options.when_edited == "replace"
-            ):
+            if judged.kind in ("foreign", "edited", "unusable"):  # not proved to be ours
                 self.storage.move_aside(target, claim.run)
-                notes.append(f"moved aside to {STATE}/replaced/{claim.run}: {judged.why}")
+                why = judged.why or "edited by hand"
+                notes.append(f"moved aside to {STATE}/replaced/{claim.run}: {why}")
                 judged = Found("missing")
             if stat == NOTHING:
                 done = judged.stat is None or self.storage.withdraw(target, judged.stat, temporary)
@@ -403,7 +403,7 @@ class Bound:
                 return record, tuple(notes)
             # Something else lies there by now: read the journals on, and judge again.
             now = self.storage.stat(target)
-            judged = self.look(target, now, claim.task, self.records, without=record)
+            judged = self.look(target, now, claim.owner, self.records, without=record)
             if is_hit(judged, claim.recipe) and not self.always:
                 if judged.kind == "edited" and self.options.when_edited == "replace":
                     continue
@@ -420,39 +420,40 @@ class Bound:
 
     def settle(self, found: Found, target: str, claim: Claim, state: str = "e") -> Record:
         """Record a file that was edited by hand, or found and accepted, as it is now."""
-        if state == "e" and found.records and found.records[-1].state == "e":
+        if found.records:  # explained already
             return found.records[-1]
-        old = found.records[-1] if found.records else None
-        recipe, resolved = (old.recipe, old.resolved) if old else (claim.recipe, claim.resolved)
         path = self.path(target)
-        found_by = {"when": os.stat(path).st_mtime, "by": _owner(path)}
-        description = found.description or self.serializer.describe(path)
-        record = self.record(
-            state,
-            target,
-            stat_of(path),
-            content_of(path),
-            description,
-            Claim(
-                claim.task,
-                recipe,
-                resolved,
-                claim.context,
-                claim.fields,
-                {**(old.details if old else claim.details), "edited": found_by},
-                claim.run,
-            ),
+        stat, content = stat_of(path), content_of(path)
+        if found.content and content != found.content:
+            raise ResultChangedError(
+                f"{path} was changed again while it was looked at. Run again to use it."
+            )
+        old = found.origin
+        claim = replace(
+            claim,
+            recipe=old.recipe if old else claim.recipe,
+            resolved=old.resolved if old else claim.resolved,
+            details={
+                **{name: said for name, said in (old or claim).details.items() if name != "form"},
+                "edited": {"when": os.stat(path).st_mtime, "by": _owner(path)},
+                "form": found.form,
+            },
         )
+        description = found.description or self.serializer.describe(path)
+        record = self.record(state, target, stat, content, description, claim)
         self.append(record, claim, needed=False)
         return record
 
     def accept(self, found: Found, target: str, claim: Claim) -> Found:
         """Take a file of unknown origin as the result that stands at its target, if it opens."""
+        path = self.path(target)
+        if self.serializer.runs_code:
+            return found  # who knows what it does: moved aside and made again
         try:
-            description = self.serializer.describe(self.path(target))
+            description, content = self.serializer.describe(path), content_of(path)
         except Exception:
             return found  # it does not open: moved aside and made again
-        taken = Found("foreign", found.stat, (), "", found.why, description)
+        taken = Found("foreign", found.stat, (), content, found.why, description=description)
         record = self.settle(taken, target, claim, "a")
         return Found("ours", record.stat, (record,), record.content)
 
@@ -545,12 +546,30 @@ def part_of(value: Any, keys: Sequence[Any]) -> Any:
     return value
 
 
-def _settled(path: str) -> Stat:
-    """Give what was written a time of its own, and return how it looks.
+def described(record: Record) -> Description:
+    """Return what a record says that its file holds."""
+    said = record.details
+    sizes = said.get("physical_pixel_sizes")
+    return Description(
+        shape=_tuple(said.get("shape")),
+        dtype=said.get("dtype"),
+        dim_order=said.get("dim_order"),
+        channel_names=_tuple(said.get("channel_names")),
+        physical_pixel_sizes=None if sizes is None else PhysicalPixelSizes(*sizes),
+        chunks=_tuple(said.get("chunks")),
+    )
 
-    A system's own time stamps are up to 10 ms coarse: two files could share one.
-    """
-    written_at = time.time_ns()
+
+def _written_at(path: Path) -> int:
+    """Return the time in which a mark would stand: a file's own, or that of a folder's first."""
+    if os.path.isdir(path):
+        path = next((Path(first) for _, first in files_in(path)), path)
+    return os.stat(path).st_mtime_ns
+
+
+def _settled(path: str, content: str, target: str) -> Stat:
+    """Give what was written a time that carries its mark, and return how it looks."""
+    written_at = marked(time.time_ns(), content, target)
     os.utime(path, ns=(written_at, written_at))
     info = os.stat(path)
     if not S_ISDIR(info.st_mode):
@@ -746,7 +765,7 @@ class BoundDataset(Bound):
             self.storage.move_aside(name, claim.run)
             notes.append(f"moved aside to {STATE}/replaced/{claim.run}: {name} of somebody else")
 
-        provenance = {"run": claim.run, "task": claim.task, "code": claim.fields.get("code")}
+        provenance = {"run": claim.run, "task": claim.owner.task, "code": claim.fields.get("code")}
         try:
             dataset = write_working_dataset(
                 value,

@@ -28,6 +28,7 @@ from databacked.graph import (
 )
 from databacked.item import copied, get_keys
 from databacked.orphans import orphans
+from databacked.owners import Owner
 from databacked.plan import locate
 from databacked.records import compact, records_of
 from databacked.result import Bound
@@ -194,14 +195,14 @@ class Run(Chains):
 
         Nothing is said where the targets of some items never became known.
         """
-        places: dict[Path, tuple[Bound, set[str]]] = {}
+        places: dict[Path, tuple[Bound, set[Owner]]] = {}
         for node in self.nodes:
             bound = None if node.plan is None else node.plan.bound
             if bound is None:
                 continue
             if node.targets is None or None in node.targets:
                 return {}
-            places.setdefault(bound.folder, (bound, set()))[1].add(node.plan.spec.task)
+            places.setdefault(bound.folder, (bound, set()))[1].add(node.plan.spec.owner)
         return orphans(places, self._claims)
 
     def _folders(self) -> list[Path]:

@@ -172,7 +172,7 @@ class State(Calls):
 
     def _has_records(self, node: Node) -> bool:
         """Whether records hold a value of a task at all."""
-        task = node.plan.spec.task
+        task = node.plan.spec.owner.task
         known = records_of(self._values, refresh=False).contexts.values()
         return any(context.get("task") == task for context in known)
 

@@ -213,7 +213,7 @@ class Tokens(State):
         records = bound.records  # after the listing: a file that another run made has its record
         refuse_unknown(node, bound, records, stats)
         folder, claims, name = str(bound.folder), self._claims, node.name
-        fits, always, task = records.fits, bound.always, plan.spec.task
+        fits, always, owner = records.fits, bound.always, plan.spec.owner
         contexts: Counter[str] = Counter()
         for row, (target, recipe) in enumerate(zip(node.targets, recipes, strict=True)):
             if target is None:
@@ -229,14 +229,14 @@ class Tokens(State):
                 self._judge_unknown(node, row, target, stat, records)
                 continue
             if not always:
-                fitting = fits(target, stat, recipe, task)
+                fitting = fits(target, stat, recipe, owner)
                 if fitting is not None:
                     node.token[row] = "c:" + fitting[0]
                     node.state[row] = THERE
                     node.ended[row] = END["reused"]
                     contexts[fitting[1]] += 1
                     continue
-            self._judge_one(node, row, recipe, bound.look(target, stat, task, records))
+            self._judge_one(node, row, recipe, bound.look(target, stat, owner, records))
         self.counts[name]["reused"] += contexts.total()
         for context, count in contexts.items():
             before = records.contexts.get(context, {}).get("packages", {})
@@ -272,7 +272,7 @@ class Tokens(State):
                 found = bound.accept(found, target, bare_claim(plan.spec, recipe))
                 if found.kind == "ours":
                     self._notes[node.name]["accepted as they were found"] += 1
-            used = reuse(found, plan.spec, recipe, tokens, bound)
+            used = reuse(found, plan.spec, recipe, tokens, bound, target)
             if used is not None:
                 record, notes = used
                 self._notes[node.name].update(notes)
@@ -398,7 +398,7 @@ class Tokens(State):
         assert target is not None
         if node.state[row] == ALIAS:
             return
-        self._judge_one(node, row, recipe, plan.bound.look_now(target, plan.spec.task))
+        self._judge_one(node, row, recipe, plan.bound.look_now(target, plan.spec.owner))
         if node.state[row] == TODO:
             self._check_writable(node.name, plan.bound)
         if node.state[row] == THERE:

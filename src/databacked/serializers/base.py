@@ -6,9 +6,11 @@ task → runner → result → [serializer] → storage → record → dataset �
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
+from databacked.corrections import Conformed, Correction, conform, fit
 from databacked.hashes import hash_file
 from databacked.types import Description, Json, Written
 
@@ -37,6 +39,10 @@ class Serializer(ABC):
 
     format: ClassVar[int | None] = None
     """Built-in ones: a number that changes only when their bytes do. None: the code counts."""
+
+    runs_code: ClassVar[bool] = False
+    """Whether reading a file can run what somebody put into it, as a pickle does. Such a file is
+    read only if a record holds its content."""
 
     backed: bool = False
     """Whether readers get a lazy backed array (see `open`) instead of the value."""
@@ -79,6 +85,18 @@ class Serializer(ABC):
             return Description()
         return Description(shape=tuple(int(n) for n in shape), dtype=str(dtype))
 
+    def correction(self, path: Path, recorded: Description) -> Correction:
+        """Say how a file that was saved by hand is read as what was recorded of the result.
+
+        The default takes what other programs make of an array (see `databacked.corrections.fit`),
+        and any other value that opens.
+        """
+        return fit(recorded, self.describe(path), lambda: self.read(path))
+
+    def read_corrected(self, path: Path, form: Mapping[str, Any]) -> Any:
+        """Read a file that was saved by hand in the form that `correction` found."""
+        return conform(self.read(path), form)
+
     def open(self, path: Path) -> Any:
         """Open a backed value lazily: an object with shape, dtype and numpy indexing.
 
@@ -107,6 +125,32 @@ class Serializer(ABC):
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self.settings().items())
         return f"{type(self).__name__}({given})"
+
+
+class Corrected(Serializer):
+    """Reads one file that was saved by hand; a serializer writes it no more."""
+
+    suffixes = ()
+
+    def __init__(self, serializer: Serializer, form: Mapping[str, Any]) -> None:
+        self.serializer, self.form = serializer, dict(form)
+        self.backed = serializer.backed
+
+    def write(self, value: Any, path: Path) -> Description | None:
+        """Write as the serializer does that the file is of."""
+        return self.serializer.write(value, path)
+
+    def read(self, path: Path) -> Any:
+        """Read the file as what was recorded."""
+        return self.serializer.read_corrected(path, self.form)
+
+    def open(self, path: Path) -> Any:
+        """Open the file as what was recorded."""
+        return Conformed(self.serializer.open(path), self.form)
+
+    def kind(self, suffix: str) -> Kind:
+        """What readers get of any file of the result."""
+        return self.serializer.kind(suffix)
 
 
 def _plain(value: Any) -> Json:

@@ -15,12 +15,13 @@ class ToPickle(Serializer):
     """Pickle a value.
 
     The bytes can differ between versions of Python and of the libraries that a value comes from,
-    so that what depends on it may be made again after an upgrade. Open pickles of people you trust
-    only: reading one can run code.
+    so that what depends on it may be made again after an upgrade. Reading a pickle can run code:
+    one whose content no record holds is never read, so a pickle cannot be corrected by hand.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".pkl", ".pickle")
     format = 1
+    runs_code = True
 
     def write(self, value: Any, path: Path) -> None:
         """Pickle a value with protocol 5."""
