@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -547,3 +549,51 @@ def test_an_ome_zarr_that_a_task_kept_is_whole_until_a_chunk_changes(project, re
     chunk.write_bytes(b"other")
     (said,) = dataset.validate()
     assert "stacks/1.ome.zarr was changed since" in said
+
+
+WRITERS = """
+import random, sys, time
+import pandas as pd
+from databacked import LocalDatasetResult, dataset, flow, task
+
+real = dataset._replace
+
+def slowly(*given):  # as on a slow disk
+    time.sleep(random.random() / 5)
+    real(*given)
+
+dataset._replace = slowly
+
+@task(result=LocalDatasetResult("lab/set", readme="README.md", filepath_columns=[]))
+def hand(value):
+    return pd.DataFrame({"value": [value] * 9})
+
+@flow(quiet=True)
+def run(value):
+    return hand(value)
+
+try:
+    print(set(run(sys.argv[1]).table["value"]))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_two_runs_that_write_one_dataset_get_their_own_tables_or_an_error(project):
+    """What a run made is never read back from where another one wrote meanwhile."""
+    (project / "databacked.toml").touch()
+    (project / "README.md").write_text("# Set\n")
+    (project / "run.py").write_text(WRITERS)
+    for number in range(3):
+        values = [f"{number}{letter}" for letter in "ab"]
+        command = [sys.executable, str(project / "run.py")]
+        running = [
+            subprocess.Popen([*command, value], cwd=project, stdout=subprocess.PIPE, text=True)
+            for value in values
+        ]
+        for value, process in zip(values, running, strict=True):
+            said, _ = process.communicate(timeout=60)
+            assert said.strip() == str({value}) or "another run" in said or "again" in said, said
+        whole = Dataset.load(project / "datasets/lab/set")
+        assert set(whole.table["value"]) < set(values)
+        assert whole.validate() == []

@@ -11,13 +11,13 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
 
-from databacked.errors import DatasetError, did_you_mean
+from databacked.errors import DatasetError, ResultChangedError, did_you_mean
 from databacked.fingerprint.files import content_of, memory
 from databacked.hashes import hash_bytes
 from databacked.links import check_links, move_links
@@ -64,10 +64,25 @@ class Dataset:
     root: Path = Path()
     """The project's root, which paths on disk are relative to."""
 
+    written: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """Hash of each of its files as it was written, by name."""
+
     @property
     def table(self) -> pd.DataFrame:
-        """The manifest, with absolute paths in its filepath columns."""
-        table = pd.read_parquet(self.path / "manifest.parquet")
+        """The manifest, with absolute paths in its filepath columns.
+
+        Raises
+        ------
+        ResultChangedError
+            If it is no longer the table that this dataset had: another run wrote it meanwhile.
+        """
+        data = (self.path / "manifest.parquet").read_bytes()
+        if hash_bytes(data) != self.written.get("manifest.parquet", hash_bytes(data)):
+            raise ResultChangedError(
+                f"{self.path} was written again since this dataset was opened or made. Run the "
+                "flow again, or open it with Dataset.load."
+            )
+        table = pd.read_parquet(io.BytesIO(data))
         for name in self.filepath_columns:
             table[name] = [
                 None if path is None or path != path else str(self.root / path)
@@ -109,6 +124,7 @@ class Dataset:
             tuple(said["filepath_columns"]),
             int(said["dropped"]),
             Path(os.path.normpath(path / root)) if root else find_project(path).root,
+            dict(said.get("written", {})),
         )
 
     def validate(self) -> list[str]:
@@ -358,7 +374,7 @@ def write_working_dataset(
     }
     if len(manifest.dropped):
         data["dropped.csv"] = _csv(manifest.dropped)
-    about = {
+    about: dict[str, Any] = {
         "name": name,
         "root": os.path.relpath(root, folder).replace(os.sep, "/"),
         "filepath_columns": list(manifest.filepath_columns),
@@ -372,7 +388,8 @@ def write_working_dataset(
     data["provenance.json"] = _json(about, _files(manifest, table, record_of))
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder, data, move_aside)
-    return Dataset(name, folder, manifest.filepath_columns, len(manifest.dropped), root)
+    columns_kept, dropped = manifest.filepath_columns, len(manifest.dropped)
+    return Dataset(name, folder, columns_kept, dropped, root, about["written"])
 
 
 def _write(

@@ -59,6 +59,7 @@ def whose(
     content: Callable[[], str],
     is_marked: Callable[[str], bool],
     correction: Callable[[Record], Correction],
+    by_time: bool = True,
 ) -> Found:
     """Say whose the file at a target is.
 
@@ -77,13 +78,17 @@ def whose(
         Whether the file's time carries the mark of databacked for this content.
     correction
         Opens the file as a correction of what a record describes; raises if it does not open.
+    by_time
+        Whether a record fits by size and time; False for what is dangerous to read: a time is
+        easily set.
     """
     if stat is None:
         return _nothing(claims, relation)
     files = [claim for claim in claims if claim.size >= 0]
     digests = {claim.content for claim in files if claim.stat == stat}
     # No claim fits, or two of one size within one time stamp do: the bytes decide.
-    digest = digests.pop() if len(digests) == 1 else content() if claims else ""
+    sure = by_time and len(digests) == 1
+    digest = digests.pop() if sure else content() if claims else ""
     explained = [claim for claim in files if claim.content == digest]
     if explained:
         mine = tuple(claim for claim in explained if relation(claim) == "mine")

@@ -39,6 +39,11 @@ class BoundOutputs(Bound):
 
     # Looking
 
+    @property
+    def by_time(self) -> bool:
+        """Whether size and time tell that all files are those that were written."""
+        return all(part.by_time for part in self.parts.values())
+
     def look(
         self,
         target: str,

@@ -27,6 +27,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator, Set
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -489,6 +490,26 @@ def context_of(fields: dict[str, Json]) -> str:
 def context_line(name: str, fields: dict[str, Any]) -> bytes:
     """Return the line of a context."""
     return f"=\t{name}\t{json.dumps(fields, separators=(',', ':'))}\n".encode()
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Let one process at a time write what several files of a place are; others wait.
+
+    Where a disk has no locks, nobody waits: what was written has to be looked at then.
+    """
+    guard = None
+    try:
+        name = make_state_folder(place) / "writing.lock"
+        guard = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        fcntl.flock(guard, fcntl.LOCK_EX)
+    except OSError:
+        pass
+    try:
+        yield
+    finally:
+        if guard is not None:
+            os.close(guard)
 
 
 def _take_group(place: Path, *made: Path) -> None:

@@ -30,7 +30,15 @@ from databacked.hashes import hash_texts
 from databacked.marks import is_marked, marked
 from databacked.owners import Owner
 from databacked.project import STATE, Project, can_write, project_at, project_of_code
-from databacked.records import NONE, Record, Records, details, journal_of, records_of
+from databacked.records import (
+    NONE,
+    Record,
+    Records,
+    details,
+    journal_of,
+    records_of,
+    writing,
+)
 from databacked.serializers.base import Corrected, Serializer
 from databacked.stats import NOTHING, Stat, files_in, stat_of
 from databacked.storage.local import LocalStorage, remove, storage_error
@@ -225,6 +233,11 @@ class Bound:
         """Return each file that a target names, with the result that writes it."""
         return [(target, self)]
 
+    @property
+    def by_time(self) -> bool:
+        """Whether size and time tell that a file is the one that was written."""
+        return not self.serializer.runs_code
+
     def check_writable(self, name: str) -> None:
         """Raise `StorageError` if what a task is about to make cannot be kept here."""
         state = self.folder / STATE
@@ -271,6 +284,7 @@ class Bound:
             content=lambda: content_of(path),
             is_marked=lambda content: is_marked(_written_at(path), content, target),
             correction=correction,
+            by_time=self.by_time,
         )
 
     def look_now(self, target: str, owner: Owner) -> Found:
@@ -322,7 +336,7 @@ class Bound:
                 f"{path} cannot be read any more: {error.strerror}. Run the flow again to make it."
             ) from None
         # Whoever can write here can set a time, too: what may run is known by its content alone.
-        as_written = found == record.stat and not self.serializer.runs_code
+        as_written = found == record.stat and self.by_time
         if not as_written and (found.size != record.size or content_of(path) != record.content):
             raise ResultChangedError(
                 f"{path} was changed by something else during the run. Run again to use it."
@@ -766,25 +780,46 @@ class BoundDataset(Bound):
             notes.append(f"moved aside to {STATE}/replaced/{claim.run}: {name} of somebody else")
 
         provenance = {"run": claim.run, "task": claim.owner.task, "code": claim.fields.get("code")}
+        path = self.path(target)
         try:
-            dataset = write_working_dataset(
-                value,
-                folder=self.folder,
-                root=self.root,
-                provenance=provenance,
-                record_of=_read_records(),
-                move_aside=aside,
-                **self.settings,
-            )
+            # One at a time: the record, and what is read back, are of what this run wrote.
+            with writing(self.folder):
+                dataset = write_working_dataset(
+                    value,
+                    folder=self.folder,
+                    root=self.root,
+                    provenance=provenance,
+                    record_of=_read_records(),
+                    move_aside=aside,
+                    **self.settings,
+                )
+                content = content_of(path)
+                if not is_marked(_written_at(path), content, target):
+                    _settled(str(path), content, target)
+                stat = stat_of(path)
         except OSError as error:
             raise storage_error(error, str(self.folder), "written") from error
+        if content != dataset.written[target]:
+            raise ResultChangedError(
+                f"{self.folder} was written by another run meanwhile. Run again when it has ended."
+            )
         if dataset.dropped:
             notes.append(f"{dataset.dropped} rows of failed items are left out (dropped.csv)")
-        path = self.path(target)
         shape = Description(shape=tuple(dataset.table.shape))
-        record = self.record("w", target, stat_of(path), content_of(path), shape, claim)
+        record = self.record("w", target, stat, content, shape, claim)
         self.append(record, claim)
-        return record, None, tuple(notes)
+        return record, dataset, tuple(notes)
+
+    def _whole(self, record: Record, value: Any) -> Any:
+        """Return the dataset that a record describes; not one that was written since."""
+        if record.size < 0 or value is not None:
+            return value
+        dataset = super()._whole(record, value)
+        if dataset.written.get(record.target, record.content) != record.content:
+            raise ResultChangedError(
+                f"{self.folder} was written by another run meanwhile. Run the flow again to use it."
+            )
+        return dataset
 
 
 def _read_records() -> Callable[[Any], Mapping[str, Any] | None]:

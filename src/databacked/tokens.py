@@ -213,7 +213,8 @@ class Tokens(State):
         records = bound.records  # after the listing: a file that another run made has its record
         refuse_unknown(node, bound, records, stats)
         folder, claims, name = str(bound.folder), self._claims, node.name
-        fits, always, owner = records.fits, bound.always, plan.spec.owner
+        fits, owner = records.fits, plan.spec.owner
+        closer = bound.always or not bound.by_time
         contexts: Counter[str] = Counter()
         for row, (target, recipe) in enumerate(zip(node.targets, recipes, strict=True)):
             if target is None:
@@ -228,7 +229,7 @@ class Tokens(State):
             if recipe is None:
                 self._judge_unknown(node, row, target, stat, records)
                 continue
-            if not always:
+            if not closer:
                 fitting = fits(target, stat, recipe, owner)
                 if fitting is not None:
                     node.token[row] = "c:" + fitting[0]

@@ -306,8 +306,9 @@ class _Layout:
         if tiff.is_ome and tiff.ome_metadata:
             said, names, sizes = _of_xml(tiff.ome_metadata)
         order = said or dim_order or self.series.axes
-        if set(order) - set(lengths) - set("TCZ"):
-            order = self.series.axes
+        known = [axis for axis in order if axis in lengths]
+        if set(order) - set(lengths) - set("TCZ") or known != sorted(known, key=self.axes.index):
+            order = self.series.axes  # another program's: ImageJ has an order of its own
         self.shape = tuple(int(lengths.get(axis, 1)) for axis in order)
         if int(np.prod(self.shape)) != int(np.prod(self.series.shape)):
             order, self.shape = self.series.axes, tuple(map(int, self.series.shape))

@@ -1,0 +1,231 @@
+"""What people save over a result with the programs that they use is used, or fails by name."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from databacked import (
+    ArrayToOmeTiff,
+    ArrayToOmeZarr,
+    LocalResult,
+    ToPickle,
+    flow,
+    last_run,
+    records,
+    task,
+)
+from databacked.corrections import conform, fit
+from databacked.errors import FlowFailed
+from databacked.types import Description
+
+
+def kept(value, ending: str, serializer=None):
+    """Return a flow that keeps a value, and gives what a reader sees of it."""
+
+    @task(result=LocalResult("kept", serializer), target=f"a{ending}")
+    def made():
+        return value
+
+    @task(keep=True)
+    def seen(x):
+        x = np.zeros(1) if x is None else np.asarray(x)
+        return {"type": str(x.dtype), "shape": list(x.shape), "sum": float(x.sum())}
+
+    @flow(quiet=True)
+    def run():
+        return seen(made())
+
+    return run
+
+
+LABELS = np.arange(60, dtype=np.uint16).reshape(1, 6, 10)
+CORRECTED = np.where(LABELS > 30, 0, LABELS)
+
+
+def by_tifffile(path: Path, array) -> None:
+    tifffile.imwrite(path, array)
+
+
+def by_napari(path: Path, array) -> None:
+    """As napari's own writer stores labels (napari_builtins/io/_write.py)."""
+    tifffile.imwrite(path, array.astype(np.uint32), compression="zlib")
+
+
+def by_imagej(path: Path, array) -> None:
+    """ImageJ's 32-bit images are floats, and it drops axes of length one."""
+    tifffile.imwrite(path, array.squeeze().astype(np.float32), imagej=True)
+
+
+def by_signed(path: Path, array) -> None:
+    tifffile.imwrite(path, array.squeeze().astype(np.int32))
+
+
+def by_bioio(path: Path, array) -> None:
+    from bioio_ome_tiff.writers import OmeTiffWriter
+
+    OmeTiffWriter.save(array, path, dim_order="ZYX")
+
+
+@pytest.mark.parametrize("save", [by_tifffile, by_napari, by_imagej, by_signed, by_bioio])
+def test_labels_that_another_program_saved_are_used(project, save):
+    """Whatever it makes of types and of axes of length one."""
+    run = kept(LABELS, ".ome.tiff", ArrayToOmeTiff(dim_order="ZYX"))
+    before = run()
+    save(project / "kept/a.ome.tiff", CORRECTED)
+    records.close_journals()
+    for _ in range(2):
+        assert run() == {**before, "sum": float(CORRECTED.sum())}
+        assert "edited by hand, used as it is" in last_run().notes["made"]
+
+
+def test_an_imagej_hyperstack_comes_back_in_its_own_order(project):
+    """ImageJ stores ZCYX, whatever the order of an image was."""
+    image = np.arange(2 * 3 * 4 * 5, dtype=np.uint16).reshape(2, 3, 4, 5)
+
+    @task(result=LocalResult("kept", ArrayToOmeTiff(dim_order="CZYX")), target="a.ome.tiff")
+    def made():
+        return image
+
+    made()
+    tifffile.imwrite(
+        project / "kept/a.ome.tiff",
+        (image + 1).transpose(1, 0, 2, 3),
+        imagej=True,
+        metadata={"axes": "ZCYX"},
+    )
+    assert (np.asarray(made()) == image + 1).all()
+    assert (made()[1, 2] == image[1, 2] + 1).all()
+
+
+def test_labels_in_an_ome_zarr_saved_as_wider_integers_are_used(project):
+    """Also where a whole folder is another one."""
+    run = kept(LABELS, ".ome.zarr", ArrayToOmeZarr(dim_order="ZYX"))
+    before = run()
+    shutil.rmtree(project / "kept/a.ome.zarr")
+    ArrayToOmeZarr(dim_order="ZYX").save(CORRECTED.astype(np.int32), project / "kept/a.ome.zarr")
+    assert run() == {**before, "sum": float(CORRECTED.sum())}
+
+
+@pytest.mark.parametrize(
+    ("edited", "said"),
+    [
+        (CORRECTED[:, :3], "save it with the same axes"),
+        (CORRECTED + 0.5, "no whole numbers"),
+        (CORRECTED.astype(np.complex64), "complex64"),
+    ],
+    ids=["cropped", "fractions", "complex"],
+)
+def test_what_cannot_be_used_fails_its_item_and_stays(project, edited, said):
+    """It is never replaced silently; the error names the file, and what would make it usable."""
+    run = kept(LABELS, ".ome.tiff", ArrayToOmeTiff(dim_order="ZYX"))
+    run()
+    file = project / "kept/a.ome.tiff"
+    tifffile.imwrite(file, edited)
+    there = file.read_bytes()
+    with pytest.raises(FlowFailed, match=said) as failed:
+        run()
+    assert str(file) in str(failed.value.failures[0].exception)
+    assert file.read_bytes() == there
+    by_tifffile(file, CORRECTED)
+    assert run()["sum"] == CORRECTED.sum()
+
+
+def test_a_picture_saved_with_colours_is_still_gray(project):
+    """A viewer made RGBA of it; where colours differ it is another picture."""
+    from PIL import Image
+
+    gray = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    run = kept(gray, ".png")
+    before = run()
+    rgba = np.dstack([gray[::-1]] * 3 + [np.full_like(gray, 255)])
+    Image.fromarray(rgba).save(project / "kept/a.png")
+    assert run() == before
+    assert last_run().counts["made"] == {"reused": 1}
+    rgba[..., 0] = 7
+    Image.fromarray(rgba).save(project / "kept/a.png")
+    with pytest.raises(FlowFailed, match=r"\(6, 8, 4\)"):
+        run()
+
+
+def test_a_second_and_a_third_correction_are_used_like_the_first(project):
+    """Each has a record of its own; going back to an earlier one is one more."""
+    run = kept([1, 2], ".json")
+    sums = [run()["sum"]]
+    for text in ("[5, 5]", "[70, 70]", "[5, 5]", "[1, 1]"):
+        (project / "kept/a.json").write_text(text)
+        sums += [run()["sum"], run()["sum"]]
+    assert sums == [3, 10, 10, 140, 140, 10, 10, 2, 2]
+
+
+@pytest.mark.parametrize("forged", [False, True])
+def test_a_pickle_that_was_changed_is_never_read(project, forged):
+    """It could run code of whoever put it there: it is moved aside, and the value made again."""
+    planted = project / "planted"
+
+    class Planted:
+        def __reduce__(self):
+            return Path.mkdir, (planted,)
+
+    @task(result=LocalResult("kept", ToPickle()), target="{n}.pickle")
+    def made(n):
+        return "x" * 999
+
+    @flow(quiet=True)
+    def run():
+        return made.map([1])
+
+    run()
+    file = project / "kept/1.pickle"
+    before = file.stat()
+    data = pickle.dumps(Planted())
+    file.write_bytes(data.ljust(before.st_size, b"."))
+    if forged:
+        os.utime(file, ns=(before.st_mtime_ns, before.st_mtime_ns))
+    records.close_journals()
+    assert list(run()) == ["x" * 999]
+    assert not planted.exists()
+    assert len(list(project.glob("kept/.databacked/replaced/*/1.pickle"))) == 1
+
+
+def test_a_file_that_took_the_place_of_none_is_used(project):
+    """Where a task found nothing, somebody drew it."""
+    run = kept(None, ".npy")
+    run()
+    np.save(project / "kept/a.npy", np.ones((3, 3)))
+    assert run()["sum"] == 9
+
+
+TYPES = st.sampled_from(["bool", "uint8", "uint16", "int32", "uint32", "int64", "float32"])
+
+
+@given(
+    arrays.arrays(
+        np.uint8,
+        arrays.array_shapes(min_dims=2, max_dims=4, max_side=4),
+        elements=st.integers(0, 1),
+    ),
+    TYPES.filter(lambda name: name != "float32"),
+    TYPES,
+    st.data(),
+)
+def test_whatever_type_and_axes_a_viewer_makes_the_values_are_those(array, was, now, data):
+    """Axes of length one come and go, integers become wider, narrower or floats."""
+    recorded = array.astype(was)
+    flat = array.astype(now)
+    held = flat.squeeze() if data.draw(st.booleans()) else flat
+    seen = fit(Description(recorded.shape, was), Description(held.shape, now), lambda: held)
+    assert not seen.problem
+    back = conform(held, seen.form or {})
+    assert back.shape == recorded.shape
+    assert back.dtype == was
+    assert (back == recorded).all()
