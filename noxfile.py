@@ -47,10 +47,14 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def lock(session: nox.Session) -> None:
-    """Write requirements.lock; `./dev lock --upgrade` takes newer versions."""
-    command = (
-        f"{sys.executable} -m uv pip compile pyproject.toml --all-extras --universal "
-        "--python-version 3.11 --generate-hashes --no-header --no-annotate "
-        "--no-emit-index-url --no-emit-find-links --quiet -o requirements.lock"
-    )
-    session.run(*command.split(), *session.posargs)
+    """Write the lock files; `./dev lock --upgrade` takes newer versions."""
+    for given, written in (
+        ("pyproject.toml --all-extras", "requirements.lock"),
+        ("tests/peers.in", "tests/peers.lock"),
+    ):
+        command = (
+            f"{sys.executable} -m uv pip compile {given} --universal "
+            "--python-version 3.11 --generate-hashes --no-header --no-annotate "
+            f"--no-emit-index-url --no-emit-find-links --quiet -o {written}"
+        )
+        session.run(*command.split(), *session.posargs)

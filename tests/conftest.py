@@ -27,3 +27,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory):
 def project(databacked_project: Path) -> Path:
     """A project of its own, in a folder of its own, for flows and tasks of one test."""
     return databacked_project
+
+
+PEERS = Path(__file__).parents[1] / ".peers"
+
+
+@pytest.fixture(scope="session")
+def peer() -> Path:
+    """The Python that has other programs (napari, scikit-image), see ``tests/peers.lock``."""
+    for python in (PEERS / "bin/python", PEERS / "Scripts/python.exe"):
+        if python.exists():
+            return python
+    pytest.fail(f"{PEERS} is missing: `./dev test` installs what tests/peers.lock names into it.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,31 @@ def test_labels_that_another_program_saved_are_used(project, save):
     for _ in range(2):
         assert run() == {**before, "sum": float(CORRECTED.sum())}
         assert "edited by hand, used as it is" in last_run().notes["made"]
+
+
+PEERS = {
+    "napari": "from napari_builtins.io import napari_write_labels as w; w(path, array, {})",
+    "napari image": "from napari_builtins.io import napari_write_image as w; w(path, array, {})",
+    "scikit-image": "from skimage.io import imsave; imsave(path, array, check_contrast=False)",
+    "pillow": "from PIL import Image; Image.fromarray(array.squeeze()).save(path)",
+}
+
+
+@pytest.mark.parametrize("program", PEERS)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_labels_that_a_viewer_itself_saved_are_used(project, peer, program, dtype):
+    """Real programs, with their own writers, each in its own environment."""
+    run = kept(LABELS.astype(dtype), ".ome.tiff", ArrayToOmeTiff(dim_order="ZYX"))
+    before = run()
+    np.save(project / "corrected.npy", CORRECTED.astype(dtype))
+    # Saved under another name first: some programs choose a format by the ending.
+    said = "import sys, numpy; path, array = sys.argv[2], numpy.load(sys.argv[1]); "
+    saved = project / "saved.tif"
+    arguments = [str(project / "corrected.npy"), str(saved)]
+    subprocess.run([peer, "-W", "ignore", "-c", said + PEERS[program], *arguments], check=True)
+    saved.rename(project / "kept/a.ome.tiff")
+    assert run() == {**before, "sum": float(CORRECTED.sum())}
+    assert "edited by hand, used as it is" in last_run().notes["made"]
 
 
 def test_an_imagej_hyperstack_comes_back_in_its_own_order(project):
