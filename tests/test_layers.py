@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 LADDER = """
-    types errors hashes stats notebook said figures draw
-    serializers.base serializers.images storage.base remotes.base runners.base
+    types errors hashes sameness stats notebook said figures draw
+    serializers.base serializers.images serializers.tables storage.base remotes.base runners.base
     plugins views project fingerprint records provenance links manifest arrays
     dataset
     serializers storage remotes runners

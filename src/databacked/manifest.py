@@ -494,8 +494,6 @@ def _plain_cells(
     wrong: dict[str, list[int]] = {}
     below = _Below(root)
     for position, cell in enumerate(column.tolist()):
-        if isinstance(cell, Enum):
-            cell = cell.value
         if isinstance(cell, np.datetime64):
             cell = pd.Timestamp(cell)
         elif isinstance(cell, np.generic):
@@ -507,8 +505,16 @@ def _plain_cells(
             if problem:
                 wrong.setdefault(problem, []).append(position)
             cells.append(relative)
-        elif isinstance(cell, bool | int | float | str | datetime.date | datetime.time):
-            cells.append(str(cell) if isinstance(cell, str) else cell)
+        elif isinstance(cell, str):  # also a text that is a member of an Enum
+            text = str.__str__(cell)
+            if not _is_unicode(text):
+                wrong.setdefault("cannot be kept, as it is no Unicode text", []).append(position)
+                text = ""
+            cells.append(text)
+        elif not isinstance(cell, Enum) and isinstance(
+            cell, bool | int | float | datetime.date | datetime.time
+        ):
+            cells.append(cell)
         else:
             wrong.setdefault("no plain value (number, text, date)", []).append(position)
             cells.append(None)

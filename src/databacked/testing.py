@@ -22,6 +22,7 @@ from databacked.fingerprint.files import content_of
 from databacked.item import MADE, Outcome, Work
 from databacked.project import STATE, Project, use_project
 from databacked.runners.base import Runner
+from databacked.sameness import difference
 from databacked.serializers.base import Serializer
 from databacked.stats import JOIN, Stat
 from databacked.storage.base import Storage
@@ -676,16 +677,6 @@ def _it_serves_one_run_after_another(trial: _Trial) -> None:
 
 
 def assert_same(one: Any, other: Any) -> None:
-    """Raise AssertionError unless two values are equal: arrays with their types, tables as well."""
-    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
-        np.testing.assert_array_equal(one, other, strict=True)
-    elif hasattr(one, "columns"):
-        import pandas as pd
-
-        pd.testing.assert_frame_equal(one, other)
-    elif isinstance(one, dict) and isinstance(other, dict):
-        assert one.keys() == other.keys()
-        for key in one:
-            assert_same(one[key], other[key])
-    else:
-        assert one == other
+    """Raise AssertionError unless two values are the same: types, digits, masks, names, order."""
+    found = difference(other, one)
+    assert found is None, found

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from databacked.errors import SerializerError
+from databacked.sameness import difference
 from databacked.serializers.base import Serializer
 
 
@@ -24,12 +26,24 @@ class ToPickle(Serializer):
 
     def write(self, value: Any, path: Path) -> None:
         """Pickle a value with protocol 5."""
-        file = io.BytesIO()
         try:
-            pickle.dump(value, file, protocol=5)
+            data = pickle.dumps(value, protocol=5)
         except Exception as error:
             raise SerializerError(f"{type(value).__name__} cannot be pickled: {error}.") from error
-        path.write_bytes(file.getvalue())
+        try:
+            back = pickle.loads(data)
+        except Exception as error:
+            raise SerializerError(
+                f"{type(value).__name__} can be pickled, but not read back: {error}."
+            ) from error
+        if type(back) is not type(value):
+            raise SerializerError(
+                f"{type(value).__name__} would come back from a pickle as {type(back).__name__}."
+            )
+        # Pickles of numpy's subclasses leave out what a class adds, unless it takes care of it.
+        if isinstance(value, np.ndarray) and (found := difference(value, back)):
+            raise SerializerError(f"{type(value).__name__} would lose a part in a pickle: {found}.")
+        path.write_bytes(data)
 
     def read(self, path: Path) -> Any:
         """Load a value."""
