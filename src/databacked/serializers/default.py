@@ -8,6 +8,7 @@ import math
 import os
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -21,7 +22,7 @@ from databacked.figures import FORMATS, drawn, figure_of, forget
 from databacked.hashes import hash_bytes
 from databacked.sameness import plain_array
 from databacked.serializers.base import Kind, Serializer
-from databacked.serializers.images import names_of, sizes_of
+from databacked.serializers.images import checked_order, names_of, sizes_of
 from databacked.serializers.tables import read_csv, read_parquet, to_csv, to_parquet
 from databacked.types import Description, Json, Written
 
@@ -55,7 +56,7 @@ class ArrayToDefaultWriter(Serializer):
     Parameters
     ----------
     scale
-        How floats become pixels of a picture: ``(low, high)`` or ``"minmax"``. Without it floats
+        How floats become pixels of a picture: ``(low, high)`` or ``"minmax"`` (of finite numbers). Without it floats
         in a picture are an error; nothing is clipped unless a scale says so.
     dim_order, channel_names, physical_pixel_sizes
         For tiff and zarr, as `ArrayToOmeTiff` has them.
@@ -222,6 +223,14 @@ def _picture(value: Any, writer: ArrayToDefaultWriter, deep: bool) -> tuple[Any,
         )
     notes: tuple[str, ...] = ()
     shape = data.shape
+    if said is not None and said["dim_order"]:
+        order = checked_order(said["dim_order"])
+        kept = [axis for axis, n in zip(order, shape, strict=False) if n != 1 or axis in "YX"]
+        if len(order) != len(shape) or "".join(kept) not in ("YX", "YXS", "CYX"):
+            raise SerializerError(
+                f"an Image of shape {shape} with dim_order={order!r} is no picture: 'YX', 'YXS' or "
+                "'CYX' was expected. Project it first, or keep it as .ome.tiff."
+            )
     if data.ndim > 2:
         data = data.reshape([n for n in shape[:-3] if n != 1] + list(shape[-3:]))
         if data.ndim == 3 and data.shape[-1] not in (3, 4):
@@ -396,24 +405,20 @@ def _numbers(value: Any, place: str) -> np.ndarray[Any, Any]:
         raise SerializerError(
             f"{type(value).__name__} is no array of numbers; {place} holds these only."
         )
-    if array.dtype.names is not None:
-        _check_fields(array.dtype, place)
-    return array
+    return array if array.dtype.names is None else array.view(_as_npy_has_it(array.dtype, place))
 
 
-def _check_fields(dtype: Any, place: str) -> None:
-    """Raise unless .npy describes the fields of a structured array."""
-    fits = dtype.type is np.void and all(isinstance(name, str) for name in dtype.fields)
-    if fits:
-        try:
-            fits = np.lib.format.descr_to_dtype(np.lib.format.dtype_to_descr(dtype)) == dtype
-        except ValueError:  # fields that overlap
-            fits = False
-    if not fits:
+def _as_npy_has_it(dtype: np.dtype[Any], place: str) -> np.dtype[Any]:
+    """Return the type of a structured array as .npy gives it back; raises if that is another."""
+    found: np.dtype[Any] | None = None
+    with suppress(ValueError):  # fields that overlap
+        found = np.lib.format.descr_to_dtype(np.lib.format.dtype_to_descr(dtype))
+    if found is None or found != dtype or dtype.type is not np.void:
         raise SerializerError(
             f"an array of type {dtype} would come back from {place} as another one: fields that "
             "follow each other were expected (numpy.lib.recfunctions.repack_fields)."
         )
+    return found
 
 
 def _write_npz(value: Any, writer: ArrayToDefaultWriter) -> Made:
