@@ -47,9 +47,9 @@ def check_serializer(
     """Raise AssertionError unless a serializer keeps its contract.
 
     The same value gives the same bytes, also after the serializer was sent to another process. It
-    comes back in type, digits, names and order; a mask, a subclass, an index or attrs that the values
-    get here come back as well, or are refused. Hash, size and description fit; a file that was cut
-    does not open, nor a folder with a file missing; settings are JSON.
+    comes back in type, digits, names and order; a mask, a subclass, an index or attrs that the
+    values get here come back as well, or are refused. Hash, size and description fit; a file that
+    was cut does not open, nor a folder with a file missing; settings are JSON.
 
     Parameters
     ----------

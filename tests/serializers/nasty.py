@@ -82,7 +82,7 @@ moments = st.sampled_from(
         pd.NA,
     ]
 )
-odd = st.sampled_from(
+odd: st.SearchStrategy[Any] = st.sampled_from(
     [
         None, True, False, b"", b"a\0", 1j, Kind.CELL, Number.ONE, Phase.G1, Text("a"), {1, 2},
         frozenset(), range(3), Path("a"), PurePosixPath("a"), uuid.UUID(int=5), ...,
@@ -104,17 +104,16 @@ plain_types = (
     | hnp.byte_string_dtypes(max_len=3)
     | st.just(np.dtype("g"))
 )
-structured = st.sampled_from(
-    [
-        [("label", "i4"), ("area", "f8")],
-        [("a", "i2"), ("b", ">f4", (2,))],
-        [(("title", "a"), "i4")],
-        [("a", [("b", "U2"), ("c", "M8[s]")])],
-        np.dtype([("a", "i1"), ("b", "f8")], align=True),
-        np.dtype({"names": ["a", "b"], "formats": ["i4", "i2"], "offsets": [0, 0]}),
-        np.dtype((np.record, [("a", "i4")])),
-    ]
-).map(np.dtype)
+FIELDS: list[Any] = [
+    [("label", "i4"), ("area", "f8")],
+    [("a", "i2"), ("b", ">f4", (2,))],
+    [(("title", "a"), "i4")],
+    [("a", [("b", "U2"), ("c", "M8[s]")])],
+    np.dtype([("a", "i1"), ("b", "f8")], align=True),
+    np.dtype({"names": ["a", "b"], "formats": ["i4", "i2"], "offsets": [0, 0]}),
+    np.dtype((np.record, [("a", "i4")])),
+]
+structured = st.sampled_from([np.dtype(one) for one in FIELDS])
 
 
 @st.composite
@@ -122,10 +121,7 @@ def arrays(draw, types=plain_types):
     """Return an array of numpy, of a subclass, with a mask, or of objects."""
     dtype = draw(types)
     shape = draw(hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5))
-    if dtype.names is None:
-        array = draw(hnp.arrays(dtype, shape))
-    else:
-        array = np.zeros(shape, dtype)
+    array = draw(hnp.arrays(dtype, shape)) if dtype.names is None else np.zeros(shape, dtype)
     form = draw(st.sampled_from(["plain"] * 6 + ["masked", "matrix", "named", "objects", "order"]))
     match form:
         case "masked":
@@ -143,11 +139,8 @@ def arrays(draw, types=plain_types):
     return array
 
 
-pictures = arrays(
-    st.sampled_from(
-        ["bool", "u1", "i1", "u2", ">u2", "i4", "i8", "u8", "f2", "f4", ">f8", "c8"]
-    ).map(np.dtype)
-)
+PIXELS = ("bool", "u1", "i1", "u2", ">u2", "i4", "i8", "u8", "f2", "f4", ">f8", "c8")
+pictures = arrays(st.sampled_from([np.dtype(kind) for kind in PIXELS]))
 names = st.none() | st.lists(texts, max_size=5).map(tuple) | st.sampled_from(["ab", 5, (None,)])
 sizes = st.sampled_from(
     [None, (None, 0.1, 0.1), (1, 2, 3), (0, 1, 1), (1, math.inf, 1), (math.nan,) * 3, 0.1, "111",
@@ -277,11 +270,11 @@ def tables(draw):
         case "name":
             table.columns.name = draw(texts)
         case "flag" if table.index.is_unique:
-            table.flags.allows_duplicate_labels = False
+            table = table.set_flags(allows_duplicate_labels=False)
         case "twice":
             table.columns = pd.Index(["a"] * table.shape[1])
         case "number":
-            table.columns = range(table.shape[1])
+            table.columns = pd.RangeIndex(table.shape[1])
         case "series" if table.shape[1]:
             return table.iloc[:, 0]
         case "subclass":

@@ -51,13 +51,17 @@ class ArrayToDefaultWriter(Serializer):
     txt                       text                                        the same
     ========================  ==========================================  ====================
 
+    Where it says "the same", what a format would change is refused: tuples and NaN in json; in csv
+    and parquet an index, attrs, names, types, None or digits that would come back as others.
+
     A figure is a matplotlib ``Figure`` or ``Axes``. Once it is written, pyplot lets go of it.
 
     Parameters
     ----------
     scale
-        How floats become pixels of a picture: ``(low, high)`` or ``"minmax"`` (of finite numbers). Without it floats
-        in a picture are an error; nothing is clipped unless a scale says so.
+        How floats become pixels of a picture: ``(low, high)``, or ``"minmax"`` where all are
+        finite. Without it floats in a picture are an error; nothing is clipped unless a scale says
+        so.
     dim_order, channel_names, physical_pixel_sizes
         For tiff and zarr, as `ArrayToOmeTiff` has them.
     """
@@ -299,8 +303,8 @@ def _scaled(data: Any, scale: Any) -> np.ndarray[Any, Any]:
             "(np.nan_to_num), or say scale=(low, high)."
         )
     span = (high - low) or 1.0
-    kind = np.finfo(data.dtype)
-    if not (kind.smallest_subnormal <= span <= kind.max and max(-low, high) <= kind.max):
+    least, most = float(np.finfo(data.dtype).smallest_subnormal), float(np.finfo(data.dtype).max)
+    if not (least <= span <= most and max(-low, high) <= most):
         # Only where the pixels' own type is too small for it: the same value, the same bytes.
         part = 1.0 if math.isfinite(span) else 0.5
         data, low = data.astype(np.float64) * part, low * part

@@ -6,6 +6,7 @@ Plain numbers and texts are known to come back; all other tables are read back a
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,8 @@ def to_csv(value: Any) -> bytes:
         data: bytes = table.to_csv(index=False, lineterminator="\n").encode("utf-8")
         back = read_csv(io.BytesIO(data))
     except Exception as error:
-        raise SerializerError(f"this table cannot be kept as .csv: {error}; {advice}.") from error
+        who = _culprit(table, lambda one: one.to_csv(index=False).encode("utf-8"))
+        raise SerializerError(f"{who} cannot be kept as .csv: {error}; {advice}.") from error
     _check_table(table, back, ".csv", advice)
     return data
 
@@ -92,7 +94,9 @@ def to_parquet(value: Any) -> bytes:
         data = _parquet(table)
         back = None if _is_plain(table) else read_parquet(io.BytesIO(data))
     except Exception as error:
-        raise SerializerError(f"{_culprit(table)} cannot be kept as .parquet: {error}.") from error
+        raise SerializerError(
+            f"{_culprit(table, _parquet)} cannot be kept as .parquet: {error}."
+        ) from error
     if back is not None:
         advice = "convert that, or keep it as .json or by ToPickle"
         _check_table(table, back, ".parquet", advice)
@@ -124,11 +128,11 @@ def _is_plain(table: Any) -> bool:
     )
 
 
-def _culprit(table: Any) -> str:
-    """Return the column that Parquet does not take."""
+def _culprit(table: Any, write: Callable[[Any], object]) -> str:
+    """Return the column that a format does not take."""
     for name in table.columns:
         try:
-            _parquet(table[[name]].reset_index(drop=True))
+            write(table[[name]].reset_index(drop=True))
         except Exception:
             return f"the column {name!r}"
     return "this table"
