@@ -42,7 +42,7 @@ EVERY = [
     for suffix in entry.load().suffixes
 ]
 MANY = settings(
-    deadline=None, suppress_health_check=list(HealthCheck), max_examples=60, derandomize=True
+    deadline=None, suppress_health_check=list(HealthCheck), max_examples=30, derandomize=True
 )
 
 

@@ -215,6 +215,7 @@ def frame(*cells, **options):
 
 
 CHANGED = [
+    frame(np.zeros(2, "M8[h]"), np.zeros(0)), frame({"a": [1]}), frame({"a": {"b": 1}}),
     frame([1, 2], [3]), frame((1, 2), (3,)), frame({1}, {2}), frame({"a": 1}, {"b": 2}),
     frame(2**60 + 1, None, dtype=object), frame(1, 2, dtype=object), frame(0.5, None, dtype=object),
     frame("a", np.nan, dtype=object), frame(1, "a"), frame(Kind.CELL), frame(1j),

@@ -90,6 +90,7 @@ def to_parquet(value: Any) -> bytes:
     odd = [name for name in table.index.names if name is not None and type(name) is not str]
     if odd:
         raise SerializerError(f"the index's name {odd[0]!r} would become a text in .parquet.")
+    _check_cells(table)
     try:
         data = _parquet(table)
         back = None if _is_plain(table) else read_parquet(io.BytesIO(data))
@@ -101,6 +102,32 @@ def to_parquet(value: Any) -> bytes:
         advice = "convert that, or keep it as .json or by ToPickle"
         _check_table(table, back, ".parquet", advice)
     return data
+
+
+def _check_cells(table: Any) -> None:
+    """Raise if cells are lists, or arrays of several types: some of these end pyarrow's process."""
+    for number, name in enumerate(table.columns):
+        if str(table.dtypes.iloc[number]) != "object":
+            continue
+        types = set()
+        for row, cell in enumerate(table.iloc[:, number].tolist()):
+            held = list(cell.values()) if isinstance(cell, dict) else []
+            for one in (cell, *held):
+                if isinstance(one, list | tuple | set | frozenset) or (
+                    held and isinstance(one, np.ndarray | dict) and one is not cell
+                ):
+                    raise SerializerError(
+                        f"the column {name!r} would come back from .parquet as something else: row "
+                        f"{row} holds {_short(cell)}, and a {type(one).__name__} would come back "
+                        "as another one. Give it columns or rows of its own, or keep it as .json."
+                    )
+            if isinstance(cell, np.ndarray):
+                types.add(cell.dtype)
+        if len(types) > 1:
+            raise SerializerError(
+                f"the column {name!r} cannot be kept as .parquet: its arrays are of several types "
+                f"({', '.join(sorted(map(str, types)))}); one type was expected."
+            )
 
 
 def _parquet(table: Any) -> bytes:
