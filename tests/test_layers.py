@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 LADDER = """
-    types errors hashes stats notebook said figures draw
-    corrections serializers.base serializers.images storage.base remotes.base runners.base
-    plugins views project owners marks fingerprint records provenance links manifest arrays
+    types errors hashes sameness stats notebook said figures draw
+    corrections serializers.base serializers.images serializers.tables storage.base remotes.base
+    runners.base plugins views project owners marks fingerprint records provenance links manifest
+    arrays
     dataset
     serializers storage remotes runners
     decide result outputs orphans

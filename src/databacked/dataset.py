@@ -29,6 +29,7 @@ from databacked.manifest import (
     check_files,
     check_name,
     check_table,
+    is_unicode,
     raise_problems,
 )
 from databacked.project import find_project
@@ -188,6 +189,11 @@ def settings_problems(
         files={"readme": readme},
     ):
         return problems + wrong
+    texts = [("usage", usage), ("license", license)]
+    for role, named in (("descriptions", descriptions or {}), ("units", units or {})):
+        texts += [(f"{role}[{column!r}]", text) for column, text in named.items()]
+    if odd := [role for role, text in texts if isinstance(text, str) and not is_unicode(text)]:
+        return [*problems, *(f"{role} is no Unicode text" for role in odd)]
     problems += _text_problems("readme", root / readme, root)
     for role, text in (("usage", usage), ("license", license)):
         if not text:

@@ -17,6 +17,7 @@ from databacked.arrays import BackedArray
 from databacked.errors import SerializerError
 from databacked.fingerprint.parameters import token as token_of_value
 from databacked.hashes import hash_texts
+from databacked.sameness import difference
 from databacked.types import Json
 
 LARGEST_REMEMBERED = 1 << 16
@@ -77,20 +78,56 @@ def encode_known(known: Any) -> Json:
     TypeError
         If it holds something else than plain values, small arrays and containers of these.
     """
-    if known is None or type(known) in (bool, int, float, str):
+    if known is None or type(known) in (bool, float, str):
         return known  # type: ignore[no-any-return]
+    if type(known) is int:
+        if known.bit_length() > LARGEST_REMEMBERED // 8:  # Python writes no number of any length
+            raise TypeError(f"a number of {known.bit_length():,} bits cannot be part of a record")
+        return known
     if type(known) is Unknown:
         return {"unknown": None if known.shape is None else list(known.shape)}
     if type(known) in (list, tuple):
         return {type(known).__name__: [encode_known(item) for item in known]}
     if type(known) is dict:
         return {"dict": [[encode_known(k), encode_known(v)] for k, v in known.items()]}
-    if isinstance(known, PurePath):
+    if type(known) is type(Path()):
         return {"path": str(known)}
-    if isinstance(known, np.ndarray | np.generic) and not known.dtype.hasobject:
+    scalar = isinstance(known, np.generic)
+    if (scalar or type(known) in (np.ndarray, np.memmap)) and not known.dtype.hasobject:
         data = base64.b64encode(np.ascontiguousarray(known).tobytes()).decode()
-        return {"array": [known.dtype.str, list(known.shape), isinstance(known, np.generic), data]}
-    raise TypeError(f"{type(known).__name__} cannot be part of a record")
+        return {"array": [_encode_dtype(known.dtype), list(known.shape), scalar, data]}
+    kind = type(known)
+    what = f"{'an' if kind.__name__[:1] in 'AEIOaeio' else 'a'} {kind.__name__}"
+    raise TypeError(f"{what} cannot be part of a record")
+
+
+def _encode_dtype(dtype: np.dtype[Any]) -> Json:
+    """Return a type as a record holds it: its text, or its fields in a list."""
+    if dtype.names is None:
+        return dtype.str
+    try:
+        said: Json = json.loads(json.dumps(np.lib.format.dtype_to_descr(dtype)))
+        if dtype.type is np.void and _decode_dtype(said) == dtype:
+            return said
+    except (TypeError, ValueError):
+        pass  # fields that overlap
+    raise TypeError(f"an array of type {dtype} cannot be part of a record")
+
+
+def _decode_dtype(said: Any) -> np.dtype[Any]:
+    def as_numpy_wants_it(part: Any) -> Any:
+        # Fields are tuples: (name, type), (name, type, shape), with a title ((title, name), …).
+        if not isinstance(part, list):
+            return part
+        name, kind, *shape = part
+        kind = [as_numpy_wants_it(one) for one in kind] if isinstance(kind, list) else kind
+        name = tuple(name) if isinstance(name, list) else name
+        return (name, kind, *map(tuple, shape))
+
+    if isinstance(said, list):
+        said = np.lib.format.descr_to_dtype([as_numpy_wants_it(one) for one in said])
+    found: np.dtype[Any] = np.dtype(said)
+    return found
 
 
 def decode_known(said: Any) -> Any:
@@ -110,8 +147,9 @@ def decode_known(said: Any) -> Any:
         case "path":
             return Path(held)
         case "array":
-            dtype, shape, scalar, data = held
-            array = np.frombuffer(base64.b64decode(data), dtype).reshape(shape)
+            said_dtype, shape, scalar, data = held
+            dtype = _decode_dtype(said_dtype)
+            array = np.ndarray(shape, dtype, base64.b64decode(data))
             return array[()] if scalar else array.copy()
     raise ValueError(kind)
 
@@ -125,15 +163,22 @@ def remembered(value: Any) -> str:
         If it is too large for a record, or no plain value.
     """
     try:
-        size = len(json.dumps(encode_known(value)))
-    except TypeError as error:
+        said = json.dumps(encode_known(value))
+    except (TypeError, RecursionError) as error:
+        why = error if isinstance(error, TypeError) else "what lies so deep cannot be part of one"
         raise SerializerError(
-            f"keep=True holds plain values (numbers, texts, lists, dicts, small arrays): {error}. "
+            f"keep=True holds plain values (numbers, texts, lists, dicts, small arrays): {why}. "
             "Give the task a target=, so that its value becomes a file."
         ) from None
+    size = len(said)
     if size > LARGEST_REMEMBERED:
         raise SerializerError(
             f"keep=True holds small values, and this one takes {size:,} bytes (at most "
             f"{LARGEST_REMEMBERED:,}). Give the task a target=, so that its value becomes a file."
+        )
+    if type(value) not in PLAIN and (found := difference(value, decode_known(json.loads(said)))):
+        raise SerializerError(
+            f"keep=True would give back something else in the next run ({found}). Give the task a "
+            "target=, so that its value becomes a file."
         )
     return hash_texts([str(token_of_value(value))])

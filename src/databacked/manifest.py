@@ -159,19 +159,24 @@ def _check_column_names(columns: pd.Index[Any]) -> list[str]:
     nameless = [n for n, name in enumerate(columns) if _is_nothing(name) or not str(name).strip()]
     if nameless:
         problems.append(f"columns without a name: position {', '.join(map(str, nameless))}")
-    odd = [repr(name) for name in names if not _is_unicode(name)]
+    odd = [repr(name) for name in names if not is_unicode(name)]
     if odd:
         problems.append(f"columns whose names are no Unicode text: {', '.join(odd)}")
     return problems
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
     """Whether a text can be written: file names that are no UTF-8 become texts that cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _written(text: str) -> str:
+    """Return a text for a file, also where it names a file whose name is no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _is_folder_name(name: str) -> bool:
@@ -195,10 +200,10 @@ def _without_failed(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     positions = sorted(reasons)
     dropped = pd.DataFrame(
         {
-            "row": [str(table.index[position]) for position in positions],
+            "row": [_written(str(table.index[position])) for position in positions],
             "position": positions,
             "column": [reasons[position][0] for position in positions],
-            "reason": [reasons[position][1] for position in positions],
+            "reason": [_written(reasons[position][1]) for position in positions],
         }
     )
     keep = np.ones(len(table), dtype=bool)
@@ -315,7 +320,7 @@ class _Below:
         for base in self._bases:
             if path.startswith(base):
                 relative = path[len(base) :].replace(os.sep, "/")
-                if not _is_unicode(relative):
+                if not is_unicode(relative):
                     return None, "a name that is no Unicode text"
                 if STATE in relative.split("/"):
                     return None, f"a file of {STATE}, which is databacked's own"
@@ -494,8 +499,6 @@ def _plain_cells(
     wrong: dict[str, list[int]] = {}
     below = _Below(root)
     for position, cell in enumerate(column.tolist()):
-        if isinstance(cell, Enum):
-            cell = cell.value
         if isinstance(cell, np.datetime64):
             cell = pd.Timestamp(cell)
         elif isinstance(cell, np.generic):
@@ -507,8 +510,16 @@ def _plain_cells(
             if problem:
                 wrong.setdefault(problem, []).append(position)
             cells.append(relative)
-        elif isinstance(cell, bool | int | float | str | datetime.date | datetime.time):
-            cells.append(str(cell) if isinstance(cell, str) else cell)
+        elif isinstance(cell, str):  # also a text that is a member of an Enum
+            text = str.__str__(cell)
+            if not is_unicode(text):
+                wrong.setdefault("cannot be kept, as it is no Unicode text", []).append(position)
+                text = ""
+            cells.append(text)
+        elif not isinstance(cell, Enum) and isinstance(
+            cell, bool | int | float | datetime.date | datetime.time
+        ):
+            cells.append(cell)
         else:
             wrong.setdefault("no plain value (number, text, date)", []).append(position)
             cells.append(None)

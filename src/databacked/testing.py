@@ -22,6 +22,7 @@ from databacked.fingerprint.files import content_of
 from databacked.item import MADE, Outcome, Work
 from databacked.project import STATE, Project, use_project
 from databacked.runners.base import Runner
+from databacked.sameness import difference
 from databacked.serializers.base import Serializer
 from databacked.stats import JOIN, Stat
 from databacked.storage.base import Storage
@@ -45,9 +46,10 @@ def check_serializer(
 ) -> None:
     """Raise AssertionError unless a serializer keeps its contract.
 
-    The same value gives the same bytes, also after the serializer was sent to another process; it
-    comes back; hash, size and description fit; a file that was cut does not open, nor a folder with
-    a file missing; settings are JSON.
+    The same value gives the same bytes, also after the serializer was sent to another process. It
+    comes back in type, digits, names and order; a mask, a subclass, an index or attrs that the
+    values get here come back as well, or are refused. Hash, size and description fit; a file that
+    was cut does not open, nor a folder with a file missing; settings are JSON.
 
     Parameters
     ----------
@@ -78,6 +80,14 @@ def check_serializer(
             opened = serializer.open(first)
             assert tuple(opened.shape) == written.description.shape, "it opens in another shape"
             assert_same(np.asarray(opened[...]), np.asarray(back))
+        for what, more in _with_more(value):
+            path = folder / f"{number}-{what}{suffix}"
+            try:
+                serializer.save(more, path)
+            except Exception:
+                continue
+            lost = difference(more, serializer.read(path))
+            assert lost is None, f"{what}: {lost}, and that was not refused with a SerializerError"
         if not any_beginning_opens:
             for name, data in files.items():
                 # Of a folder, each of its files in turn is missing, then cut.
@@ -92,6 +102,22 @@ def check_serializer(
                     raise AssertionError(f"{name or suffix} is {what}, and that was not seen")
                 (second / name).write_bytes(data)
     json.dumps(serializer.settings())
+
+
+class _Marked(np.ndarray):
+    """A subclass, as libraries have them for units or metadata."""
+
+
+def _with_more(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield a value with parts that formats like to drop."""
+    if type(value) is np.ndarray and value.size and not value.dtype.hasobject:
+        yield "mask", np.ma.masked_array(value, np.arange(value.size).reshape(value.shape) == 0)
+        yield "subclass", value.view(_Marked)
+    elif type(value).__name__ == "DataFrame" and hasattr(value, "iloc"):
+        yield "index", value.set_axis(range(5, 5 + len(value)))
+        more = value.copy()
+        more.attrs = {"unit": "µm"}
+        yield "attrs", more
 
 
 def _files(path: Path) -> dict[str, bytes]:
@@ -676,16 +702,6 @@ def _it_serves_one_run_after_another(trial: _Trial) -> None:
 
 
 def assert_same(one: Any, other: Any) -> None:
-    """Raise AssertionError unless two values are equal: arrays with their types, tables as well."""
-    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
-        np.testing.assert_array_equal(one, other, strict=True)
-    elif hasattr(one, "columns"):
-        import pandas as pd
-
-        pd.testing.assert_frame_equal(one, other)
-    elif isinstance(one, dict) and isinstance(other, dict):
-        assert one.keys() == other.keys()
-        for key in one:
-            assert_same(one[key], other[key])
-    else:
-        assert one == other
+    """Raise AssertionError unless two values are the same: types, digits, masks, names, order."""
+    found = difference(other, one)
+    assert found is None, found

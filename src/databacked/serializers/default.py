@@ -8,7 +8,9 @@ import math
 import os
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar
 from xml.etree import ElementTree
@@ -18,7 +20,10 @@ import numpy as np
 from databacked.errors import SerializerError, did_you_mean
 from databacked.figures import FORMATS, drawn, figure_of, forget
 from databacked.hashes import hash_bytes
+from databacked.sameness import plain_array
 from databacked.serializers.base import Kind, Serializer
+from databacked.serializers.images import checked_order, names_of, sizes_of
+from databacked.serializers.tables import read_csv, read_parquet, to_csv, to_parquet
 from databacked.types import Description, Json, Written
 
 _PICTURES = (".png", ".jpg", ".jpeg")
@@ -46,13 +51,17 @@ class ArrayToDefaultWriter(Serializer):
     txt                       text                                        the same
     ========================  ==========================================  ====================
 
+    Where it says "the same", what a format would change is refused: tuples and NaN in json; in csv
+    and parquet an index, attrs, names, types, None or digits that would come back as others.
+
     A figure is a matplotlib ``Figure`` or ``Axes``. Once it is written, pyplot lets go of it.
 
     Parameters
     ----------
     scale
-        How floats become pixels of a picture: ``(low, high)`` or ``"minmax"``. Without it floats
-        in a picture are an error; nothing is clipped unless a scale says so.
+        How floats become pixels of a picture: ``(low, high)``, or ``"minmax"`` where all are
+        finite. Without it floats in a picture are an error; nothing is clipped unless a scale says
+        so.
     dim_order, channel_names, physical_pixel_sizes
         For tiff and zarr, as `ArrayToOmeTiff` has them.
     """
@@ -78,13 +87,10 @@ class ArrayToDefaultWriter(Serializer):
         channel_names: Sequence[str] | None = None,
         physical_pixel_sizes: Sequence[float | None] | None = None,
     ) -> None:
-        if scale is not None and scale != "minmax":
-            scale = (float(scale[0]), float(scale[1]))
-            if not scale[0] < scale[1]:
-                raise SerializerError(f"scale={scale!r}: (low, high) or 'minmax' was expected.")
-        self.scale = scale
+        self.scale = _checked_scale(scale)
         self.dim_order = dim_order
-        self.channel_names = None if channel_names is None else tuple(channel_names)
+        self.channel_names = names_of(channel_names)
+        sizes_of(physical_pixel_sizes)  # raises before anything runs
         self.physical_pixel_sizes = physical_pixel_sizes
         self._images: dict[str, Any] = {}
 
@@ -172,6 +178,18 @@ def _ending(path: Path | str) -> str:
     return suffix
 
 
+def _checked_scale(scale: Any) -> tuple[float, float] | str | None:
+    if scale is None or scale == "minmax":
+        return scale  # type: ignore[no-any-return]
+    try:
+        low, high = map(float, scale)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not -math.inf < low < high < math.inf:
+        raise SerializerError(f"scale={scale!r}: (low, high) or 'minmax' was expected.")
+    return low, high
+
+
 def _put(data: bytes, path: Path) -> None:
     with open(path, "wb", buffering=0) as file:
         rest = memoryview(data)
@@ -195,9 +213,28 @@ def _of_picture(array: np.ndarray[Any, Any]) -> Description:
 
 def _picture(value: Any, writer: ArrayToDefaultWriter, deep: bool) -> tuple[Any, tuple[str, ...]]:
     """Return pixels that a picture can hold: uint8, or uint16 where it is `deep`."""
-    data = np.asarray(value.data if _is_image(value) else value)
+    said = _said_by(value)
+    if said is not None and (said["channel_names"] or said["physical_pixel_sizes"]):
+        raise SerializerError(
+            "an Image with channel names or pixel sizes would come back from a picture without "
+            "them: return its .data, or keep it as .ome.tiff."
+        )
+    data = plain_array(value if said is None else value.data, "a picture")
+    if data.dtype.kind not in "biuf":
+        raise SerializerError(
+            f"values of type {data.dtype} are no pixels of a picture; integers, bool, or floats "
+            "with a scale= were expected."
+        )
     notes: tuple[str, ...] = ()
     shape = data.shape
+    if said is not None and said["dim_order"]:
+        order = checked_order(said["dim_order"])
+        kept = [axis for axis, n in zip(order, shape, strict=False) if n != 1 or axis in "YX"]
+        if len(order) != len(shape) or "".join(kept) not in ("YX", "YXS", "CYX"):
+            raise SerializerError(
+                f"an Image of shape {shape} with dim_order={order!r} is no picture: 'YX', 'YXS' or "
+                "'CYX' was expected. Project it first, or keep it as .ome.tiff."
+            )
     if data.ndim > 2:
         data = data.reshape([n for n in shape[:-3] if n != 1] + list(shape[-3:]))
         if data.ndim == 3 and data.shape[-1] not in (3, 4):
@@ -216,8 +253,11 @@ def _picture(value: Any, writer: ArrayToDefaultWriter, deep: bool) -> tuple[Any,
             f"an array of shape {shape} is no picture: (Y, X), (Y, X, 3) or (Y, X, 4) was "
             "expected. Project it first, or keep it as .ome.tiff."
         )
+    if data.shape != shape:
+        notes = ("axes of length one are left out of a picture, and colours are its last axis",)
     if data.dtype.kind == "b":
-        data, notes = data.astype(np.uint8) * np.uint8(255), ("bool is stored as 0 and 255",)
+        data = data.astype(np.uint8) * np.uint8(255)
+        notes = (*notes, "bool is stored as 0 and 255")
     elif data.dtype.kind == "f" and writer.scale is not None:
         data = _scaled(data, writer.scale)
     elif data.dtype.kind == "f":
@@ -240,21 +280,37 @@ def _picture(value: Any, writer: ArrayToDefaultWriter, deep: bool) -> tuple[Any,
             )
         # By type, not by value: one map gives pictures of one type.
         to = np.uint8 if not deep or data.ndim == 3 else np.uint16
-        notes = (f"{data.dtype} is stored as {np.dtype(to)}, which holds all values",)
+        notes = (*notes, f"{data.dtype} is stored as {np.dtype(to)}, which holds all values")
         data = data.astype(to)
     return np.ascontiguousarray(data), notes
 
 
-def _is_image(value: Any) -> bool:
-    return type(value).__name__ == "Image" and hasattr(value, "data")
+def _said_by(value: Any) -> dict[str, Any] | None:
+    """Return what an `Image` says of itself; None for everything else."""
+    if type(value).__name__ != "Image" or not hasattr(value, "data"):
+        return None
+    names = ("dim_order", "channel_names", "physical_pixel_sizes")
+    return {name: getattr(value, name, None) for name in names}
 
 
 def _scaled(data: Any, scale: Any) -> np.ndarray[Any, Any]:
-    low, high = (float(np.nanmin(data)), float(np.nanmax(data))) if scale == "minmax" else scale
     if np.isnan(data).any():
         raise SerializerError("NaN has no place in a picture: replace it (np.nan_to_num) first.")
+    low, high = (float(data.min()), float(data.max())) if scale == "minmax" else scale
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise SerializerError(
+            f"scale='minmax' from {low} to {high} leaves nothing to see: replace what is infinite "
+            "(np.nan_to_num), or say scale=(low, high)."
+        )
     span = (high - low) or 1.0
-    return np.asarray(np.round(np.clip((data - low) / span, 0, 1) * 255), dtype=np.uint8)
+    least, most = float(np.finfo(data.dtype).smallest_subnormal), float(np.finfo(data.dtype).max)
+    if not (least <= span <= most and max(-low, high) <= most):
+        # Only where the pixels' own type is too small for it: the same value, the same bytes.
+        part = 1.0 if math.isfinite(span) else 0.5
+        data, low = data.astype(np.float64) * part, low * part
+        span = high * part - low
+    with np.errstate(over="ignore"):  # what overflows lies far outside, and is clipped
+        return np.asarray(np.round(np.clip((data - low) / span, 0, 1) * 255), dtype=np.uint8)
 
 
 def _write_png(value: Any, writer: ArrayToDefaultWriter) -> Made:
@@ -325,136 +381,164 @@ def _read_pdf(path: Path) -> bytes:
 
 
 def _write_npy(value: Any, writer: ArrayToDefaultWriter) -> Made:
-    array = np.asarray(value)
-    if array.dtype.hasobject:
-        raise SerializerError(
-            f"{type(value).__name__} is no array of numbers; .npy holds these only."
-        )
+    array = _numbers(value, ".npy")
+    return _npy(array), _of_array(array), ()
+
+
+def _npy(array: np.ndarray[Any, Any]) -> bytes:
     file = io.BytesIO()
     np.save(file, array, allow_pickle=False)
-    return file.getvalue(), _of_array(array), ()
+    return file.getvalue()
+
+
+def _numbers(value: Any, place: str) -> np.ndarray[Any, Any]:
+    """Return an array that comes back as it is; an Image is one if it says nothing of itself."""
+    said = {name: one for name, one in (_said_by(value) or {}).items() if one is not None}
+    if said:
+        raise SerializerError(
+            f"an Image would come back from {place} without its {', '.join(said)}: return its "
+            ".data, or keep it as .ome.tiff."
+        )
+    if hasattr(value, "dims") and hasattr(value, "coords"):
+        raise SerializerError(
+            f"a {type(value).__name__} would come back from {place} without its axes and "
+            "coordinates: return x.to_numpy(), or keep it as .ome.tiff."
+        )
+    array = plain_array(value, place)
+    if array.dtype.hasobject:
+        raise SerializerError(
+            f"{type(value).__name__} is no array of numbers; {place} holds these only."
+        )
+    return array if array.dtype.names is None else array.view(_as_npy_has_it(array.dtype, place))
+
+
+def _as_npy_has_it(dtype: np.dtype[Any], place: str) -> np.dtype[Any]:
+    """Return the type of a structured array as .npy gives it back; raises if that is another."""
+    found: np.dtype[Any] | None = None
+    with suppress(ValueError):  # fields that overlap
+        found = np.lib.format.descr_to_dtype(np.lib.format.dtype_to_descr(dtype))
+    if found is None or found != dtype or dtype.type is not np.void:
+        raise SerializerError(
+            f"an array of type {dtype} would come back from {place} as another one: fields that "
+            "follow each other were expected (numpy.lib.recfunctions.repack_fields)."
+        )
+    return found
 
 
 def _write_npz(value: Any, writer: ArrayToDefaultWriter) -> Made:
-    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+    if type(value) is not dict or not all(type(name) is str for name in value):
         raise SerializerError(f"{type(value).__name__}: a dict of arrays was expected for .npz.")
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        for name, array in value.items():
+        for name, given in value.items():
+            array = _numbers(given, f".npz[{name!r}]")
+            if isinstance(given, np.generic) or not hasattr(given, "shape"):
+                raise SerializerError(
+                    f"{type(given).__name__} at [{name!r}] would come back from .npz as an array: "
+                    "a dict of arrays was expected."
+                )
             # A fixed date: the same arrays give the same bytes.
             entry = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
-            archive.writestr(entry, _write_npy(array, writer)[0])
+            if entry.filename != f"{name}.npy" or not _is_text(name):
+                raise SerializerError(
+                    f"the name {name!r} would come back from .npz as another one."
+                )
+            archive.writestr(entry, _npy(array))
     return file.getvalue(), Description(), ()
+
+
+def _is_text(text: str) -> bool:
+    """Whether a text can be written as UTF-8."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
     # numpy leaves a file open that it cannot read.
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+        # By the whole names: "a" and "a.npy" are two arrays.
+        names = archive.zip.namelist()
+        return {name.removesuffix(".npy"): archive[name] for name in names}
 
 
 # ---------------------------------------------------------------- plain values and tables
 
 
 def _write_json(value: Any, writer: ArrayToDefaultWriter) -> Made:
-    text = json.dumps(_jsonable(value, ""), ensure_ascii=False, indent=1)
-    return (text + "\n").encode("utf-8", "surrogatepass"), Description(), ()
+    numpys: list[str] = []
+    try:
+        text = json.dumps(_jsonable(value, "", numpys), ensure_ascii=False, indent=1)
+    except RecursionError:
+        raise SerializerError(
+            "lists and dicts lie too deep in each other for JSON, or one contains itself."
+        ) from None
+    except ValueError as error:  # Python writes no more than 4300 digits
+        raise SerializerError(f"a whole number is too large for JSON: {error}.") from None
+    notes = ("numbers and texts of numpy are stored as Python's",) if numpys else ()
+    return (text + "\n").encode("utf-8", "surrogatepass"), Description(), notes
 
 
-def _jsonable(value: Any, where: str) -> Json:
+def _jsonable(value: Any, where: str, numpys: list[str]) -> Json:
     """Return a value as JSON gives it back: what would come back as something else is an error."""
     if value is None or type(value) in (bool, int, str):
         return value  # type: ignore[no-any-return]
-    if isinstance(value, np.bool_ | np.integer | np.floating):
+    if isinstance(value, np.bool_ | np.integer | np.floating | np.str_):
+        numpys.append(where)
         value = value.item()
-    if isinstance(value, float):
+    if type(value) is float:
         if not math.isfinite(value):
             raise SerializerError(
                 f"{value} at {where or 'the top'}: JSON has no NaN or infinity. Use None, or "
                 "another format (.npy, .parquet)."
             )
         return value
-    if isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, list):
-        return [_jsonable(item, f"{where}[{number}]") for number, item in enumerate(value)]
-    if isinstance(value, dict):
+    if type(value) in (bool, int, str):
+        return value  # type: ignore[no-any-return]
+    if type(value) is list:
+        return [_jsonable(item, f"{where}[{number}]", numpys) for number, item in enumerate(value)]
+    if type(value) is dict:
         odd = [key for key in value if type(key) is not str]
         if odd:
             raise SerializerError(
                 f"the key {odd[0]!r} at {where or 'the top'} would come back as text from JSON: "
                 "use text keys."
             )
-        return {key: _jsonable(item, f"{where}[{key!r}]") for key, item in value.items()}
-    hint = {"tuple": "a list", "ndarray": "x.tolist() or .npy", "DataFrame": ".csv or .parquet"}
+        return {key: _jsonable(item, f"{where}[{key!r}]", numpys) for key, item in value.items()}
     raise SerializerError(
         f"a {type(value).__name__} at {where or 'the top'} has no place in JSON: numbers, texts, "
-        f"lists and dicts were expected (use {hint.get(type(value).__name__, 'plain values')})."
+        f"lists and dicts were expected (use {_plain(value)})."
     )
 
 
-def _table(value: Any, suffix: str) -> Any:
-    import pandas as pd
+def _plain(value: Any) -> str:
+    """Return what JSON would take in the place of a value."""
+    hints = {"tuple": "a list", "ndarray": "x.tolist() or .npy", "DataFrame": ".csv or .parquet"}
+    if isinstance(value, Enum):
+        return "its .value"
+    for kind in (dict, list, str, int, float):
+        if isinstance(value, kind):
+            return f"{kind.__name__}(x)"
+    return hints.get(type(value).__name__, "plain values")
 
-    if not isinstance(value, pd.DataFrame):
-        raise SerializerError(f"{type(value).__name__}: a DataFrame was expected for {suffix}.")
-    if value.columns.has_duplicates or not all(isinstance(name, str) for name in value.columns):
-        raise SerializerError(
-            f"columns {list(value.columns)}: names that are texts, each once, were expected."
-        )
-    return value
+
+# ---------------------------------------------------------------- tables and texts
 
 
 def _write_csv(value: Any, writer: ArrayToDefaultWriter) -> Made:
-    import pandas as pd
-
-    table = _table(value, ".csv")
-    if not isinstance(table.index, pd.RangeIndex) or table.index.name is not None:
-        raise SerializerError(
-            "a table with an index of its own would come back from .csv without it: use "
-            ".reset_index(), or .parquet."
-        )
-    data = table.to_csv(index=False, lineterminator="\n").encode("utf-8")
-    try:
-        back = _csv(io.BytesIO(data))
-        pd.testing.assert_frame_equal(back, table.reset_index(drop=True), check_exact=True)
-    except AssertionError as error:
-        first = " ".join(str(error).split())
-        raise SerializerError(
-            f"this table would come back from .csv as something else ({first}): use .parquet, "
-            "which keeps the types."
-        ) from None
-    return data, Description(tuple(table.shape)), ()
-
-
-def _csv(file: Any) -> Any:
-    import pandas as pd
-
-    # pandas 3.1 reads every digit by default, and warns of being asked to.
-    old = tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1)
-    exact: dict[str, Any] = {"float_precision": "round_trip"} if old else {}
-    return pd.read_csv(file, **exact)
+    return to_csv(value), Description(tuple(value.shape)), ()
 
 
 def _write_parquet(value: Any, writer: ArrayToDefaultWriter) -> Made:
-    file = io.BytesIO()
-    table = _table(value, ".parquet")
-    try:
-        table.to_parquet(file, engine="pyarrow", compression="snappy")
-    except Exception as error:
-        raise SerializerError(f"this table cannot be kept as .parquet: {error}.") from error
-    return file.getvalue(), Description(tuple(table.shape)), ()
-
-
-def _read_parquet(path: Path) -> Any:
-    import pandas as pd
-
-    return pd.read_parquet(path, engine="pyarrow")
+    return to_parquet(value), Description(tuple(value.shape)), ()
 
 
 def _write_txt(value: Any, writer: ArrayToDefaultWriter) -> Made:
-    if not isinstance(value, str):
-        raise SerializerError(f"{type(value).__name__}: a text was expected for .txt.")
+    if type(value) is not str:
+        hint = "; use str(x)" if isinstance(value, str) else ""
+        raise SerializerError(f"{type(value).__name__}: a text was expected for .txt{hint}.")
     try:
         return value.encode("utf-8"), Description(), ()
     except UnicodeEncodeError as error:
@@ -483,7 +567,7 @@ _READERS: dict[str, Callable[[Path], Any]] = {
     ".npy": lambda path: np.load(path, allow_pickle=False),
     ".npz": _read_npz,
     ".json": lambda path: json.loads(path.read_bytes()),
-    ".csv": _csv,
-    ".parquet": _read_parquet,
+    ".csv": read_csv,
+    ".parquet": read_parquet,
     ".txt": lambda path: path.read_bytes().decode("utf-8"),
 }

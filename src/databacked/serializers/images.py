@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -9,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from databacked.errors import SerializerError
+from databacked.sameness import check_parts, plain_array
 from databacked.types import Description, PhysicalPixelSizes
 
 DIM_ORDERS = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}
@@ -81,6 +84,11 @@ class Facts:
         """Number of channels."""
         return self.shape[self.dim_order.index("C")] if "C" in self.dim_order else 1
 
+    def texts(self, image_name: str | None) -> dict[str, str | None]:
+        """Return all names, by what they name."""
+        named = enumerate(self.channel_names or ())
+        return {"image name": image_name, **{f"name of channel {n}": name for n, name in named}}
+
     def description(self, tile: tuple[int, int] | None) -> Description:
         """Return what the file will hold, where it holds planes or tiles of this size."""
         plane = self.shape[-self.inner :]
@@ -107,11 +115,13 @@ def facts_of(value: Any, settings: Settings, place: str, kinds: str) -> Facts:
     SerializerError
         With everything that does not fit.
     """
-    data, order, names, sizes = said_by(value)
+    data, said, names, sizes = said_by(value)
     problems: list[str] = []
-    if not hasattr(data, "dask"):
-        data = np.asarray(data)
-    order = order or settings.dim_order or DIM_ORDERS.get(data.ndim)
+    if hasattr(data, "dask"):
+        check_parts(data, place)
+    else:
+        data = plain_array(data, place)
+    order: Any = said or settings.dim_order or DIM_ORDERS.get(data.ndim)
     names = names or settings.channel_names
     sizes = sizes or settings.physical_pixel_sizes
     if order is None:
@@ -119,6 +129,8 @@ def facts_of(value: Any, settings: Settings, place: str, kinds: str) -> Facts:
             f"an array of shape {data.shape} has {data.ndim} axes; 2 to 5 were expected, or "
             "dim_order= to say what they are"
         )
+    elif not isinstance(order, str):
+        problems.append(f"dim_order={order!r}; one letter an axis was expected")
     elif len(order) != data.ndim:
         problems.append(
             f"an array of shape {data.shape} does not fit dim_order={order!r} "
@@ -133,7 +145,9 @@ def facts_of(value: Any, settings: Settings, place: str, kinds: str) -> Facts:
         problems.append(f"an array of shape {data.shape} holds no pixels")
     elif names is not None:
         count = data.shape[order.index("C")] if "C" in order else 1
-        if len(names) != count:
+        if not all(names):
+            problems.append(f"the channel names {names} name not every channel")
+        elif len(names) != count:
             problems.append(f"{len(names)} channel names ({', '.join(names)}) for {count} channels")
     if data.dtype.kind not in kinds or data.dtype.itemsize > 16 or data.dtype == np.longdouble:
         also = ", complex numbers" if "c" in kinds else ""
@@ -144,7 +158,25 @@ def facts_of(value: Any, settings: Settings, place: str, kinds: str) -> Facts:
     if problems:
         raise SerializerError(f"{type(settings).__name__}: {'; '.join(problems)}.")
     assert order is not None
-    return Facts(data, checked_order(order), names, sizes)
+    notes = (_LEFT_OUT,) if _has_more(value) else ()
+    if not data.dtype.isnative:
+        notes = (
+            *notes,
+            f"{data.dtype.str} is stored as {data.dtype.name}, in the usual byte order",
+        )
+    return Facts(data, checked_order(order), names, sizes, notes)
+
+
+_LEFT_OUT = "attrs and coordinates of a DataArray are not kept, but for channels and pixel sizes"
+
+
+def _has_more(value: Any) -> bool:
+    """Whether an xarray DataArray says more than an image keeps."""
+    if not (hasattr(value, "dims") and hasattr(value, "coords")):
+        return False
+    return bool(set(value.attrs) - {"physical_pixel_sizes"}) or any(
+        str(name).upper() != "C" for name in value.coords
+    )
 
 
 def levels_of(plane: tuple[int, ...], pyramid: bool | None) -> int:
@@ -173,20 +205,59 @@ def said_by(
     labels = getattr(value, "channel_names", None)
     sizes = sizes_of(getattr(value, "physical_pixel_sizes", None))
     data = getattr(value, "data", value) if type(value).__name__ == "Image" else value
-    return data, said, None if labels is None else tuple(map(str, labels)), sizes
+    return data, said, names_of(labels), sizes
+
+
+def names_of(names: Any) -> tuple[str, ...] | None:
+    """Return names of channels as they are kept; raises unless they are texts that can be."""
+    if names is None:
+        return None
+    found = tuple(names) if isinstance(names, Iterable) else (names,)
+    if any(not isinstance(name, str) for name in found) or not isinstance(names, Iterable):
+        raise SerializerError(
+            f"channel_names={names!r}: a list of texts, one a channel, was expected."
+        )
+    return tuple(map(str, found))
+
+
+_NO_TEXT = re.compile("[\ud800-\udfff]")
+_NO_XML = re.compile("[\x00-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+def check_texts(texts: Mapping[str, str | None], place: str, *, xml: bool = False) -> None:
+    """Raise if a name has characters that a file for other programs cannot hold."""
+    for what, text in texts.items():
+        odd = sorted(set((_NO_XML if xml else _NO_TEXT).findall(text or "")))
+        if odd:
+            raise SerializerError(
+                f"the {what} {text!r} has characters that {place} cannot hold "
+                f"({', '.join(map(ascii, odd))}): take them out (name.strip('\\0'))."
+            )
 
 
 def sizes_of(sizes: Any) -> PhysicalPixelSizes | None:
     """Return sizes as they are kept; raises unless they are three, in micrometres or None."""
     if sizes is None:
         return None
-    found = tuple(None if size is None else float(size) for size in sizes)
-    if len(found) != 3 or any(size is not None and not size > 0 for size in found):
-        raise SerializerError(
-            f"physical_pixel_sizes={sizes!r}: three sizes in micrometres (Z, Y, X) were expected, "
-            "None where nobody knows."
-        )
+    wrong = SerializerError(
+        f"physical_pixel_sizes={sizes!r}: three sizes in micrometres (Z, Y, X) were expected, "
+        "None where nobody knows."
+    )
+    if isinstance(sizes, str | bytes | Mapping | Set):
+        raise wrong
+    try:
+        found = tuple(None if size is None else _length(size) for size in sizes)
+    except (TypeError, ValueError, OverflowError):
+        raise wrong from None
+    if len(found) != 3 or any(size is not None and not 0 < size < np.inf for size in found):
+        raise wrong
     return PhysicalPixelSizes(*found) if any(found) else None
+
+
+def _length(size: Any) -> float:
+    if isinstance(size, str | bytes | bool | np.bool_):
+        raise TypeError(f"{size!r} is no number")
+    return float(size)
 
 
 def checked_order(order: str) -> str:

@@ -34,10 +34,12 @@ from databacked.serializers.images import (
     LARGE_PLANE,
     TILE,
     Facts,
+    check_texts,
     checked_order,
     facts_of,
     full_key,
     levels_of,
+    names_of,
     read_only,
     sizes_of,
 )
@@ -96,7 +98,7 @@ class ArrayToOmeTiff(Serializer):
         pyramid: bool | None = None,
     ) -> None:
         self.dim_order = None if dim_order is None else checked_order(dim_order)
-        self.channel_names = None if channel_names is None else tuple(map(str, channel_names))
+        self.channel_names = names_of(channel_names)
         self.physical_pixel_sizes = sizes_of(physical_pixel_sizes)
         self.image_name = image_name
         self.compression = _checked_compression(compression)
@@ -234,8 +236,16 @@ class ArrayToOmeTiff(Serializer):
 
     def _facts(self, value: Any) -> Facts:
         facts = facts_of(value, self, "OME-TIFF", kinds="biufc")
+        check_texts(facts.texts(self.image_name), "OME-XML", xml=True)
+        if facts.dim_order.endswith("S") and facts.shape[-1] not in (3, 4):
+            order = facts.dim_order.removesuffix("YXS").replace("C", "") + "CYX"
+            raise SerializerError(
+                f"{type(self).__name__}: an array of shape {facts.shape} has {facts.shape[-1]} "
+                f"sample(s) for dim_order={facts.dim_order!r}; 3 or 4 were expected. Make them "
+                f"channels: np.moveaxis(x, -1, -3) with dim_order={order!r}."
+            )
         data, notes = _ome_type(facts.data, type(self).__name__)
-        return replace(facts, data=data, notes=notes)
+        return replace(facts, data=data, notes=(*facts.notes, *notes))
 
     # Reading
 

@@ -37,10 +37,12 @@ from databacked.serializers.images import (
     DIM_ORDERS,
     TILE,
     Facts,
+    check_texts,
     checked_order,
     facts_of,
     full_key,
     levels_of,
+    names_of,
     read_only,
     sizes_of,
 )
@@ -128,7 +130,7 @@ class ArrayToOmeZarr(Serializer):
         compression: str | None = "zstd",
     ) -> None:
         self.dim_order = None if dim_order is None else _checked_order(dim_order)
-        self.channel_names = None if channel_names is None else tuple(map(str, channel_names))
+        self.channel_names = names_of(channel_names)
         self.physical_pixel_sizes = sizes_of(physical_pixel_sizes)
         self.image_name = image_name
         self.version = version
@@ -185,6 +187,7 @@ class ArrayToOmeZarr(Serializer):
     def _facts(self, value: Any) -> Facts:
         facts = facts_of(value, self, "OME-Zarr", kinds="biuf")
         _checked_order(facts.dim_order)
+        check_texts(facts.texts(self.image_name), "OME-Zarr")
         problems, notes = [], facts.notes
         dtype, ndim = facts.data.dtype, len(facts.shape)
         for name, given in (("chunks", self.chunks), ("shards", self.shards)):
@@ -821,7 +824,13 @@ def _description(
 
 
 def _json(content: Json) -> bytes:
-    return json.dumps(content, ensure_ascii=False, indent=2).encode("utf-8", "surrogatepass")
+    try:
+        text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False)
+    except ValueError:
+        raise SerializerError(
+            "pixel sizes or windows are too large for OME-Zarr: finite numbers were expected."
+        ) from None
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _with(name: str, **configuration: Json) -> dict[str, Json]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 from pathlib import Path
 from typing import Any, ClassVar
 
 from databacked.errors import SerializerError
+from databacked.sameness import difference
 from databacked.serializers.base import Serializer
 
 
@@ -25,12 +25,26 @@ class ToPickle(Serializer):
 
     def write(self, value: Any, path: Path) -> None:
         """Pickle a value with protocol 5."""
-        file = io.BytesIO()
         try:
-            pickle.dump(value, file, protocol=5)
+            data = pickle.dumps(value, protocol=5)
         except Exception as error:
             raise SerializerError(f"{type(value).__name__} cannot be pickled: {error}.") from error
-        path.write_bytes(file.getvalue())
+        try:
+            back = pickle.loads(data)
+        except Exception as error:
+            raise SerializerError(
+                f"{type(value).__name__} can be pickled, but not read back: {error}."
+            ) from error
+        # Classes say themselves what they leave out; numpy's subclasses do so without a word.
+        try:
+            found = difference(value, back)
+        except RecursionError:  # it contains itself
+            found = None
+        if found is not None:
+            raise SerializerError(
+                f"{type(value).__name__} would come back from a pickle as something else: {found}."
+            )
+        path.write_bytes(data)
 
     def read(self, path: Path) -> Any:
         """Load a value."""
