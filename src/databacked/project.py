@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from databacked.callables import written_in
 from databacked.errors import ProjectError, did_you_mean
 from databacked.notebook import is_cell, notebook_folder
 
@@ -90,14 +91,17 @@ def use_project(project: Project) -> Iterator[Project]:
 
 def project_of(function: Callable[..., Any]) -> Project:
     """Return the project of a function: from its file, or from the folder of its notebook."""
-    return project_of_code(getattr(function, "__code__", None))
+    return _project_of_file(written_in(function))
 
 
 def project_of_code(code: Any) -> Project:
     """Return the project that a piece of code stands in."""
+    return _project_of_file(getattr(code, "co_filename", ""))
+
+
+def _project_of_file(file: str) -> Project:
     if (given := _given.get()) is not None:
         return given
-    file = getattr(code, "co_filename", "")
     return find_project(notebook_folder() if not file or is_cell(file) else Path(file))
 
 

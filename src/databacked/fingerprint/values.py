@@ -12,10 +12,8 @@ import decimal
 import enum
 import functools
 import operator
-import os
 import re
 import sys
-import sysconfig
 import types
 import typing
 import uuid
@@ -24,16 +22,9 @@ from pathlib import PurePath
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from databacked.callables import is_library
 from databacked.errors import FingerprintError
 from databacked.hashes import hash_bytes, hash_texts
-
-LIBRARIES = ("site-packages", "dist-packages")
-"""Folders of installed packages."""
-
-STDLIB = tuple(
-    {os.path.realpath(sysconfig.get_paths()[name]) + os.sep for name in ("stdlib", "platstdlib")}
-)
-"""Where Python's own modules lie."""
 
 SHORT = 64
 """Characters up to which a text stands in its token as it is."""
@@ -413,14 +404,4 @@ def _is_library_name(value: Any) -> bool:
         found is not None
         and is_library(getattr(found, "__file__", None) or "")
         and getattr(found, name, None) is value
-    )
-
-
-def is_library(file: str) -> bool:
-    """Whether a file belongs to Python itself or to an installed package."""
-    real = os.path.realpath(file)
-    return (
-        not os.path.isabs(file)
-        or real.startswith(STDLIB)
-        or any(part in LIBRARIES for part in real.split(os.sep))
     )
