@@ -1,18 +1,21 @@
-"""What a callable of any kind is made of: which function stands below it, and where that is written.
+"""Which function or class stands below a callable of any kind, and where that is written.
 
-A task can be a function, a method, a ``functools.partial``, an object with ``__call__``, a class, or
-any of these in the wrapper of another package's decorator.
+A task can be a function, a method, a ``functools.partial``, an object with ``__call__``, a class,
+or any of these in the wrapper of another package's decorator.
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import sys
 import sysconfig
 from collections.abc import Iterator
 from types import FunctionType, MethodType
 from typing import Any
+
+from databacked.errors import GraphError
 
 LIBRARIES = ("site-packages", "dist-packages")
 """Folders of installed packages."""
@@ -121,3 +124,60 @@ def written(value: Any) -> Any:
 def written_in(value: Any) -> str:
     """Return the file that a callable's own code is written in, or ""."""
     return file_of(written(value))
+
+
+def described(value: Any) -> Any:
+    """Return the function whose annotations speak of a callable's parameters."""
+    while True:
+        if is_ours(value):
+            value = value.fn
+        elif isinstance(value, functools.partial):
+            value = value.func
+        elif isinstance(value, type):
+            made = getattr(value, "__init__", None)
+            return value.__new__ if made is object.__init__ else made
+        elif isinstance(value, FunctionType | MethodType) or hasattr(value, "__wrapped__"):
+            return inspect.unwrap(value)
+        else:
+            return type(value).__call__
+
+
+def positional_only(function: Any) -> int:
+    """Return how many first parameters have to come by position, though their names are known.
+
+    Wrappers say of themselves what the wrapped function takes, and take less.
+    """
+    if hasattr(function, "registry") and hasattr(function, "dispatch"):  # functools.singledispatch
+        return 1
+    try:
+        taken = inspect.signature(function, follow_wrapped=False).parameters.values()
+    except (TypeError, ValueError):
+        return 0
+    kinds = {one.kind for one in taken}
+    any_place = inspect.Parameter.VAR_POSITIONAL in kinds
+    return sys.maxsize if any_place and inspect.Parameter.VAR_KEYWORD not in kinds else 0
+
+
+def stands_for(wrapper: Any, function: Any) -> None:
+    """Give a wrapper the name, text and attributes of its function, none in place of its own."""
+    own = {*vars(wrapper), *dir(type(wrapper))}
+    functools.update_wrapper(wrapper, function, updated=())
+    for name, value in getattr(function, "__dict__", {}).items():
+        if name not in own:
+            vars(wrapper).setdefault(name, value)
+
+
+def refuse_method(function: Any, instance: Any, word: str) -> None:
+    """Raise if a function that stands for a method is asked for by an object of its class."""
+    if not isinstance(function, FunctionType):
+        return
+    owner, _, name = function.__qualname__.rpartition(".")
+    first = next(iter(inspect.signature(function).parameters), "")
+    kinds = {one.__qualname__ for one in type(instance).__mro__}
+    if owner in kinds and first in ("self", "cls"):
+        raise GraphError(
+            f"{name}: @{word} stands on a method of {type(instance).__name__}, which does not get "
+            f"its {first}. Make the method of one object a {word}, as in "
+            f"{name} = {word}({type(instance).__name__}(…).{name}) with a method that is none, or "
+            "write a function that takes the object as an argument."
+        )

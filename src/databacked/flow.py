@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import os
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
+from databacked.callables import refuse_method, stands_for
 from databacked.decide import summary as reasons_in_words
 from databacked.draw import Drawing
 from databacked.errors import FlowFailed, GraphError
@@ -118,7 +118,7 @@ class Flow(Generic[P, R]):
         self.fn = function
         """The plain function."""
         self.options = options
-        functools.update_wrapper(self, function)
+        stands_for(self, function)
 
     @property
     def name(self) -> str:
@@ -129,7 +129,12 @@ class Flow(Generic[P, R]):
         """Return the same flow with other options, for example another ``runner=``."""
         return Flow(self.fn, changed_options(self.options, changed, f"{self.name}.with_options"))
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __get__(self, instance: Any, owner: Any = None) -> Flow[P, R]:
+        if instance is not None:
+            refuse_method(self.fn, instance, "flow")
+        return self
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it; inside another flow it becomes part of that one.
 
         Raises
@@ -175,7 +180,7 @@ class Flow(Generic[P, R]):
             raise FlowFailed(_failed(run), run.failures, value)
         return value  # type: ignore[no-any-return]
 
-    def visualize(self, *args: P.args, **kwargs: P.kwargs) -> Drawing:
+    def visualize(self, /, *args: P.args, **kwargs: P.kwargs) -> Drawing:
         """Return its graph as a drawing: one box a call of a task; nothing runs or is written.
 
         A stack of boxes is a map with its number of items (``?`` where only the run will tell), a
@@ -244,7 +249,9 @@ def flow(function: Any = None, /, **options: Any) -> Any:
     """
     given = changed_options(FlowOptions(), options, "flow")
     if function is None:
-        return lambda function: Flow(function, given)
+        return lambda function: flow(function, **options)
+    if isinstance(function, Flow):
+        return function.with_options(**options)
     if not callable(function):
         raise GraphError(f"flow: a function was expected, not {function!r}; options have names.")
     return Flow(function, given)

@@ -77,8 +77,5 @@ def _links(site: Path) -> Iterator[str]:
                 lines = file.read_text(encoding="utf-8").splitlines()
             except (OSError, ValueError):
                 continue
-            for line in map(str.strip, lines):
-                folder = os.path.join(site, line)
-                if line and os.path.isabs(line) and os.path.isdir(folder):
-                    if not is_library(folder):
-                        yield folder
+            folders = [line.strip() for line in lines if os.path.isabs(line)]
+            yield from (one for one in folders if os.path.isdir(one) and not is_library(one))

@@ -144,6 +144,8 @@ class _Source:
     functions: dict[tuple[int, str], list[ast.AST]]
     classes: dict[str, list[ast.ClassDef]]
     compiled: CodeType | None
+    late: dict[str, str]
+    """Modules that a function imports for all others (``global torch``), by name."""
 
 
 _sources: dict[str, tuple[tuple[int, int], _Source | None]] = {}
@@ -195,7 +197,19 @@ def _parse(text: str | bytes, file: str) -> _Source:
     walk(tree, "")
     changed = not is_cell(file) and os.stat(file).st_mtime > _STARTED
     compiled = compile(tree, file, "exec", dont_inherit=True) if changed else None
-    return _Source(tree, functions, classes, compiled)
+    late = dict(pair for nodes in functions.values() for node in nodes for pair in _late(node))
+    return _Source(tree, functions, classes, compiled, late)
+
+
+def _late(function: ast.AST) -> Iterator[tuple[str, str]]:
+    inner = getattr(function, "body", [])
+    said = {name for one in inner if isinstance(one, ast.Global) for name in one.names}
+    for one in ast.walk(function) if said else ():
+        if isinstance(one, ast.Import):
+            for alias in one.names:
+                name = alias.asname or alias.name.partition(".")[0]
+                if name in said:
+                    yield name, alias.name if alias.asname else name
 
 
 def _timed_source(code: CodeType) -> _Source | None:
@@ -373,6 +387,8 @@ class _Walk:
         self._seen[id(function)] = symbol
         node, parts = self._node(function), []
         scope = _Scope(function.__globals__, closure_of(function))
+        source = _source(code.co_filename)
+        scope.late = source.late if source is not None else {}
         if node is None:
             self.opaque.add(
                 f"{symbol}: no source; its bytecode counts, which differs between Python versions"
@@ -392,7 +408,7 @@ class _Walk:
                     chains |= _chains(decorator)
             parts += self._names(symbol, scope, chains)
             parts += self._imports(symbol, node, scope)
-            self._look_for_opaque(symbol, node)
+            parts += self._look_for_opaque(symbol, node)
         for name, default in _defaults(function):
             parts.append(f"{name}={self._value(default, f'{symbol}({name})')}")
         self.symbols[symbol] = hash_texts(parts)
@@ -485,7 +501,7 @@ class _Walk:
             scope = _Scope(space, cells)
             parts += self._names(symbol, scope, chains)
             parts += self._imports(symbol, node, scope)
-            self._look_for_opaque(symbol, node)
+            parts += self._look_for_opaque(symbol, node)
         for name, member in sorted(vars(kind).items()):
             functions = list(_functions_in(member))
             for function in functions:
@@ -595,7 +611,12 @@ class _Walk:
         found: list[str] = []
         for chain in sorted(chains):
             name, *attributes = chain
-            if name in scope:
+            if name in scope.late and name not in scope.cells:
+                value = self._load(scope.late[name])
+                if value is None:
+                    self._library(scope.late[name])
+                    continue
+            elif name in scope:
                 value = scope.get(name)
             elif hasattr(builtins, name):
                 continue
@@ -669,10 +690,11 @@ class _Walk:
         found: list[str] = []
         for one in ast.walk(node):
             if isinstance(one, ast.ImportFrom):
-                module = self._load(_absolute(one, scope.space))
+                name = _absolute(one, scope.space)
+                module = self._load(name)
                 for alias in one.names:
                     if module is None:
-                        self._library(one.module or "")
+                        self._library(name)
                         continue
                     inner = self._inner(module, alias.name)
                     if inner is not None:
@@ -723,7 +745,9 @@ class _Walk:
         except Exception:  # it will fail, or be skipped, when the task runs
             return None
 
-    def _look_for_opaque(self, symbol: str, node: ast.AST) -> None:
+    def _look_for_opaque(self, symbol: str, node: ast.AST) -> list[str]:
+        """List what is known only when it runs; take in modules that are imported by a call."""
+        found: list[str] = []
         for one in ast.walk(node):
             if not isinstance(one, ast.Call):
                 continue
@@ -736,8 +760,11 @@ class _Walk:
                 and argument
                 and isinstance(argument[0], ast.Constant)
             ):
+                module = None if name == "getattr" else self._load(str(argument[0].value))
+                found += [self.visit(module)] if module is not None else []
                 continue
             self.opaque.add(f"{symbol}: {name}(…) with what is known only when it runs")
+        return found
 
 
 class _Constant(Tokens):
@@ -762,6 +789,8 @@ class _Scope:
     def __init__(self, space: Mapping[str, Any], cells: Mapping[str, Any], file: str = "") -> None:
         self.space, self.cells = space, cells
         self.file = file or space.get("__file__") or "<notebook>"
+        self.late: Mapping[str, str] = {}
+        """Modules that come into a name when a function runs; loaded by now or not."""
 
     def __contains__(self, name: str) -> bool:
         return name in self.cells or name in self.space
