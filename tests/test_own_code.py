@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
+import site
 import subprocess
 import sys
 from pathlib import Path
-from textwrap import dedent
+from textwrap import dedent, indent
 
 import pytest
 
+from databacked import flow, last_run, task
+from databacked.fingerprint.code import CodeFingerprint, code_fingerprint
 from databacked.installed import installed
 
-SCRIPT = """
-    import sys
-    from databacked import LocalResult, flow, last_run, task
-    {imports}
-    @task(result=LocalResult("out"), target="{{x}}.json")
-    def amplified(x):
-        {inside}
-        return {call}
-
-    @flow
-    def go():
-        return amplified(1)
-
-    print([go(), go()], dict(last_run().counts["amplified"]))
-    """
-"""Runs its flow twice in one process."""
+from .fingerprint.test_code import _cell
 
 LIBRARY = {"src/labtools/__init__.py": "GAIN = 2\ndef gain(x):\n    return x * GAIN\n"}
 
@@ -48,9 +37,8 @@ class Lab:
         self.project, self.library = top / "project", top / "labtools"
         self.site = top / "env" / "site-packages"
         self.site.mkdir(parents=True)
-        write(self.project, {"databacked.toml": ""})
         write(self.library, LIBRARY)
-        self.path: list[str] = []
+        self.own: list[str] = []
         self.script()
 
     def script(
@@ -59,23 +47,29 @@ class Lab:
         inside: str = "pass",
         call: str = "labtools.gain(x)",
     ) -> None:
-        text = dedent(SCRIPT).format(imports=imports, inside=inside, call=call)
-        start = f"import site; site.addsitedir({str(self.site)!r})\n"
-        write(self.project, {"run.py": start + text})
+        body = indent(f"{inside}\nreturn {call}", "    ")
+        write(self.project, {"lab_run.py": f"import sys\n{imports}\ndef f(x):\n{body}\n"})
 
-    def run(self) -> tuple[list[int], dict[str, int], str]:
-        """Return what two runs in a new process gave, the second one's counts, what was said."""
-        done = subprocess.run(
-            [sys.executable, "run.py"],
-            cwd=self.project,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(self.path)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        values, _, counts = done.stdout.rpartition("] ")
-        return eval(values + "]"), eval(counts), done.stderr
+    def run(self) -> tuple[int, CodeFingerprint]:
+        """Return ``f(1)`` and what its code counts by, as a new process finds them.
+
+        It counts the same before it has run and afterwards.
+        """
+        before = set(sys.modules)
+        site.addsitedir(str(self.site))
+        sys.path.insert(0, str(self.project))
+        importlib.invalidate_caches()
+        try:
+            function = importlib.import_module("lab_run").f
+            found = code_fingerprint(function, root=self.project, own=self.own)
+            value = function(1)
+            assert code_fingerprint(function, root=self.project, own=self.own) == found
+        finally:
+            sys.path.remove(str(self.project))
+            for name in set(sys.modules) - before:
+                if name.startswith(("lab", "__editable__")):
+                    del sys.modules[name]
+        return value, found
 
     def edit(self, where: Path | None = None) -> None:
         file = next((where or self.library).rglob("labtools/__init__.py"))
@@ -102,7 +96,10 @@ class Lab:
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     return Lab(tmp_path)
 
 
@@ -113,12 +110,14 @@ HATCH = """
 
 
 def is_followed(lab: Lab) -> bool:
-    """Whether an edit of the library makes the result anew; else it is said that it does not."""
-    assert lab.run()[0] == [2, 2]
+    """Whether an edit of the library is seen; else it is said that it is not."""
+    value, before = lab.run()
+    assert value == 2
     lab.edit()
-    values, _, said = lab.run()
-    followed = values == [30, 30]
-    assert ("labtools, which" in said) is not followed
+    value, after = lab.run()
+    assert value == 30
+    followed = before.digest != after.digest
+    assert any("labtools, which" in line for line in after.opaque) is not followed
     return followed
 
 
@@ -134,19 +133,19 @@ def test_an_editable_install_by_hatchling_is_our_own(lab):
 def test_an_install_of_a_folder_is_said_not_to_be_followed(lab):
     """``pip install ./labtools``: a copy, which its folder may be ahead of."""
     lab.install("hatchling.build", more=HATCH)
-    lab.run()
-    said = lab.run()[2]
-    assert "labtools, which was installed from a local folder" in said
-    assert "own = ['labtools'] in databacked.toml" in said
+    (line,) = lab.run()[1].opaque
+    assert line.startswith("labtools, which was installed from a local folder")
+    assert "own = ['labtools'] in databacked.toml" in line
 
 
 def test_an_install_of_a_folder_is_followed_once_it_is_named(lab):
     """``own = ["labtools"]``."""
     lab.install("hatchling.build", more=HATCH)
-    write(lab.project, {"databacked.toml": 'own = ["labtools"]\n'})
-    assert lab.run()[0] == [2, 2]
-    lab.edit(lab.site)
-    assert lab.run()[0] == [30, 30]
+    lab.own = ["labtools"]
+    (_, before), _ = lab.run(), lab.edit(lab.site)
+    value, after = lab.run()
+    assert (value, after.opaque) == (30, ())
+    assert before.digest != after.digest
 
 
 @pytest.mark.parametrize(
@@ -194,7 +193,7 @@ def test_a_finder_in_the_import_system_is_followed(lab):
 def test_older_links_are_followed(lab, name):
     """``conda develop`` and ``setup.py develop`` say it in a file of lines alone."""
     _linked(lab, {name: f"{lab.library / 'src'}\n."})
-    lab.path = [str(lab.library / "src")]
+    sys.path.append(str(lab.library / "src"))
     assert is_followed(lab)
 
 
@@ -215,7 +214,7 @@ def test_a_link_in_the_environment_is_followed(lab):
 
 def test_a_folder_on_the_path_is_said_not_to_be_followed(lab):
     """``PYTHONPATH``: nobody can tell the lab's own from others'."""
-    lab.path = [str(lab.library / "src")]
+    sys.path.append(str(lab.library / "src"))
     assert not is_followed(lab)
 
 
@@ -229,16 +228,16 @@ def test_a_folder_that_a_script_adds_is_said_not_to_be_followed(lab):
 @pytest.mark.parametrize("inside", ["import labtools", "from labtools import gain"])
 def test_it_is_said_too_where_it_is_imported_in_the_function(lab, inside):
     """Before it is loaded and afterwards."""
-    lab.path = [str(lab.library / "src")]
+    sys.path.append(str(lab.library / "src"))
     lab.script("", inside, "gain(x)" if "from" in inside else "labtools.gain(x)")
     assert not is_followed(lab)
 
 
 def test_a_folder_on_the_path_is_followed_once_it_is_named(lab):
     """``own = ["labtools"]``, also where it is imported inside the function."""
-    lab.path = [str(lab.library / "src")]
+    sys.path.append(str(lab.library / "src"))
     lab.script("", "import labtools")
-    write(lab.project, {"databacked.toml": 'own = ["labtools"]\n'})
+    lab.own = ["labtools"]
     assert is_followed(lab)
 
 
@@ -254,9 +253,19 @@ def test_what_the_environment_says_is_asked_for_again_once_it_changes(lab, monke
 
 def test_what_is_installed_is_not_said(lab):
     """Whole packages of others are counted by version, which is no news."""
-    lab.script("import numpy, json", call="int(numpy.sum(json.loads('[1]'))) * 2 * x")
-    assert lab.run()[0] == [2, 2]
-    assert "not followed" not in lab.run()[2]
+    lab.script("import numpy, json", call="int(numpy.sum(json.loads('[1]')))")
+    assert lab.run()[1].opaque == ()
+
+
+def test_it_is_said_once_at_the_end_of_a_run(lab, capsys, monkeypatch):
+    """However many tasks and items there are."""
+    monkeypatch.delenv("DATABACKED_QUIET", raising=False)
+    sys.path += [str(lab.library / "src"), str(lab.project)]
+    module = importlib.import_module("lab_run")
+    tasks = [task(target=f"{name}_{{x}}.json", name=name)(module.f) for name in "ab"]
+    flow(lambda: [one.map([1, 2]) for one in tasks], root=lab.project)()
+    del sys.modules["lab_run"], sys.modules["labtools"]
+    assert capsys.readouterr().err.count("labtools, which is neither") == 1
 
 
 # ---------------------------------------------------------------- packages without an __init__.py
@@ -277,129 +286,146 @@ def test_what_is_installed_is_not_said(lab):
 def test_a_folder_without_an_init_file_is_followed(lab, imports, inside, call):
     """A package all the same, in all ways of importing it."""
     lab.script(imports, inside, call)
-    write(lab.project, {"labspace/deep.py": "def gain(x):\n    return x * 2\n"})
-    assert lab.run()[0] == [2, 2]
-    write(lab.project, {"labspace/deep.py": "def gain(x):\n    return x * 30\n"})
-    assert lab.run()[0] == [30, 30]
+    digests = set()
+    for amount in (2, 30):
+        write(lab.project, {"labspace/deep.py": f"def gain(x):\n    return x * {amount}\n"})
+        value, found = lab.run()
+        assert value == amount
+        digests.add(found.digest)
+    assert len(digests) == 2
 
 
 # ---------------------------------------------------------------- loaded or not
 
 
 FILES = {
-    "lib/__init__.py": "def f(x):\n    return x * 2\n",
-    "lib/sub.py": "def f(x):\n    return x * 2\n",
-    "single.py": "from lib.sub import f\nclass C:\n    f = staticmethod(f)\n",
+    "labfar/__init__.py": "def f(x):\n    return x * 2\n",
+    "labfar/sub.py": "def f(x):\n    return x * 2\n",
+    "labone.py": "from labfar.sub import f\nclass C:\n    f = staticmethod(f)\n",
 }
 
 
+@pytest.mark.parametrize("place", ["site", "project"])
 @pytest.mark.parametrize(
     ("inside", "call"),
     [
-        ("import lib", "lib.f(x)"),
-        ("import lib as l", "l.f(x)"),
-        ("import lib.sub", "lib.sub.f(x)"),
-        ("import lib.sub as s", "s.f(x)"),
-        ("import lib, single", "lib.f(x) + 0 * single.f(x)"),
-        ("from lib import f", "f(x)"),
-        ("from lib import f as g", "g(x)"),
-        ("from lib import sub", "sub.f(x)"),
-        ("from lib import sub as s", "s.f(x)"),
-        ("from lib.sub import f", "f(x)"),
-        ("from single import C", "C.f(x)"),
-        ("import xml.dom.minidom", "2 * x if xml.dom.minidom.parseString('<a/>') else 0"),
+        ("import labfar", "labfar.f(x)"),
+        ("import labfar as l", "l.f(x)"),
+        ("import labfar.sub", "labfar.sub.f(x)"),
+        ("import labfar.sub as s", "s.f(x)"),
+        ("import labfar, labone", "labfar.f(x) + 0 * labone.f(x)"),
+        ("from labfar import f", "f(x)"),
+        ("from labfar import f as g", "g(x)"),
+        ("from labfar import sub", "sub.f(x)"),
+        ("from labfar import sub as s", "s.f(x)"),
+        ("from labfar.sub import f", "f(x)"),
+        ("from labone import C", "C.f(x)"),
+        ("import importlib; s = importlib.import_module('labfar.sub')", "s.f(x)"),
+        ("from importlib import import_module as m", "m('labfar.sub').f(x)"),
+        ("s = __import__('labfar.sub')", "s.sub.f(x)"),
+        ("global labfar; import labfar", "labfar.f(x)"),
+        ("global s; import labfar.sub as s", "s.f(x)"),
+        ("try:\n    import labno as n\nexcept ImportError:\n    import labfar as n", "n.f(x)"),
+        ("if x:\n    from labfar import f\nelse:\n    from labno import f", "f(x)"),
+        ("def g():\n    from labfar import f\n    return f", "g()(x)"),
+        ("class C:\n    from labfar import f", "C.f(x)"),
         ("import sqlite3 as s, wave", "2 * x if s.connect and wave.open else 0"),
-        ("import importlib; s = importlib.import_module('lib.sub')", "s.f(x)"),
-        ("from importlib import import_module as m", "m('lib.sub').f(x)"),
-        ("s = __import__('lib.sub')", "s.sub.f(x)"),
+        ("import xml.dom.minidom", "2 * x if xml.dom.minidom.parseString('<a/>') else 0"),
     ],
 )
-def test_an_import_inside_a_function_counts_the_same_before_and_after(lab, inside, call):
+def test_an_import_inside_a_function_counts_the_same_before_and_after(lab, place, inside, call):
     """Nothing changed, so nothing is made: in one process and in the next."""
-    write(lab.site, FILES)
+    write(getattr(lab, place), FILES)
     lab.script("", inside, call)
-    for made in (True, False):
-        values, second, said = lab.run()
-        assert (values, second) == ([2, 2], {"reused": 1})
-        assert "changed" not in said
-        assert ("1 made" in said) is made
+    assert lab.run() == lab.run()
+    assert lab.run()[0] == 2
 
 
 @pytest.mark.parametrize(
     "imports",
     [
-        "import lib\nimport lib.sub",
-        "import single",
-        "def load():\n    import lib.sub\nload()",
-        "import importlib.util as u, sys\ns = u.find_spec('lib')\ns.loader = u.LazyLoader(s.loader)\n"
-        "sys.modules['lib'] = m = u.module_from_spec(s)\ns.loader.exec_module(m)",
+        "def load():\n    global labfar\n    import labfar",
+        "try:\n    import labno as labfar\nexcept ImportError:\n    import labfar",
     ],
 )
-@pytest.mark.parametrize("inside", ["import lib.sub", "from lib import sub; import lib"])
-def test_what_other_code_loads_makes_no_difference(lab, imports, inside):
-    """An import elsewhere, also a lazy one, comes and goes."""
+def test_imports_that_wait_or_depend_count_the_same(lab, imports):
+    """A function that loads a large package for all others, and one that is there or not."""
     write(lab.site, FILES)
-    lab.script("", inside, "lib.sub.f(x)")
-    assert lab.run()[:2] == ([2, 2], {"reused": 1})
-    lab.script(imports, inside, "lib.sub.f(x)")
-    assert "made" not in lab.run()[2]
+    lab.script(imports, "load()" if "load()" in imports else "pass", "labfar.f(x)")
+    assert lab.run() == lab.run()
+
+
+LAZY = """
+import importlib.util as u
+spec = u.find_spec('labfar')
+spec.loader = u.LazyLoader(spec.loader)
+sys.modules['labfar'] = module = u.module_from_spec(spec)
+spec.loader.exec_module(module)
+"""
 
 
 @pytest.mark.parametrize(
-    ("imports", "inside", "call"),
-    [
-        ("", "global lib; import lib", "lib.f(x)"),
-        ("", "global s; import lib.sub as s", "s.f(x)"),
-        ("def load():\n    global lib\n    import lib", "load()", "lib.f(x)"),
-        (
-            "try:\n    import no_such\nexcept ImportError:\n    import lib as no_such",
-            "",
-            "no_such.f(x)",
-        ),
-        (
-            "",
-            "try:\n            import no_such as n\n        except ImportError:\n            import lib as n",
-            "n.f(x)",
-        ),
-    ],
+    "imports",
+    ["import labfar.sub", "import labone", "def load():\n    import labfar.sub\nload()", LAZY],
 )
-def test_imports_that_wait_or_depend_count_the_same(lab, imports, inside, call):
-    """``global lib; import lib`` as those write who load large packages late."""
+@pytest.mark.parametrize("inside", ["import labfar.sub", "from labfar import sub; import labfar"])
+def test_what_other_code_loads_makes_no_difference(lab, imports, inside):
+    """An import elsewhere, also a lazy one, comes and goes."""
     write(lab.site, FILES)
-    lab.script(imports, inside or "pass", call)
-    assert lab.run()[:2] == ([2, 2], {"reused": 1})
-    assert "made" not in lab.run()[2]
+    lab.script("", inside, "labfar.sub.f(x)")
+    before = lab.run()[1].digest
+    lab.script(imports, inside, "labfar.sub.f(x)")
+    assert lab.run()[1].digest == before
 
 
 @pytest.mark.parametrize("place", ["site", "project"])
 def test_a_part_of_a_package_that_is_loaded_later(lab, place):
-    """``import lib; lib.sub.f()`` works once other code has imported ``lib.sub``."""
+    """``import labfar; labfar.sub.f()`` works once other code has imported ``labfar.sub``."""
     write(getattr(lab, place), FILES)
-    lab.script("import lib", "import single", "lib.sub.f(x)")
-    assert lab.run()[:2] == ([2, 2], {"reused": 1})
-    assert "made" not in lab.run()[2]
+    lab.script("import labfar", "import labone", "labfar.sub.f(x)")
+    assert lab.run() == lab.run()
 
 
 def test_another_name_from_a_library_is_seen(lab):
-    """What does not depend on what is loaded still counts."""
-    write(lab.site, FILES | {"other.py": "def f(x):\n    return x * 5\n"})
-    for module, value in (("lib", 2), ("other", 5), ("lib.sub", 2), ("lib", 2)):
+    """What does not depend on what is loaded still counts: package and dotted name."""
+    write(lab.site, FILES | {"labother.py": "def f(x):\n    return x * 5\n"})
+    digests = []
+    for module in ("labfar", "labother", "labfar.sub", "labfar"):
         lab.script("", f"from {module} import f", "f(x)")
-        assert lab.run()[0] == [value, value]
+        digests.append(lab.run()[1].digest)
+    assert len(set(digests)) == 3
+    assert digests[0] == digests[3]
 
 
-def test_an_import_inside_a_cell_counts_the_same_before_and_after(tmp_path, monkeypatch):
+def test_a_second_call_in_one_process_makes_nothing(project):
+    """Nor says that something changed."""
+
+    @task(target="{x}.json")
+    def f(x):
+        import this_is_missing_or_not as module  # type: ignore[import-not-found]
+
+        return module.g(x)
+
+    sys.modules.pop("this_is_missing_or_not", None)
+    write(project / "site-packages", {"this_is_missing_or_not.py": "def g(x):\n    return x\n"})
+    sys.path.append(str(project / "site-packages"))
+    try:
+        assert [f(1), f(1)] == [1, 1]
+    finally:
+        sys.path.remove(str(project / "site-packages"))
+    report = last_run()
+    assert report is not None
+    assert report.counts == {"f": {"reused": 1}}
+
+
+def test_an_import_inside_a_cell_counts_the_same_before_and_after(lab):
     """The functions of a notebook are found in another way than those of files."""
-    from databacked.fingerprint.code import code_fingerprint
-    from tests.fingerprint.test_code import _cell
-
-    write(tmp_path / "site-packages", {"only_here.py": "def g(x):\n    return x\n"})
-    monkeypatch.syspath_prepend(str(tmp_path / "site-packages"))
-    space = _cell(
-        "def f(x):\n    from only_here import g\n    return g(x)\n", "/tmp/ipykernel_1/7.py"
-    )
-    before = code_fingerprint(space["f"], root=tmp_path)
-    assert "only_here" not in sys.modules
-    assert space["f"](3) == 3
-    assert code_fingerprint(space["f"], root=tmp_path) == before
-    del sys.modules["only_here"]
+    write(lab.site, FILES)
+    sys.path.append(str(lab.site))
+    text = "def f(x):\n    from labfar import f\n    return f(x)\n"
+    function = _cell(text, "/tmp/ipykernel_1/7.py")["f"]
+    before = code_fingerprint(function, root=lab.project)
+    assert "labfar" not in sys.modules
+    assert function(3) == 6
+    assert code_fingerprint(function, root=lab.project) == before
+    del sys.modules["labfar"]

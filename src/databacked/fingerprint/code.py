@@ -197,15 +197,14 @@ def _parse(text: str | bytes, file: str) -> _Source:
     walk(tree, "")
     changed = not is_cell(file) and os.stat(file).st_mtime > _STARTED
     compiled = compile(tree, file, "exec", dont_inherit=True) if changed else None
-    late = dict(pair for nodes in functions.values() for node in nodes for pair in _late(node))
-    return _Source(tree, functions, classes, compiled, late)
+    return _Source(tree, functions, classes, compiled, dict(_late(tree)))
 
 
-def _late(function: ast.AST) -> Iterator[tuple[str, str]]:
-    inner = getattr(function, "body", [])
-    said = {name for one in inner if isinstance(one, ast.Global) for name in one.names}
-    for one in ast.walk(function) if said else ():
-        if isinstance(one, ast.Import):
+def _late(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    nodes = list(ast.walk(tree))
+    said = {name for one in nodes if isinstance(one, ast.Global) for name in one.names}
+    for one in nodes if said else ():
+        if isinstance(one, ast.Import) and one not in tree.body:
             for alias in one.names:
                 name = alias.asname or alias.name.partition(".")[0]
                 if name in said:
