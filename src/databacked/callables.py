@@ -142,6 +142,20 @@ def described(value: Any) -> Any:
             return type(value).__call__
 
 
+def signature_of(function: Any) -> inspect.Signature:
+    """Return what a callable takes: a wrapper that names its parameters takes these.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If nobody can tell.
+    """
+    own = _own_signature(function)
+    if hasattr(function, "__signature__") or own is None or _VARIABLE & _kinds(own):
+        return inspect.signature(function)
+    return own
+
+
 def positional_only(function: Any) -> int:
     """Return how many first parameters have to come by position, though their names are known.
 
@@ -149,13 +163,23 @@ def positional_only(function: Any) -> int:
     """
     if hasattr(function, "registry") and hasattr(function, "dispatch"):  # functools.singledispatch
         return 1
+    own = _own_signature(function)
+    variable = set() if own is None else _VARIABLE & _kinds(own)
+    return sys.maxsize if variable == {inspect.Parameter.VAR_POSITIONAL} else 0
+
+
+_VARIABLE = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+
+
+def _kinds(signature: inspect.Signature) -> set[Any]:
+    return {one.kind for one in signature.parameters.values()}
+
+
+def _own_signature(function: Any) -> inspect.Signature | None:
     try:
-        taken = inspect.signature(function, follow_wrapped=False).parameters.values()
+        return inspect.signature(function, follow_wrapped=False)
     except (TypeError, ValueError):
-        return 0
-    kinds = {one.kind for one in taken}
-    any_place = inspect.Parameter.VAR_POSITIONAL in kinds
-    return sys.maxsize if any_place and inspect.Parameter.VAR_KEYWORD not in kinds else 0
+        return None
 
 
 def stands_for(wrapper: Any, function: Any) -> None:
@@ -172,7 +196,7 @@ def refuse_method(function: Any, instance: Any, word: str) -> None:
     if not isinstance(function, FunctionType):
         return
     owner, _, name = function.__qualname__.rpartition(".")
-    first = next(iter(inspect.signature(function).parameters), "")
+    first = next(iter(signature_of(function).parameters), "")
     kinds = {one.__qualname__ for one in type(instance).__mro__}
     if owner in kinds and first in ("self", "cls"):
         raise GraphError(

@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from types import MethodType
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
-from databacked.callables import refuse_method, stands_for
+from databacked.callables import refuse_method, signature_of, stands_for
 from databacked.decide import summary as reasons_in_words
 from databacked.draw import Drawing
 from databacked.errors import FlowFailed, GraphError
@@ -129,7 +129,9 @@ class Flow(Generic[P, R]):
         """Return the same flow with other options, for example another ``runner=``."""
         return Flow(self.fn, changed_options(self.options, changed, f"{self.name}.with_options"))
 
-    def __get__(self, instance: Any, owner: Any = None) -> Flow[P, R]:
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is not None and instance is owner:  # from within @classmethod
+            return MethodType(self, instance)
         if instance is not None:
             refuse_method(self.fn, instance, "flow")
         return self
@@ -309,10 +311,10 @@ def _project(root: Any, function: Any) -> Project:
 
 def _texts(function: Any, args: Any, kwargs: Mapping[str, Any]) -> dict[str, str]:
     try:
-        bound = inspect.signature(function).bind(*args, **kwargs)
+        bound = signature_of(function).bind(*args, **kwargs)
     except TypeError as error:
         name = getattr(function, "__name__", "flow")
-        raise GraphError(f"{name}{inspect.signature(function)}: {error}.") from None
+        raise GraphError(f"{name}{signature_of(function)}: {error}.") from None
     return {name: _text(value) for name, value in bound.arguments.items()}
 
 

@@ -11,9 +11,16 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import PurePath
+from types import MethodType
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
-from databacked.callables import described, positional_only, refuse_method, stands_for
+from databacked.callables import (
+    described,
+    positional_only,
+    refuse_method,
+    signature_of,
+    stands_for,
+)
 from databacked.errors import GraphError, TargetError
 from databacked.graph import Futures
 from databacked.target import Target, read_target
@@ -101,7 +108,7 @@ class Task(Generic[P, R]):
         """The plain function."""
         self.options = options
         try:
-            self.signature = inspect.signature(function)
+            self.signature = signature_of(function)
         except (TypeError, ValueError):
             raise GraphError(
                 f"task: nobody can tell the parameters of {function!r}. Write a function with "
@@ -241,7 +248,9 @@ class Task(Generic[P, R]):
                 values[name] = value
         return values
 
-    def __get__(self, instance: Any, owner: Any = None) -> Task[P, R]:
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is not None and instance is owner:  # from within @classmethod
+            return MethodType(self, instance)
         if instance is not None:
             refuse_method(self.fn, instance, "task")
         return self

@@ -34,6 +34,7 @@ from databacked.callables import (
     closure_of,
     file_of,
     is_library,
+    written,
     written_in,
 )
 from databacked.errors import FingerprintError
@@ -423,9 +424,14 @@ class _Walk:
         for cell in cells:
             if isinstance(cell, dict):  # of functools.singledispatch, by type
                 inner += [(f"{getattr(k, '__qualname__', '')} ", v) for k, v in cell.items()]
+            elif isinstance(cell, tuple | list):
+                inner += [(f"{number} ", one) for number, one in enumerate(cell)]
         own: set[str] = set()
         for key, one in inner:
             if not isinstance(one, FunctionType | MethodType | type):
+                below = written(one) if callable(one) else one
+                if below is not one and self.is_own(file_of(below), below.__module__ or ""):
+                    own.add(key + self._value(_unwrapped(one), name))
                 continue
             if self.is_own(file_of(one), one.__module__ or ""):
                 if not getattr(one, "__qualname__", "").startswith("__create_fn__."):

@@ -7,6 +7,7 @@ under another hash seed and on another Python version. Nothing is pickled to be 
 from __future__ import annotations
 
 import collections
+import copy
 import datetime
 import decimal
 import enum
@@ -273,6 +274,10 @@ class Tokens:
             return self._hash("rng", self.of(value.bit_generator.state, where))
         if isinstance(value, np.random.RandomState):
             return self._hash("rng", self.of(list(value.get_state()), where))
+        if isinstance(value, np.vectorize) and vars(value).get("_ufunc"):
+            fresh = copy.copy(value)  # without what it remembers of its calls
+            fresh._ufunc = {}  # type: ignore[attr-defined]
+            return self._of_instance(fresh, where)
         if isinstance(value, np.ufunc) and "(vectorized)" not in value.__name__:
             return self._hash("ufunc", value.__name__)
         return None
