@@ -282,7 +282,7 @@ def test_a_task_takes_what_its_function_takes(function, args, kwargs, project):
 
 def test_a_callable_that_nobody_can_tell_the_parameters_of_is_refused():
     """With what to write instead."""
-    with pytest.raises(GraphError, match="parameters of <built-in function max>. Write a"):
+    with pytest.raises(GraphError, match=r"parameters of <built-in function max>\. Write a"):
         task(max)
 
 
@@ -331,10 +331,15 @@ def test_equal_objects_with_another_code_are_told_apart(project):
 
 # ---------------------------------------------------------------- names
 
-NAMES_OF_OURS = ["self", "cls", "fn", "function", "name", "result", "value", "target", "location", "map", "args", "kwargs", "task", "flow", "runner", "options", "run", "node", "row", "key", "keys", "items", "item", "state", "path", "index", "columns", "of", "by", "data", "content", "recipe", "place", "root", "where", "known", "plain", "inputs", "order", "n", "x", "mapped", "instance", "owner", "mode", "file", "spec", "values", "call", "session", "positional", "ref", "work", "stem", "parent", "table"]
+NAMES_OF_OURS = """
+    self cls fn function name result value target location map args kwargs task flow runner
+    options run node row key keys items item state path index columns of by data content
+    recipe place root where known plain inputs order n x mapped instance owner mode file
+    spec values call session positional ref work stem parent table
+    """
 
 
-@pytest.mark.parametrize("name", NAMES_OF_OURS)
+@pytest.mark.parametrize("name", NAMES_OF_OURS.split())
 def test_a_parameter_may_have_any_name(name, project):
     """Also one that the library has a use for itself."""
     space: dict = {}
