@@ -419,7 +419,7 @@ class Worker:
                         "An array that other items read too cannot be changed in place: "
                         "work on a copy (x = x.copy())."
                     )
-                if isinstance(error, TypeError | AttributeError):
+                if isinstance(error, TypeError | AttributeError | BufferError):
                     _say_what_is_backed(error, values)
                 if not tries_left:
                     raise

@@ -35,7 +35,10 @@ class Project:
     """Where tasks that have only a ``target=`` keep their results, relative to the root."""
 
     own: tuple[str, ...] = ()
-    """Further packages whose code counts as the project's own."""
+    """Further packages whose code counts as the project's own: names as they are imported.
+
+    The project, the package of a task and editable installs are its own without being named.
+    """
 
     runner: str = "threads"
     """Name of the runner that flows use unless they say otherwise."""

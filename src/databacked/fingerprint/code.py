@@ -1,9 +1,11 @@
 """What a function's result depends on besides its arguments: the project's own code it reaches.
 
 The function itself, and every function, class and constant of the project that it names, across
-modules. A symbol is named by its file below the project root, so that the digest does not depend on
-where the project lies, nor on whether a file runs as ``__main__`` or is imported. Third-party
-packages are counted by name and version, which stand beside the digest.
+modules. The project's own is what lies below its root, the package of the function, editable
+installs, and packages that the project names. A symbol is named by its file below the project
+root, so that the digest does not depend on where the project lies, nor on whether a file runs as
+``__main__`` or is imported. Third-party packages are counted by name and version, which stand
+beside the digest.
 """
 
 from __future__ import annotations
@@ -86,7 +88,7 @@ def code_fingerprint(function: Any, *, root: Path, own: Sequence[str] = ()) -> C
     root
         The project's root; code below it is the project's own, except installed packages.
     own
-        Further packages that count as the project's own.
+        Further packages that count as the project's own, wherever they are installed.
 
     Raises
     ------
