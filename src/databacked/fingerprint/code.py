@@ -43,7 +43,7 @@ from databacked.errors import FingerprintError
 from databacked.fingerprint.normal_form import normal_form
 from databacked.fingerprint.values import Tokens
 from databacked.hashes import hash_texts
-from databacked.installed import installed
+from databacked.installed import Installed, installed
 from databacked.notebook import UNNAMED, is_cell, is_timed, looks_like_cell, timed_cells
 
 RULES = 1
@@ -306,12 +306,20 @@ class _Walk:
 
     def _why_not(self, name: str) -> str:
         """Say of a package that is not followed why one could think that it is; else ""."""
-        files = [] if name == "databacked" else _places_of(name)
-        if any(self.is_own(file, name) for file in files):
-            return ""
-        if any(os.path.isabs(file) and not is_library(file) for file in files):
+        places = [] if name == "databacked" else _places_of(name)
+        # By the text alone: to look links up costs time on a slow disk.
+        outside = [
+            file
+            for file in places
+            if os.path.isabs(file) and not any(part in file.split(os.sep) for part in LIBRARIES)
+        ]
+        if outside and not any(self.is_own(file, name) for file in places):
             return "is neither the project's nor an installed package"
-        return "was installed from a local folder" if name in installed().copied else ""
+        return "was installed from a local folder" if name in self._installed.copied else ""
+
+    @functools.cached_property
+    def _installed(self) -> Installed:
+        return installed()
 
     # Whose is it
 
@@ -323,17 +331,14 @@ class _Walk:
             return False
         if module.partition(".")[0] in self.own:
             return True
-        real += os.sep if os.path.isdir(file) else ""  # a package without an __init__.py
+        if not file.endswith(".py") and os.path.isdir(file):
+            real += os.sep  # a package without an __init__.py
         if self.home and real.startswith(self.home):
             inner = real[len(self.home) :]
             return not any(part in LIBRARIES for part in inner.split(os.sep))
         if real.startswith(STDLIB) or any(part in LIBRARIES for part in real.split(os.sep)):
             return False
-        return real.startswith(self.root + os.sep) or real.startswith(self._linked)
-
-    @functools.cached_property
-    def _linked(self) -> tuple[str, ...]:
-        return installed().linked
+        return real.startswith(self.root + os.sep) or real.startswith(self._installed.linked)
 
     def _owns(self, module: ModuleType) -> bool:
         return any(self.is_own(file, module.__name__) for file in _files(module) or [""])

@@ -88,13 +88,14 @@ def _code_below(root: Path | str | None) -> Callable[[Any], str]:
     known: dict[int, tuple[Any, str]] = {}
 
     def code(value: Any) -> str:
+        if id(value) in known:
+            return known[id(value)][1]
         own = project_at(base).own
         if is_library(written_in(value)) and value.__module__.partition(".")[0] not in own:
             return f"{value.__module__}.{value.__qualname__}"
-        if id(value) not in known:
-            found = code_fingerprint(value, root=base, own=own)
-            files = [content_of(path) for path in found.paths.values()]
-            known[id(value)] = value, hash_texts([found.digest, *files])
+        found = code_fingerprint(value, root=base, own=own)
+        files = [content_of(path) for path in found.paths.values()]
+        known[id(value)] = value, hash_texts([found.digest, *files])
         return known[id(value)][1]
 
     return code
