@@ -158,6 +158,15 @@ def test_an_editable_install_by_setuptools_is_our_own(lab, more):
     assert is_followed(lab)
 
 
+def test_an_object_of_a_named_package_is_ours(lab):
+    """Its class is followed, so nothing is said of it."""
+    write(lab.library, {"src/labtools/__init__.py": "class Box:\n    size = 2\nBOX = Box()\n"})
+    lab.install("hatchling.build", more=HATCH)
+    lab.own = ["labtools"]
+    lab.script(call="labtools.BOX.size * x")
+    assert lab.run()[1].opaque == ()
+
+
 def _linked(lab: Lab, files: dict[str, str], url: str | None = None) -> None:
     write(lab.site, files)
     if url is not None:
@@ -265,7 +274,7 @@ def test_it_is_said_once_at_the_end_of_a_run(lab, capsys, monkeypatch):
     tasks = [task(target=f"{name}_{{x}}.json", name=name)(module.f) for name in "ab"]
     flow(lambda: [one.map([1, 2]) for one in tasks], root=lab.project)()
     del sys.modules["lab_run"], sys.modules["labtools"]
-    assert capsys.readouterr().err.count("labtools, which is neither") == 1
+    assert capsys.readouterr().err.count("labtools, which is not") == 1
 
 
 # ---------------------------------------------------------------- packages without an __init__.py

@@ -313,9 +313,10 @@ class _Walk:
             for file in places
             if os.path.isabs(file) and not any(part in file.split(os.sep) for part in LIBRARIES)
         ]
-        if outside and not any(self.is_own(file, name) for file in places):
-            return "is neither the project's nor an installed package"
-        return "was installed from a local folder" if name in self._installed.copied else ""
+        copied = name in self._installed.copied
+        if not (outside or copied) or any(self.is_own(file, name) for file in places):
+            return ""
+        return "was installed from a local folder" if copied else "is not an installed package"
 
     @functools.cached_property
     def _installed(self) -> Installed:
