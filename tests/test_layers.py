@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 LADDER = """
-    types errors hashes sameness stats notebook said figures draw
+    types errors hashes sameness stats like_numpy callables installed notebook said figures draw
     corrections serializers.base serializers.images serializers.tables storage.base remotes.base
     runners.base plugins views project owners marks fingerprint records provenance links manifest
     arrays

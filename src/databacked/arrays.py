@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from databacked.errors import ResultChangedError
 from databacked.fingerprint.files import content_of
+from databacked.like_numpy import CHANGE_FIRST, IN_PLACE, LikeNumpy
 from databacked.records import records_of
 from databacked.stats import Stat, stat_of
 from databacked.types import Description, PhysicalPixelSizes
@@ -156,11 +156,13 @@ class BackedFile(Backed):
         return file_html(self)
 
 
-class BackedArray(Backed, NDArrayOperatorsMixin):
+class BackedArray(Backed, LikeNumpy):
     """An array that is a file: acts as numpy, and reads what is asked for.
 
     Indexing reads the part that is asked for; arithmetic, reductions and numpy functions read all
-    of it and give numpy values. It cannot be written to: change a copy (``np.array(x)``).
+    of it and give numpy values. It cannot be written to: change a copy (``np.array(x)``). It is no
+    ``np.ndarray``: where a library wants one, in C or by ``isinstance``, give it ``np.asarray(x)``,
+    or annotate the task's parameter with ``np.ndarray``.
     """
 
     _noun = "array"
@@ -266,7 +268,10 @@ class BackedArray(Backed, NDArrayOperatorsMixin):
         return read if dtype is None else read.astype(dtype, copy=False)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        raise ValueError(
+        raise ValueError(self._unchangeable())
+
+    def _unchangeable(self) -> str:
+        return (
             f"{self._path} is a result and cannot be written to: change a copy (x = np.array(x))."
         )
 
@@ -282,11 +287,15 @@ class BackedArray(Backed, NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         outs = options.get("out", ())
-        if any(isinstance(out, BackedArray) for out in outs):
-            raise ValueError("A result cannot be written to: change a copy (x = np.array(x)).")
+        for changed in (*outs, *inputs[: method == "at"]):
+            if isinstance(changed, BackedArray):
+                raise ValueError(changed._unchangeable())
         return getattr(ufunc, method)(*(_plain(value) for value in inputs), **options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        changed = args[0] if args and function in CHANGE_FIRST else options.get("out")
+        if isinstance(changed, BackedArray):
+            raise ValueError(changed._unchangeable())
         return function(*_plain(args), **_plain(options))
 
     def __getattr__(self, name: str) -> Any:
@@ -294,16 +303,9 @@ class BackedArray(Backed, NDArrayOperatorsMixin):
             raise AttributeError(name)
         if not hasattr(np.ndarray, name):
             raise AttributeError(f"Neither a backed array nor a numpy array has {name!r}.")
+        if name in IN_PLACE:
+            raise ValueError(self._unchangeable())
         return getattr(np.asarray(self), name)
-
-    def __bool__(self) -> bool:
-        return bool(np.asarray(self))
-
-    def __float__(self) -> float:
-        return float(np.asarray(self))
-
-    def __int__(self) -> int:
-        return int(np.asarray(self))
 
     def __getstate__(self) -> dict[str, Any]:
         # The pixels stay behind: another process reads what it needs from the file.

@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import os
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from types import MethodType
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
+from databacked.callables import refuse_method, signature_of, stands_for
 from databacked.decide import summary as reasons_in_words
 from databacked.draw import Drawing
 from databacked.errors import FlowFailed, GraphError
@@ -118,7 +118,7 @@ class Flow(Generic[P, R]):
         self.fn = function
         """The plain function."""
         self.options = options
-        functools.update_wrapper(self, function)
+        stands_for(self, function)
 
     @property
     def name(self) -> str:
@@ -129,7 +129,14 @@ class Flow(Generic[P, R]):
         """Return the same flow with other options, for example another ``runner=``."""
         return Flow(self.fn, changed_options(self.options, changed, f"{self.name}.with_options"))
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is not None and instance is owner:  # from within @classmethod
+            return MethodType(self, instance)
+        if instance is not None:
+            refuse_method(self.fn, instance, "flow")
+        return self
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it; inside another flow it becomes part of that one.
 
         Raises
@@ -175,7 +182,7 @@ class Flow(Generic[P, R]):
             raise FlowFailed(_failed(run), run.failures, value)
         return value  # type: ignore[no-any-return]
 
-    def visualize(self, *args: P.args, **kwargs: P.kwargs) -> Drawing:
+    def visualize(self, /, *args: P.args, **kwargs: P.kwargs) -> Drawing:
         """Return its graph as a drawing: one box a call of a task; nothing runs or is written.
 
         A stack of boxes is a map with its number of items (``?`` where only the run will tell), a
@@ -244,7 +251,9 @@ def flow(function: Any = None, /, **options: Any) -> Any:
     """
     given = changed_options(FlowOptions(), options, "flow")
     if function is None:
-        return lambda function: Flow(function, given)
+        return lambda function: flow(function, **options)
+    if isinstance(function, Flow):
+        return function.with_options(**options)
     if not callable(function):
         raise GraphError(f"flow: a function was expected, not {function!r}; options have names.")
     return Flow(function, given)
@@ -302,10 +311,10 @@ def _project(root: Any, function: Any) -> Project:
 
 def _texts(function: Any, args: Any, kwargs: Mapping[str, Any]) -> dict[str, str]:
     try:
-        bound = inspect.signature(function).bind(*args, **kwargs)
+        bound = signature_of(function).bind(*args, **kwargs)
     except TypeError as error:
         name = getattr(function, "__name__", "flow")
-        raise GraphError(f"{name}{inspect.signature(function)}: {error}.") from None
+        raise GraphError(f"{name}{signature_of(function)}: {error}.") from None
     return {name: _text(value) for name, value in bound.arguments.items()}
 
 

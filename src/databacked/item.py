@@ -20,6 +20,7 @@ import numpy as np
 
 from databacked import said
 from databacked.arrays import BackedArray, Image
+from databacked.callables import is_library
 from databacked.decide import Found, Recipe, contents, is_hit, is_hit_resolved, why_stale
 from databacked.errors import ArgumentChangedError, CorrectionError, DatabackedError
 from databacked.fingerprint.files import SeenFiles
@@ -419,6 +420,8 @@ class Worker:
                         "An array that other items read too cannot be changed in place: "
                         "work on a copy (x = x.copy())."
                     )
+                if isinstance(error, TypeError | AttributeError | BufferError):
+                    _say_what_is_backed(error, values)
                 if not tries_left:
                     raise
                 time.sleep(spec.retry_delay)
@@ -718,6 +721,17 @@ def _fill(value: Any, found: list[Any]) -> Any:
     if isinstance(value, set | frozenset):
         return kind(_fill(item, found) for item in value)
     return value
+
+
+def _say_what_is_backed(error: Exception, values: Mapping[str, Any]) -> None:
+    """Add to an error in a library that arrays came which are none of numpy's."""
+    names = [name for name, value in values.items() if isinstance(value, BackedArray)]
+    frames = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if names and (is_library(frames[-1]) or "BackedArray" in str(error)):
+        error.add_note(
+            f"({names[0]} is a backed array. Where a library wants one of numpy's own, annotate "
+            f"the parameter: {names[0]}: np.ndarray.)"
+        )
 
 
 def _arrive(name: str, value: Any, kind: str) -> Any:

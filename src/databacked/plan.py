@@ -6,13 +6,13 @@ its arguments, recipes, targets and whose the files there are. Done for whole co
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
+from databacked.callables import file_of, written
 from databacked.errors import FingerprintError, TargetError, UnknownFilesError
 from databacked.fingerprint.code import CodeFingerprint, code_fingerprint
 from databacked.fingerprint.files import file_token, file_tokens, known_file_tokens
@@ -106,16 +106,17 @@ class Fingerprints:
     def __init__(self, project: Project, run: str) -> None:
         self.project = project
         self.run = run
-        self._codes: dict[Any, CodeFingerprint] = {}
+        self._codes: dict[int, tuple[Any, CodeFingerprint]] = {}
         self._bounds: dict[Any, tuple[Any, Bound]] = {}
 
     def code(self, function: Any) -> CodeFingerprint:
         """Return the code fingerprint of a function or class."""
-        found = self._codes.get(function)
-        if found is None:
+        known = self._codes.get(id(function))
+        if known is None:
             found = code_fingerprint(function, root=self.project.root, own=self.project.own)
-            self._codes[function] = found
-        return found
+            # By identity: what is equal (methods, callable objects) need not have the same code.
+            known = self._codes[id(function)] = function, found
+        return known[1]
 
     def bound(self, task: Task[..., Any]) -> Bound | None:
         """Return where a task's values go; None if they are not kept."""
@@ -250,10 +251,9 @@ class Fingerprints:
 
 def symbol_of(function: Any, root: Path) -> str:
     """Return the name that records know a task by: file below the project root, and name."""
+    function = written(function)
     qualname = str(getattr(function, "__qualname__", type(function).__qualname__))
-    # What functools.wraps left stands in the decorator's file, under a name that is not there.
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    file = code.co_filename if code is not None else ""
+    file = file_of(function)
     if not file or is_cell(file):
         return f"{notebook_name(root)}:{qualname}"
     try:

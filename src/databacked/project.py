@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from databacked.callables import written_in
 from databacked.errors import ProjectError, did_you_mean
 from databacked.notebook import is_cell, notebook_folder
 
@@ -34,7 +35,10 @@ class Project:
     """Where tasks that have only a ``target=`` keep their results, relative to the root."""
 
     own: tuple[str, ...] = ()
-    """Further packages whose code counts as the project's own."""
+    """Further packages whose code counts as the project's own: names as they are imported.
+
+    The project, the package of a task and editable installs are its own without being named.
+    """
 
     runner: str = "threads"
     """Name of the runner that flows use unless they say otherwise."""
@@ -90,14 +94,17 @@ def use_project(project: Project) -> Iterator[Project]:
 
 def project_of(function: Callable[..., Any]) -> Project:
     """Return the project of a function: from its file, or from the folder of its notebook."""
-    return project_of_code(getattr(function, "__code__", None))
+    return _project_of_file(written_in(function))
 
 
 def project_of_code(code: Any) -> Project:
     """Return the project that a piece of code stands in."""
+    return _project_of_file(getattr(code, "co_filename", ""))
+
+
+def _project_of_file(file: str) -> Project:
     if (given := _given.get()) is not None:
         return given
-    file = getattr(code, "co_filename", "")
     return find_project(notebook_folder() if not file or is_cell(file) else Path(file))
 
 

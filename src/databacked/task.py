@@ -11,8 +11,16 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import PurePath
+from types import MethodType
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
+from databacked.callables import (
+    described,
+    positional_only,
+    refuse_method,
+    signature_of,
+    stands_for,
+)
 from databacked.errors import GraphError, TargetError
 from databacked.graph import Futures
 from databacked.target import Target, read_target
@@ -99,8 +107,14 @@ class Task(Generic[P, R]):
         self.fn = function
         """The plain function."""
         self.options = options
-        functools.update_wrapper(self, function)
-        self.signature = inspect.signature(function)
+        try:
+            self.signature = signature_of(function)
+        except (TypeError, ValueError):
+            raise GraphError(
+                f"task: nobody can tell the parameters of {function!r}. Write a function with "
+                "parameters of its own that calls it."
+            ) from None
+        stands_for(self, function)
         problems = [
             f"{name} must be a number ≥ 0, not {value!r}"
             for name, value in (("retries", options.retries), ("retry_delay", options.retry_delay))
@@ -161,17 +175,17 @@ class Task(Generic[P, R]):
     def arrives(self) -> dict[str, str]:
         """What the annotations ask for: ``array``, ``dask``, ``path`` or ``text`` by parameter."""
         try:
-            hints: Mapping[str, Any] = typing.get_type_hints(self.fn)
+            hints: Mapping[str, Any] = typing.get_type_hints(described(self.fn))
         except Exception:  # a name that exists only for type checkers
-            hints = getattr(self.fn, "__annotations__", {})
-        found = {name: _arrives(hint) for name, hint in hints.items() if name != "return"}
+            hints = {name: one.annotation for name, one in self.signature.parameters.items()}
+        found = {name: _arrives(hints[name]) for name in self.parameters if name in hints}
         return {name: kind for name, kind in found.items() if kind}
 
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
-    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any: ...
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run it: a future inside a flow, the value outside."""
         from databacked.flow import current_run, run_alone
 
@@ -180,7 +194,7 @@ class Task(Generic[P, R]):
             return run.call(self, args, kwargs)
         return run_alone(self, args, kwargs, mapped=False)
 
-    def map(self, *args: Any, **kwargs: Any) -> Futures:
+    def map(self, /, *args: Any, **kwargs: Any) -> Futures:
         """Run it for each item: lists, Series, ranges, maps and ``each(x)`` give one value an item.
 
         Everything else (text, dict, n-D array, one future) is the same for every item.
@@ -234,6 +248,13 @@ class Task(Generic[P, R]):
                 values[name] = value
         return values
 
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is not None and instance is owner:  # from within @classmethod
+            return MethodType(self, instance)
+        if instance is not None:
+            refuse_method(self.fn, instance, "task")
+        return self
+
     @functools.cached_property
     def draws(self) -> bool:
         """Whether it asks for a random generator: a parameter ``rng``, which a run fills in."""
@@ -256,11 +277,13 @@ class Task(Generic[P, R]):
 
     @functools.cached_property
     def positional(self) -> tuple[str, ...]:
-        """Parameters that can only be given by position."""
+        """Parameters that can only be given by position, whatever a wrapper says of itself."""
+        count = positional_only(self.fn)
         return tuple(
             name
-            for name, parameter in self.signature.parameters.items()
+            for number, (name, parameter) in enumerate(self.signature.parameters.items())
             if parameter.kind is inspect.Parameter.POSITIONAL_ONLY
+            or (parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD and number < count)
         )
 
     def __repr__(self) -> str:
@@ -381,7 +404,11 @@ def task(function: Any = None, /, **options: Any) -> Any:
     """
     given = changed_options(Options(), options, "task")
     if function is None:
-        return lambda function: Task(function, given)
+        return lambda function: task(function, **options)
+    if isinstance(function, Task):  # a library's task, kept here
+        return function.with_options(**options)
+    if isinstance(function, classmethod):
+        raise GraphError("task: @classmethod stands above @task, not below it.")
     if not callable(function):
         raise GraphError(f"task: a function was expected, not {function!r}; options have names.")
     return Task(function, given)

@@ -1,9 +1,11 @@
 """What a function's result depends on besides its arguments: the project's own code it reaches.
 
 The function itself, and every function, class and constant of the project that it names, across
-modules. A symbol is named by its file below the project root, so that the digest does not depend on
-where the project lies, nor on whether a file runs as ``__main__`` or is imported. Third-party
-packages are counted by name and version, which stand beside the digest.
+modules. The project's own is what lies below its root, the package of the function, editable
+installs, and packages that the project names. A symbol is named by its file below the project
+root, so that the digest does not depend on where the project lies, nor on whether a file runs as
+``__main__`` or is imported. Third-party packages are counted by name and version, which stand
+beside the digest.
 """
 
 from __future__ import annotations
@@ -28,10 +30,20 @@ from pathlib import Path, PurePath
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from databacked.callables import (
+    LIBRARIES,
+    STDLIB,
+    closure_of,
+    file_of,
+    is_library,
+    written,
+    written_in,
+)
 from databacked.errors import FingerprintError
 from databacked.fingerprint.normal_form import normal_form
-from databacked.fingerprint.values import LIBRARIES, STDLIB, Tokens, is_library
+from databacked.fingerprint.values import Tokens
 from databacked.hashes import hash_texts
+from databacked.installed import Installed, installed
 from databacked.notebook import UNNAMED, is_cell, is_timed, looks_like_cell, timed_cells
 
 RULES = 1
@@ -76,7 +88,7 @@ def code_fingerprint(function: Any, *, root: Path, own: Sequence[str] = ()) -> C
     root
         The project's root; code below it is the project's own, except installed packages.
     own
-        Further packages that count as the project's own.
+        Further packages that count as the project's own, wherever they are installed.
 
     Raises
     ------
@@ -135,6 +147,8 @@ class _Source:
     functions: dict[tuple[int, str], list[ast.AST]]
     classes: dict[str, list[ast.ClassDef]]
     compiled: CodeType | None
+    late: dict[str, str]
+    """Modules that a function imports for all others (``global torch``), by name."""
 
 
 _sources: dict[str, tuple[tuple[int, int], _Source | None]] = {}
@@ -186,7 +200,18 @@ def _parse(text: str | bytes, file: str) -> _Source:
     walk(tree, "")
     changed = not is_cell(file) and os.stat(file).st_mtime > _STARTED
     compiled = compile(tree, file, "exec", dont_inherit=True) if changed else None
-    return _Source(tree, functions, classes, compiled)
+    return _Source(tree, functions, classes, compiled, dict(_late(tree)))
+
+
+def _late(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    nodes = list(ast.walk(tree))
+    said = {name for one in nodes if isinstance(one, ast.Global) for name in one.names}
+    for one in nodes if said else ():
+        if isinstance(one, ast.Import) and one not in tree.body:
+            for alias in one.names:
+                name = alias.asname or alias.name.partition(".")[0]
+                if name in said:
+                    yield name, alias.name if alias.asname else name
 
 
 def _timed_source(code: CodeType) -> _Source | None:
@@ -264,32 +289,60 @@ class _Walk:
         self.opaque: set[str] = set()
         self.packages: dict[str, str] = {}
         self.paths: dict[str, Path] = {}
-        self.home = _home(file_of(_unwrapped(function)))
+        self.home = _home(written_in(function))
         self._seen: dict[int, str] = {}
         self._alive: list[Any] = []
         self._libraries: set[str] = set()
 
     def finish(self) -> None:
-        """Look up the versions of the packages that were met."""
+        """Look up the versions of the packages that were met, and what people may think is ours."""
         for name in self._libraries:
             self.packages[name] = _version(name)
+            why = self._why_not(name)
+            if why:
+                self.opaque.add(
+                    f"{name}, which {why}; own = [{name!r}] in databacked.toml has it count"
+                )
+
+    def _why_not(self, name: str) -> str:
+        """Say of a package that is not followed why one could think that it is; else ""."""
+        places = [] if name == "databacked" else _places_of(name)
+        # By the text alone: to look links up costs time on a slow disk.
+        outside = [
+            file
+            for file in places
+            if os.path.isabs(file) and not any(part in file.split(os.sep) for part in LIBRARIES)
+        ]
+        copied = name in self._installed.copied
+        if not (outside or copied) or any(self.is_own(file, name) for file in places):
+            return ""
+        return "was installed from a local folder" if copied else "is not an installed package"
+
+    @functools.cached_property
+    def _installed(self) -> Installed:
+        return installed()
 
     # Whose is it
 
     def is_own(self, file: str, module: str) -> bool:
-        if not file or is_cell(file):
+        if not file or (is_cell(file) and not os.path.isdir(file)):
             return module == "__main__" or file.startswith("<") or looks_like_cell(file)
         real = os.path.realpath(file)
         if real.startswith(_HERE):
             return False
         if module.partition(".")[0] in self.own:
             return True
+        if not file.endswith(".py") and os.path.isdir(file):
+            real += os.sep  # a package without an __init__.py
         if self.home and real.startswith(self.home):
             inner = real[len(self.home) :]
             return not any(part in LIBRARIES for part in inner.split(os.sep))
         if real.startswith(STDLIB) or any(part in LIBRARIES for part in real.split(os.sep)):
             return False
-        return real.startswith(self.root + os.sep)
+        return real.startswith(self.root + os.sep) or real.startswith(self._installed.linked)
+
+    def _owns(self, module: ModuleType) -> bool:
+        return any(self.is_own(file, module.__name__) for file in _files(module) or [""])
 
     def symbol(self, file: str, name: str) -> str:
         if is_cell(file):
@@ -341,7 +394,9 @@ class _Walk:
         symbol = self._fresh(self.symbol(code.co_filename, function.__qualname__))
         self._seen[id(function)] = symbol
         node, parts = self._node(function), []
-        scope = _Scope(function.__globals__, _cells(function))
+        scope = _Scope(function.__globals__, closure_of(function))
+        source = _source(code.co_filename)
+        scope.late = source.late if source is not None else {}
         if node is None:
             self.opaque.add(
                 f"{symbol}: no source; its bytecode counts, which differs between Python versions"
@@ -361,7 +416,7 @@ class _Walk:
                     chains |= _chains(decorator)
             parts += self._names(symbol, scope, chains)
             parts += self._imports(symbol, node, scope)
-            self._look_for_opaque(symbol, node)
+            parts += self._look_for_opaque(symbol, node)
         for name, default in _defaults(function):
             parts.append(f"{name}={self._value(default, f'{symbol}({name})')}")
         self.symbols[symbol] = hash_texts(parts)
@@ -372,14 +427,19 @@ class _Walk:
         module = function.__module__ or ""
         self._library(module)
         name = self._seen[id(function)] = f"{module}.{function.__qualname__}"
-        cells = [getattr(function, "__wrapped__", None), *_cells(function).values()]
+        cells = [getattr(function, "__wrapped__", None), *closure_of(function).values()]
         inner: list[tuple[str, Any]] = [("", cell) for cell in cells]
         for cell in cells:
             if isinstance(cell, dict):  # of functools.singledispatch, by type
                 inner += [(f"{getattr(k, '__qualname__', '')} ", v) for k, v in cell.items()]
+            elif isinstance(cell, tuple | list):
+                inner += [(f"{number} ", one) for number, one in enumerate(cell)]
         own: set[str] = set()
         for key, one in inner:
             if not isinstance(one, FunctionType | MethodType | type):
+                below = written(one) if callable(one) else one
+                if below is not one and self.is_own(file_of(below), below.__module__ or ""):
+                    own.add(key + self._value(_unwrapped(one), name))
                 continue
             if self.is_own(file_of(one), one.__module__ or ""):
                 if not getattr(one, "__qualname__", "").startswith("__create_fn__."):
@@ -450,11 +510,11 @@ class _Walk:
             chains = {c for c in _chains(node) if c[0] in used or c[0] not in local}
             cells: dict[str, Any] = {}
             for function in _functions_of(kind):
-                cells.update(_cells(function) if _stands_in(function, kind, file) else {})
+                cells.update(closure_of(function) if _stands_in(function, kind, file) else {})
             scope = _Scope(space, cells)
             parts += self._names(symbol, scope, chains)
             parts += self._imports(symbol, node, scope)
-            self._look_for_opaque(symbol, node)
+            parts += self._look_for_opaque(symbol, node)
         for name, member in sorted(vars(kind).items()):
             functions = list(_functions_in(member))
             for function in functions:
@@ -481,14 +541,14 @@ class _Walk:
     def _closure(self, symbol: str, function: FunctionType) -> list[str]:
         return [
             f"{name}={self._value(value, f'{symbol}({name})')}"
-            for name, value in _cells(function).items()
+            for name, value in closure_of(function).items()
             if name != "__class__"
         ]
 
     def _module(self, module: ModuleType) -> str:
-        file = getattr(module, "__file__", None) or ""
-        if not self.is_own(file, module.__name__):
+        if not self._owns(module):
             return self._library(module.__name__)
+        file = next(iter(_files(module)), "")
         symbol = self.symbol(file, "*")
         self._seen[id(module)] = symbol
         source = _source(file)
@@ -564,7 +624,12 @@ class _Walk:
         found: list[str] = []
         for chain in sorted(chains):
             name, *attributes = chain
-            if name in scope:
+            if name in scope.late and name not in scope.cells:
+                value = self._load(scope.late[name])
+                if value is None:
+                    self._library(scope.late[name])
+                    continue
+            elif name in scope:
                 value = scope.get(name)
             elif hasattr(builtins, name):
                 continue
@@ -590,13 +655,17 @@ class _Walk:
                 return self._closed(vars(value)[attribute], f"{self.visit(value)}.{attribute}")
             if not isinstance(value, ModuleType):
                 break
-            file = getattr(value, "__file__", None) or ""
-            if not self.is_own(file, value.__name__):
+            if not self._owns(value):
                 return self._library(value.__name__)
-            where, name = file, attribute
+            where, name = next(iter(_files(value)), ""), attribute
+            inner = f"{value.__name__}.{attribute}"
             try:
                 value = getattr(value, attribute)
             except AttributeError:
+                # A part of the package that nobody has loaded so far.
+                if (found := self._load(inner)) is not None:
+                    value = found
+                    continue
                 self.opaque.add(f"{symbol}: {attribute!r} is not in {value.__name__}")
                 return "missing"
         if name in scope.cells:
@@ -620,21 +689,25 @@ class _Walk:
                 continue
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
-                    module = _imported(node, scope.space)
+                    module = self._load(_absolute(node, scope.space))
                     file = getattr(module, "__file__", None)
-                    if module is not None and file and self.is_own(file, module.__name__):
+                    if file:
                         return file, alias.name
         return where, name
 
     def _imports(self, symbol: str, node: ast.AST, scope: _Scope) -> list[str]:
-        """Take in what is imported inside a function."""
+        """Take in what is imported inside a function.
+
+        A library's name counts where it is written: the same before it is loaded and afterwards.
+        """
         found: list[str] = []
         for one in ast.walk(node):
             if isinstance(one, ast.ImportFrom):
-                module = _imported(one, scope.space)
+                name = _absolute(one, scope.space)
+                module = self._load(name)
                 for alias in one.names:
                     if module is None:
-                        self._library(one.module or "")
+                        self._library(name)
                         continue
                     inner = self._inner(module, alias.name)
                     if inner is not None:
@@ -643,19 +716,19 @@ class _Walk:
                         found.append(f"{alias.name}:{self._member(module, alias.name, symbol)}")
             elif isinstance(one, ast.Import):
                 for alias in one.names:
-                    module = _load(alias.name, self)
+                    module = self._load(alias.name)
                     if module is None:
                         self._library(alias.name)
                         continue
                     bound = alias.asname or alias.name.partition(".")[0]
-                    start = module if alias.asname else _load(bound, self) or module
+                    start = module if alias.asname else self._load(bound) or module
                     found += self._used(start, bound, symbol, node)
         return found
 
     def _inner(self, module: ModuleType, name: str) -> ModuleType | None:
         """Return the module that is imported from a package by name; None for anything else."""
         if not hasattr(module, name):
-            return _load(f"{module.__name__}.{name}", self)
+            return self._load(f"{module.__name__}.{name}")
         found = getattr(module, name)
         return found if isinstance(found, ModuleType) else None
 
@@ -665,15 +738,29 @@ class _Walk:
         return self._names(symbol, local, {c for c in _chains(node) if c[0] == name})
 
     def _member(self, module: ModuleType, name: str, symbol: str) -> str:
-        file = getattr(module, "__file__", None) or ""
-        if not self.is_own(file, module.__name__):
-            return self._library(module.__name__)
         if not hasattr(module, name):
             self.opaque.add(f"{symbol}: {name!r} is not in {module.__name__}")
             return "missing"
+        file = next(iter(_files(module)), "")
         return self.visit(getattr(module, name), self.symbol(file, name))
 
-    def _look_for_opaque(self, symbol: str, node: ast.AST) -> None:
+    def _load(self, name: str) -> ModuleType | None:
+        """Return a module of the project's own, loaded if need be; None for a library's."""
+        loaded = sys.modules.get(name)
+        if loaded is not None:
+            return loaded if self._owns(loaded) else None
+        try:
+            # The top package first: looking for what is inside one imports it.
+            for one in (name.partition(".")[0], name):
+                if not any(self.is_own(file, name) for file in _places_of(one)):
+                    return None
+            return importlib.import_module(name)
+        except Exception:  # it will fail, or be skipped, when the task runs
+            return None
+
+    def _look_for_opaque(self, symbol: str, node: ast.AST) -> list[str]:
+        """List what is known only when it runs; take in modules that are imported by a call."""
+        found: list[str] = []
         for one in ast.walk(node):
             if not isinstance(one, ast.Call):
                 continue
@@ -686,8 +773,11 @@ class _Walk:
                 and argument
                 and isinstance(argument[0], ast.Constant)
             ):
+                module = None if name == "getattr" else self._load(str(argument[0].value))
+                found += [self.visit(module)] if module is not None else []
                 continue
             self.opaque.add(f"{symbol}: {name}(…) with what is known only when it runs")
+        return found
 
 
 class _Constant(Tokens):
@@ -712,6 +802,8 @@ class _Scope:
     def __init__(self, space: Mapping[str, Any], cells: Mapping[str, Any], file: str = "") -> None:
         self.space, self.cells = space, cells
         self.file = file or space.get("__file__") or "<notebook>"
+        self.late: Mapping[str, str] = {}
+        """Modules that come into a name when a function runs; loaded by now or not."""
 
     def __contains__(self, name: str) -> bool:
         return name in self.cells or name in self.space
@@ -737,16 +829,6 @@ def _is_c(value: Any) -> bool:
         "cython_function_or_method",
         "_ArrayFunctionDispatcher",
     )
-
-
-def _cells(function: FunctionType) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            found[name] = cell.cell_contents
-        except ValueError:
-            continue  # not filled yet
-    return found
 
 
 def _defaults(function: FunctionType) -> Iterator[tuple[str, Any]]:
@@ -828,19 +910,6 @@ def _class_file(kind: type) -> str:
     return ""
 
 
-def file_of(value: Any) -> str:
-    """Return the file that a function, class or object's class was loaded from, or ""."""
-    if isinstance(value, MethodType):
-        value = value.__func__
-    if isinstance(value, FunctionType):
-        return value.__code__.co_filename
-    kind = value if isinstance(value, type) else type(value)
-    inner = getattr(value, "__wrapped__", None)
-    if inner is not None:
-        return file_of(inner)
-    return getattr(sys.modules.get(kind.__module__), "__file__", None) or _class_file(kind)
-
-
 def _in_package(file: str) -> bool:
     return os.path.isfile(os.path.join(os.path.dirname(file), "__init__.py"))
 
@@ -913,37 +982,35 @@ def _local_names(node: ast.ClassDef) -> set[str]:
     return found
 
 
-def _imported(node: ast.ImportFrom, space: Mapping[str, Any]) -> ModuleType | None:
-    package = space.get("__package__") or ""
+def _absolute(node: ast.ImportFrom, space: Mapping[str, Any]) -> str:
     name = "." * node.level + (node.module or "")
     try:
-        name = importlib.util.resolve_name(name, package) if node.level else name
+        return importlib.util.resolve_name(name, space.get("__package__") or "")
     except ImportError:
-        return None
-    return sys.modules.get(name) or _load(name, None)
+        return ""
 
 
-def _load(name: str, walk: _Walk | None) -> ModuleType | None:
-    """Return a module that is loaded, or load it if it is the project's own."""
-    if name in sys.modules:
-        return sys.modules[name]
+def _files(module: ModuleType) -> list[str]:
+    """Return the file of a module; of a package without an ``__init__.py`` its folders."""
+    file = getattr(module, "__file__", None)
+    return [file] if file else [str(one) for one in getattr(module, "__path__", ())]
+
+
+def _places_of(name: str) -> list[str]:
+    """Return the files of a module that may not be loaded; what stands above it is."""
+    if (loaded := sys.modules.get(name)) is not None:
+        return _files(loaded)
     try:
-        # The top package first: looking for what is inside one imports it.
-        top = importlib.util.find_spec(name.partition(".")[0])
-        if top is None or is_library(top.origin or "".join(top.submodule_search_locations or ())):
-            return None
-        spec = importlib.util.find_spec(name)
+        spec = importlib.util.find_spec(name) if name else None
     except (ImportError, ValueError, AttributeError):
-        return None
-    file = spec.origin if spec is not None else None
-    if not file or is_library(file):
-        return None
-    if walk is not None and not walk.is_own(file, name):
-        return None
-    try:
-        return importlib.import_module(name)
-    except Exception:  # it will fail, or be skipped, when the task runs
-        return None
+        return []
+    if spec is None:
+        return []
+    return (
+        [spec.origin]
+        if spec.has_location and spec.origin
+        else [str(one) for one in spec.submodule_search_locations or ()]
+    )
 
 
 @functools.cache

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
+from databacked.callables import is_library, written_in
 from databacked.errors import FingerprintError
-from databacked.fingerprint.code import code_fingerprint, file_of
+from databacked.fingerprint.code import code_fingerprint
 from databacked.fingerprint.files import content_of, file_token
-from databacked.fingerprint.values import QUICK, Tokens, is_library
+from databacked.fingerprint.values import QUICK, Tokens
 from databacked.hashes import hash_texts
+from databacked.project import project_at
 
 
 def token(value: Any, root: Path | str | None = None) -> str:
@@ -86,12 +88,14 @@ def _code_below(root: Path | str | None) -> Callable[[Any], str]:
     known: dict[int, tuple[Any, str]] = {}
 
     def code(value: Any) -> str:
-        if is_library(file_of(value)):
+        if id(value) in known:
+            return known[id(value)][1]
+        own = project_at(base).own
+        if is_library(written_in(value)) and value.__module__.partition(".")[0] not in own:
             return f"{value.__module__}.{value.__qualname__}"
-        if id(value) not in known:
-            found = code_fingerprint(value, root=base)
-            files = [content_of(path) for path in found.paths.values()]
-            known[id(value)] = value, hash_texts([found.digest, *files])
+        found = code_fingerprint(value, root=base, own=own)
+        files = [content_of(path) for path in found.paths.values()]
+        known[id(value)] = value, hash_texts([found.digest, *files])
         return known[id(value)][1]
 
     return code

@@ -7,15 +7,14 @@ under another hash seed and on another Python version. Nothing is pickled to be 
 from __future__ import annotations
 
 import collections
+import copy
 import datetime
 import decimal
 import enum
 import functools
 import operator
-import os
 import re
 import sys
-import sysconfig
 import types
 import typing
 import uuid
@@ -24,16 +23,9 @@ from pathlib import PurePath
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from databacked.callables import is_library
 from databacked.errors import FingerprintError
 from databacked.hashes import hash_bytes, hash_texts
-
-LIBRARIES = ("site-packages", "dist-packages")
-"""Folders of installed packages."""
-
-STDLIB = tuple(
-    {os.path.realpath(sysconfig.get_paths()[name]) + os.sep for name in ("stdlib", "platstdlib")}
-)
-"""Where Python's own modules lie."""
 
 SHORT = 64
 """Characters up to which a text stands in its token as it is."""
@@ -282,6 +274,10 @@ class Tokens:
             return self._hash("rng", self.of(value.bit_generator.state, where))
         if isinstance(value, np.random.RandomState):
             return self._hash("rng", self.of(list(value.get_state()), where))
+        if isinstance(value, np.vectorize) and vars(value).get("_ufunc"):
+            fresh = copy.copy(value)  # without what it remembers of its calls
+            fresh._ufunc = {}  # type: ignore[attr-defined]
+            return self._of_instance(fresh, where)
         if isinstance(value, np.ufunc) and "(vectorized)" not in value.__name__:
             return self._hash("ufunc", value.__name__)
         return None
@@ -413,14 +409,4 @@ def _is_library_name(value: Any) -> bool:
         found is not None
         and is_library(getattr(found, "__file__", None) or "")
         and getattr(found, name, None) is value
-    )
-
-
-def is_library(file: str) -> bool:
-    """Whether a file belongs to Python itself or to an installed package."""
-    real = os.path.realpath(file)
-    return (
-        not os.path.isabs(file)
-        or real.startswith(STDLIB)
-        or any(part in LIBRARIES for part in real.split(os.sep))
     )
