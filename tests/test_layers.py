@@ -12,7 +12,7 @@ import pytest
 LADDER = """
     types errors hashes stats notebook said figures draw
     serializers.base serializers.images storage.base remotes.base runners.base
-    plugins views project fingerprint records provenance links manifest arrays
+    plugins views project fingerprint records provenance links manifest arrays copies
     dataset
     serializers storage remotes runners
     decide result outputs orphans

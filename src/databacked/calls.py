@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from databacked.copies import taken
 from databacked.errors import GraphError, TargetError
 from databacked.fingerprint.parameters import token
 from databacked.graph import (
@@ -35,10 +36,8 @@ from databacked.graph import (
     elements,
     futures_in,
     grouped,
-    is_large,
     is_nothing,
     list_of,
-    taken,
 )
 from databacked.item import get_keys
 from databacked.known import Unknown, holds_unknown
@@ -91,9 +90,10 @@ class Calls:
         if type(value) in _PLAIN:
             return Plain(value)
         refs = [self._live(future) for future in futures_in(value)]
+        copy, large = taken(value)
         if refs:
-            return Nested(taken(value), refs)
-        return Plain(value, str(token(value))) if is_large(value) else Plain(taken(value))
+            return Nested(copy, refs)
+        return Plain(copy, str(token(copy))) if large else Plain(copy)
 
     def _live(self, future: Future) -> Future:
         if future.node.session is not self:
@@ -146,10 +146,10 @@ class Calls:
             ):
                 return Items(first.node, [item.index for item in items], first.keys)
         refs = [[self._live(future) for future in futures_in(item)] for item in items]
-        items = [taken(item) for item in items]
+        items, large = taken(items)
         if any(refs):
             return NestedColumn(items, refs)
-        if any(map(is_large, items)):
+        if large:
             return Column(items, [str(token(item)) for item in items])
         return Column(items)
 

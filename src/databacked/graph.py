@@ -8,7 +8,6 @@ becomes known.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, overload
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from databacked.task import Task
 
 Key: TypeAlias = str | int
-SMALL = 1 << 20
-"""Bytes up to which an array is copied at the call; larger ones are hashed."""
-
 
 # ---------------------------------------------------------------- what a call gives
 
@@ -705,39 +701,6 @@ def replace_futures(
         items: Iterable[Any] = [replace_futures(item, known, answer) for item in value]
         return list(items) if isinstance(value, list) else kind(items)
     return value
-
-
-def taken(value: Any) -> Any:
-    """Return the value as it is at the call: small mutable ones are copied."""
-    kind = type(value)
-    if kind in (str, int, float, bool, bytes, type(None)):
-        return value
-    if kind is list or kind is Values:
-        return [taken(item) for item in value]
-    if kind is dict:
-        return {key: taken(item) for key, item in value.items()}
-    if kind is tuple:
-        return tuple(taken(item) for item in value)
-    if isinstance(value, set):
-        return set(value)
-    module = kind.__module__.partition(".")[0]
-    if module == "numpy" and hasattr(value, "nbytes") and hasattr(value, "flags"):
-        return value.copy() if value.nbytes <= SMALL else value
-    if module == "pandas" and hasattr(value, "copy"):
-        return value.copy()
-    if isinstance(value, bytearray):
-        return copy.copy(value)
-    return value
-
-
-def is_large(value: Any) -> bool:
-    """Whether a value is an array that is hashed at the call instead of being copied."""
-    kind = type(value)
-    return (
-        kind.__module__.partition(".")[0] == "numpy"
-        and hasattr(value, "flags")
-        and value.nbytes > SMALL
-    )
 
 
 def elements(value: Any) -> list[Any] | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,12 +20,12 @@ import numpy as np
 
 from databacked import said
 from databacked.arrays import BackedArray, Image
+from databacked.copies import copied, read_only
 from databacked.decide import Found, Recipe, contents, is_hit, is_hit_resolved, why_stale
 from databacked.errors import ArgumentChangedError, DatabackedError
 from databacked.fingerprint.files import SeenFiles
 from databacked.fingerprint.parameters import content as content_of_value
 from databacked.fingerprint.parameters import token as token_of_value
-from databacked.graph import is_large
 from databacked.hashes import hash_bytes, hash_texts
 from databacked.known import remembered, sketch
 from databacked.notebook import looks_like_cell
@@ -92,6 +92,9 @@ class Spec:
     """Large arguments with their hash at the call."""
 
     root: str
+    hashed: frozenset[str] = frozenset()
+    """Parameters of which each item's value was hashed at the call."""
+
     pure: bool = True
     """Whether it repeats: the value of one that does not counts for this run alone."""
 
@@ -246,11 +249,13 @@ class Worker:
         self.specs = specs
         self.store = store
         self.files = SeenFiles()
+        self.changed: dict[int, str] = {}
+        """Nodes of which an argument was changed after the call, and what to say."""
 
     def run_batch(self, batch: Sequence[Sequence[Work]]) -> list[Outcome]:
         """Work through chains, one after another."""
         specs = {work.spec for chain in batch for work in chain}
-        self.check_arguments(sorted(specs))
+        self.changed = dict(self.check_arguments(sorted(specs)))
         return [outcome for chain in batch for outcome in self.run(chain)]
 
     def run(self, chain: Sequence[Work]) -> list[Outcome]:
@@ -347,42 +352,46 @@ class Worker:
             if before.failed is not None:
                 raise Skip(before.failed)
             value = get_keys(before.value, source.keys)
-            return copied(value) if before.spec.shared else value
+            return copied(value) if before.spec.shared or before.work.hold else value
         if kind is Kept:
             return source.bound.hand_over(source.record, keys=source.keys)
         if kind is Held:
             return copied(get_keys(self.store.get(source.key), source.keys))
         if kind is Inside:
             return _fill(source.value, [self._value(slots, slot, item) for item in source.sources])
-        return source
+        return copied(source)
 
     def _values(self, slots: list[_Slot], slot: _Slot) -> dict[str, Any]:
+        """Return the arguments of one try, which nobody else holds."""
         spec = slot.spec
+        if spec.id in self.changed:
+            raise ArgumentChangedError(self.changed[spec.id])
         values = {name: copied(value) for name, value in spec.plain.items()}
         for name, source in zip(spec.columns, slot.work.args, strict=True):
-            if is_large(source):
-                self._check(spec, name, source, slot.work.tokens)
+            if name in spec.hashed:
+                token = (slot.tokens or ())[spec.order.index(name)]
+                if self._is_changed(source, token):
+                    raise ArgumentChangedError(_changed(spec, name))
             values[name] = self._value(slots, slot, source)
         return values
 
-    def _check(self, spec: Spec, name: str, value: Any, tokens: Any) -> None:
-        """Hash a large argument again: one that was changed since the call is an error."""
-        before = tokens[spec.order.index(name)] if tokens is not None else None
-        if before is not None and token_of_value(value) != before:
-            raise ArgumentChangedError(
-                f"{spec.name}: the argument {name!r} was changed between the call and the run of "
-                "its items. Pass a copy, or change it after the flow has ended."
-            )
+    def _is_changed(self, value: Any, token: str) -> bool:
+        """Hash an argument that was hashed at the call once more."""
+        return token_of_value(value) != token
 
     # Making
 
     def _compute(self, slots: list[_Slot], slot: _Slot) -> None:
         started = time.perf_counter()
         values = self._values(slots, slot)
-        value = self._call(slot, values)
+        value = self._call(slots, slot, values)
+        known: tuple[Any, ...] = ()
         if slot.spec.remembers:
             slot.token = "c:" + remembered(value)
-        if slot.spec.shared:
+            known = (copied(value),)
+        elif slot.work.tell:
+            known = (copied(sketch(value)),)
+        if slot.spec.shared or slot.work.hold:
             value = read_only(value)
         slot.value, slot.made = value, True
         if slot.work.hold:
@@ -392,16 +401,19 @@ class Worker:
             slot.work.row,
             MADE,
             slot.token,
-            known=((value,) if slot.spec.remembers else (sketch(value),) if slot.work.tell else ()),
+            known=known,
             seconds=time.perf_counter() - started,
         )
 
-    def _call(self, slot: _Slot, values: dict[str, Any]) -> Any:
+    def _call(self, slots: list[_Slot], slot: _Slot, values: dict[str, Any]) -> Any:
+        """Call the function; each further try gets its arguments anew."""
         spec = slot.spec
-        for name, kind in spec.arrives.items():
-            if name in values:
-                values[name] = _arrive(name, values[name], kind)
         for tries_left in range(spec.retries, -1, -1):
+            if tries_left < spec.retries:
+                values = self._values(slots, slot)
+            for name, kind in spec.arrives.items():
+                if name in values:
+                    values[name] = _arrive(name, values[name], kind)
             if spec.draws:
                 values["rng"] = self._generator(slot)
             try:
@@ -461,7 +473,7 @@ class Worker:
             record = bound.confirm(found, claim)
             self._done(slot, bound, REUSED, record, None)
             return
-        value = self._call(slot, values)
+        value = self._call(slots, slot, values)
         seconds = time.perf_counter() - started
         said["seconds"] = round(seconds, 6)
         record, same, notes = bound.save(value, target, found, claim)
@@ -523,12 +535,20 @@ class Worker:
             traceback="".join(traceback.format_exception(error)),
         )
 
-    def check_arguments(self, specs: Sequence[int]) -> None:
-        """Hash large arguments again: what was changed since the call is an error."""
+    def check_arguments(self, specs: Sequence[int]) -> Iterator[tuple[int, str]]:
+        """Hash arguments again that were hashed at the call; yield the specs of changed ones."""
         for number in specs:
             spec = self.specs[number]
             for name, before in spec.checks:
-                self._check(spec, name, spec.plain[name], {spec.order.index(name): before})
+                if self._is_changed(spec.plain[name], before):
+                    yield number, _changed(spec, name)
+
+
+def _changed(spec: Spec, name: str) -> str:
+    return (
+        f"{spec.name}: the argument {name!r} was changed between the call and the run of "
+        "its items. Pass a copy, or change it after the flow has ended."
+    )
 
 
 class Lazily:
@@ -647,36 +667,6 @@ def reason_of(found: Found, spec: Spec, tokens: Sequence[str | None], bound: Bou
     return ("=" if only_parameters else "") + reason
 
 
-def read_only(value: Any) -> Any:
-    """Return a value whose arrays cannot be changed in place by one of several readers."""
-    if isinstance(value, np.ndarray):
-        view = value.view()
-        view.flags.writeable = False
-        return view
-    if type(value) in (list, tuple):
-        return type(value)(read_only(item) for item in value)
-    if type(value) is dict:
-        return {key: read_only(item) for key, item in value.items()}
-    return value
-
-
-def copied(value: Any) -> Any:
-    """Return a value that its reader may change without another one seeing it.
-
-    Arrays are not copied: those with several readers are read-only already.
-    """
-    kind = type(value)
-    if kind is list:
-        return [copied(item) for item in value]
-    if kind is dict:
-        return {key: copied(item) for key, item in value.items()}
-    if kind is set:
-        return set(value)
-    if kind.__module__.startswith("pandas") and hasattr(value, "copy"):
-        return value.copy()
-    return value
-
-
 def _plain(value: Any) -> Any:
     return value.get() if type(value) is Lazily else value
 
@@ -694,7 +684,7 @@ def _fill(value: Any, found: list[Any]) -> Any:
         return kind(*items) if hasattr(value, "_fields") else kind(items)
     if isinstance(value, set | frozenset):
         return kind(_fill(item, found) for item in value)
-    return value
+    return copied(value)
 
 
 def _arrive(name: str, value: Any, kind: str) -> Any:

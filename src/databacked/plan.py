@@ -214,6 +214,11 @@ class Fingerprints:
             shared=is_shared(node),
             marks=task.options.failed == "mark" or getattr(task.options.result, "marks", False),
             checks=large_arguments(node),
+            hashed=frozenset(
+                name
+                for name, arg in node.args.items()
+                if isinstance(arg, Column) and arg.token is not None
+            ),
             root=str(self.project.root),
             pure=task.options.pure or is_kept,
             remembers=task.options.keep,
@@ -416,9 +421,8 @@ def plain_tokens(
 
 
 def _value_token(value: Any, where: str, root: Path | None = None) -> str:
-    content = getattr(value, "content", None)
-    if content is not None and type(value).__name__ == "BackedArray":
-        return f"c:{content}"
+    if type(value).__name__ == "BackedArray":
+        return f"c:{value.content}"
     try:
         return str(token_of_value(value, root))
     except FingerprintError as error:

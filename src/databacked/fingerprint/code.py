@@ -521,7 +521,7 @@ class _Walk:
 
     def _value(self, value: Any, at: str) -> str:
         try:
-            return self._tokens(at).of(value, "")
+            return self._tokens(at).told(value)
         except FingerprintError as error:
             self.opaque.add(f"{at}: {error}")
             return f"opaque {type(value).__module__}.{type(value).__qualname__}"

@@ -30,7 +30,7 @@ def token(value: Any, root: Path | str | None = None) -> str:
     quick = QUICK.get(type(value))
     if quick is not None:
         return quick(value)
-    return _Parameter(root).of(value, "")
+    return _Parameter(root).told(value)
 
 
 def tokens(values: Sequence[Any], root: Path | str | None = None) -> list[str]:
@@ -42,7 +42,7 @@ def tokens(values: Sequence[Any], root: Path | str | None = None) -> list[str]:
             return [quick(value) for value in values]
     known = _Parameter(root)
     return [
-        quick(value) if (quick := QUICK.get(type(value))) is not None else known.of(value, "")
+        quick(value) if (quick := QUICK.get(type(value))) is not None else known.told(value)
         for value in values
     ]
 
