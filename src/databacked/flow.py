@@ -23,6 +23,7 @@ from databacked.plan import symbol_of
 from databacked.progress import Show, summary
 from databacked.project import Project, project_at, project_of
 from databacked.provenance import collect_in_background, write_run
+from databacked.pyplot import apart
 from databacked.run import Run, new_id
 from databacked.runners.base import Runner
 from databacked.task import Task, changed_options
@@ -157,8 +158,9 @@ class Flow(Generic[P, R]):
         state, value = "failed", None
         token = _current.set(run)
         try:
-            returned = self.fn(*args, **kwargs)
-            value = run.finish(returned)
+            with apart():
+                returned = self.fn(*args, **kwargs)
+                value = run.finish(returned)
             state = "partly failed" if run.failures else "done"
         except KeyboardInterrupt:
             state = "interrupted"
@@ -264,7 +266,8 @@ def run_alone(
     finally:
         _current.reset(token)
     try:
-        value = run.finish(asked)
+        with apart():
+            value = run.finish(asked)
     except BaseException:
         run.close(cancel=True)
         raise

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from databacked import said
+from databacked import pyplot, said
 from databacked.arrays import BackedArray, Image
 from databacked.copies import copied, read_only
 from databacked.decide import Found, Recipe, contents, is_hit, is_hit_resolved, why_stale
@@ -106,6 +106,9 @@ class Spec:
 
     how: str = "sampled"
     """How input files count."""
+
+    modules: frozenset[str] = frozenset()
+    """Modules of libraries that its code reaches."""
 
     @property
     def is_kept(self) -> bool:
@@ -384,7 +387,8 @@ class Worker:
     def _compute(self, slots: list[_Slot], slot: _Slot) -> None:
         started = time.perf_counter()
         values = self._values(slots, slot)
-        value = self._call(slots, slot, values)
+        with pyplot.alone(slot.spec.modules):
+            value = self._call(slots, slot, values)
         known: tuple[Any, ...] = ()
         if slot.spec.remembers:
             slot.token = "c:" + remembered(value)
@@ -401,6 +405,7 @@ class Worker:
             slot.work.row,
             MADE,
             slot.token,
+            notes=pyplot.notes(),
             known=known,
             seconds=time.perf_counter() - started,
         )
@@ -473,10 +478,13 @@ class Worker:
             record = bound.confirm(found, claim)
             self._done(slot, bound, REUSED, record, None)
             return
-        value = self._call(slots, slot, values)
-        seconds = time.perf_counter() - started
-        said["seconds"] = round(seconds, 6)
-        record, same, notes = bound.save(value, target, found, claim)
+        # Figures are written before others change what they are drawn with.
+        with pyplot.alone(spec.modules):
+            value = self._call(slots, slot, values)
+            seconds = time.perf_counter() - started
+            said["seconds"] = round(seconds, 6)
+            record, same, notes = bound.save(value, target, found, claim)
+        notes += pyplot.notes()
         self._done(slot, bound, MADE, record, same, notes, reason, time.perf_counter() - started)
 
     def _done(

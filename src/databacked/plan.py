@@ -224,6 +224,7 @@ class Fingerprints:
             remembers=task.options.keep,
             draws=task.draws and "rng" not in node.args,
             how=self.how(task),
+            modules=code.modules,
         )
 
     def how(self, task: Task[..., Any]) -> str:

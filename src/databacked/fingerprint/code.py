@@ -64,6 +64,9 @@ class CodeFingerprint:
     packages: Mapping[str, str] = field(default_factory=dict)
     """Version of each third-party package that is reached."""
 
+    modules: frozenset[str] = frozenset()
+    """Modules of third-party packages that it names."""
+
     paths: Mapping[str, Path] = field(default_factory=dict)
     """Path constants that name an existing file or folder: it counts by its content."""
 
@@ -94,6 +97,7 @@ def code_fingerprint(function: Any, *, root: Path, own: Sequence[str] = ()) -> C
         dict(sorted(walk.values.items())),
         tuple(sorted(walk.opaque)),
         dict(sorted(walk.packages.items())),
+        frozenset(walk.modules),
         dict(sorted(walk.paths.items())),
     )
 
@@ -263,6 +267,7 @@ class _Walk:
         self.values: dict[str, str] = {}
         self.opaque: set[str] = set()
         self.packages: dict[str, str] = {}
+        self.modules: set[str] = set()
         self.paths: dict[str, Path] = {}
         self.home = _home(file_of(_unwrapped(function)))
         self._seen: dict[int, str] = {}
@@ -331,6 +336,7 @@ class _Walk:
         name = module.partition(".")[0]
         if name and name not in sys.stdlib_module_names and name != "__main__":
             self._libraries.add(name)
+            self.modules.add(module)
         return name
 
     def _function(self, function: FunctionType) -> str:
@@ -474,7 +480,7 @@ class _Walk:
             # What is set from outside, or computed, stands nowhere in the class's own text.
             if not functions and _is_data(name, member, node is None):
                 with contextlib.suppress(FingerprintError):
-                    parts.append(f"{name}={self._tokens(f'{symbol}.{name}').of(member, '')}")
+                    parts.append(f"{name}={self._tokens(f'{symbol}.{name}').told(member)}")
         self.symbols[symbol] = hash_texts(parts)
         return symbol
 
@@ -628,6 +634,7 @@ class _Walk:
 
     def _imports(self, symbol: str, node: ast.AST, scope: _Scope) -> list[str]:
         """Take in what is imported inside a function."""
+        self.modules |= _imported_names(node)
         found: list[str] = []
         for one in ast.walk(node):
             if isinstance(one, ast.ImportFrom):
@@ -921,6 +928,17 @@ def _imported(node: ast.ImportFrom, space: Mapping[str, Any]) -> ModuleType | No
     except ImportError:
         return None
     return sys.modules.get(name) or _load(name, None)
+
+
+def _imported_names(node: ast.AST) -> set[str]:
+    """Return the names of everything that a piece of code imports, modules or not."""
+    found: set[str] = set()
+    for one in ast.walk(node):
+        if isinstance(one, ast.Import):
+            found |= {alias.name for alias in one.names}
+        elif isinstance(one, ast.ImportFrom) and one.module and not one.level:
+            found |= {one.module, *(f"{one.module}.{alias.name}" for alias in one.names)}
+    return found
 
 
 def _load(name: str, walk: _Walk | None) -> ModuleType | None:
