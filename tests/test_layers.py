@@ -16,7 +16,7 @@ LADDER = """
     dataset
     serializers storage remotes runners
     decide result outputs orphans
-    target graph known item progress shares
+    target graph known watch item progress shares
     task calls outline plan tables state tokens needs chains run flow verbs
     cli portal testing pytest_plugin
 """

@@ -11,7 +11,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -34,6 +34,7 @@ from databacked.result import Bound, Claim, part_of
 from databacked.said import Said
 from databacked.stats import JOIN
 from databacked.types import Failed, Failure
+from databacked.watch import Changed, Given, nobody_asks_for, watch
 
 SEPARATOR = "\x1f"
 
@@ -106,6 +107,9 @@ class Spec:
 
     how: str = "sampled"
     """How input files count."""
+
+    reads: tuple[tuple[str, str, str], ...] = ()
+    """Further files that it reads, with what they count by and how."""
 
     modules: frozenset[str] = frozenset()
     """Modules of libraries that its code reaches."""
@@ -242,6 +246,9 @@ class _Slot:
     value: Any = None
     made: bool = False
     failed: Failure | None = None
+    changed: str = ""
+    """Which input changed while its value was made, or one that it was made from."""
+
     said: list[Said] = field(default_factory=list)
 
 
@@ -354,12 +361,16 @@ class Worker:
                 self._finish(slots, before)
             if before.failed is not None:
                 raise Skip(before.failed)
+            slot.changed = slot.changed or before.changed
             value = get_keys(before.value, source.keys)
             return copied(value) if before.spec.shared or before.work.hold else value
         if kind is Kept:
             return source.bound.hand_over(source.record, keys=source.keys)
         if kind is Held:
-            return copied(get_keys(self.store.get(source.key), source.keys))
+            held = self.store.get(source.key)
+            if type(held) is Changed:
+                held, slot.changed = held
+            return copied(get_keys(held, source.keys))
         if kind is Inside:
             return _fill(source.value, [self._value(slots, slot, item) for item in source.sources])
         return copied(source)
@@ -387,10 +398,14 @@ class Worker:
     def _compute(self, slots: list[_Slot], slot: _Slot) -> None:
         started = time.perf_counter()
         values = self._values(slots, slot)
+        look_again = self._watch(slot, values)
         with pyplot.alone(slot.spec.modules):
             value = self._call(slots, slot, values)
+        slot.changed = ", ".join(look_again()) or slot.changed
         known: tuple[Any, ...] = ()
         if slot.spec.remembers:
+            if slot.changed:
+                raise DatabackedError(_while_it_ran(slot))
             slot.token = "c:" + remembered(value)
             known = (copied(value),)
         elif slot.work.tell:
@@ -399,16 +414,26 @@ class Worker:
             value = read_only(value)
         slot.value, slot.made = value, True
         if slot.work.hold:
-            self.store.put((slot.spec.id, slot.work.row), value)
+            held = Changed(value, slot.changed) if slot.changed else value
+            self.store.put((slot.spec.id, slot.work.row), held)
         slot.outcome = Outcome(
             slot.spec.id,
             slot.work.row,
             MADE,
             slot.token,
-            notes=pyplot.notes(),
+            notes=(*pyplot.notes(), *((_while_it_ran(slot),) if slot.changed else ())),
             known=known,
             seconds=time.perf_counter() - started,
         )
+
+    def _watch(self, slot: _Slot, values: Mapping[str, Any]) -> Callable[[], list[str]]:
+        """Look at the inputs of an item; returns what names those that changed since."""
+        spec = slot.spec
+        given = dict(spec.plain)
+        given.update(zip(spec.columns, slot.work.args, strict=True))
+        named = zip(spec.order, slot.tokens or (), strict=True)
+        said = [Given(name, given[name], token) for name, token in named]
+        return watch(said, spec.reads, values, self.files, spec.how, spec.root)
 
     def _call(self, slots: list[_Slot], slot: _Slot, values: dict[str, Any]) -> Any:
         """Call the function; each further try gets its arguments anew."""
@@ -467,7 +492,7 @@ class Worker:
         started_at, started = time.time(), time.perf_counter()
         values = self._values(slots, slot)
         resolved, contents = self._resolve(slots, slot, tokens, values)
-        said = {
+        said: dict[str, Any] = {
             **recorded(spec, tokens, values),
             "contents": contents or None,
             "start": round(started_at, 3),
@@ -478,13 +503,22 @@ class Worker:
             record = bound.confirm(found, claim)
             self._done(slot, bound, REUSED, record, None)
             return
+        look_again = self._watch(slot, values)
         # Figures are written before others change what they are drawn with.
         with pyplot.alone(spec.modules):
             value = self._call(slots, slot, values)
             seconds = time.perf_counter() - started
             said["seconds"] = round(seconds, 6)
+            own = look_again()
+            if own or slot.changed:
+                slot.changed = ", ".join(own) or slot.changed
+                said["inputs"] = {**said["inputs"], **dict.fromkeys(own, "changed while it ran")}
+                nobodys = nobody_asks_for(recipe, spec.run)
+                # Of inputs that are not kept the content that came counts, whatever it came from.
+                exact = resolved if contents and not own else nobodys
+                claim = replace(claim, recipe=nobodys, resolved=exact, details=said)
             record, same, notes = bound.save(value, target, found, claim)
-        notes += pyplot.notes()
+        notes += (*pyplot.notes(), *((_while_it_ran(slot),) if slot.changed else ()))
         self._done(slot, bound, MADE, record, same, notes, reason, time.perf_counter() - started)
 
     def _done(
@@ -556,6 +590,13 @@ def _changed(spec: Spec, name: str) -> str:
     return (
         f"{spec.name}: the argument {name!r} was changed between the call and the run of "
         "its items. Pass a copy, or change it after the flow has ended."
+    )
+
+
+def _while_it_ran(slot: _Slot) -> str:
+    return (
+        f"{slot.changed} changed while it was read: made again in the next run (if the task writes "
+        "there itself, annotate the parameter as str)"
     )
 
 

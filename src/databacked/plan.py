@@ -49,6 +49,9 @@ RULES = 1
 
 FAILED_TOKEN = "x:failed"
 
+ITS_FILE = " (its file)"
+"""What follows the name of a symbol that counts by the content of a file."""
+
 
 @dataclass
 class Plan:
@@ -168,8 +171,9 @@ class Fingerprints:
         code = self.code(task.fn)
         symbols = dict(code.symbols)
         files = file_tokens([str(path) for path in code.paths.values()])
-        symbols.update((f"{name} (its file)", files[str(p)]) for name, p in code.paths.items())
-        symbols.update(self._reads(task))
+        symbols.update((f"{name}{ITS_FILE}", files[str(p)]) for name, p in code.paths.items())
+        further = self._reads(task)
+        symbols.update(further)
         digest = hash_texts([code.digest, *(f"{n}={symbols[n]}" for n in sorted(symbols))])
         fields: dict[str, Json] = {
             "task": symbol_of(task.fn, self.project.root),
@@ -225,6 +229,18 @@ class Fingerprints:
             draws=task.draws and "rng" not in node.args,
             how=self.how(task),
             modules=code.modules,
+            reads=tuple(
+                [(str(path), files[str(path)], "sampled") for path in code.paths.values()]
+                + [
+                    (
+                        str(self.project.resolve(name.removesuffix(ITS_FILE))),
+                        said,
+                        self.how(task),
+                    )
+                    for name, said in further.items()
+                    if name.endswith(ITS_FILE)
+                ]
+            ),
         )
 
     def how(self, task: Task[..., Any]) -> str:
@@ -244,7 +260,7 @@ class Fingerprints:
             if not path.exists():
                 missing.append(f"{text!r} is not there (below {self.project.root})")
             else:
-                found[f"{text} (its file)"] = file_token(str(path), self.how(task))
+                found[f"{text}{ITS_FILE}"] = file_token(str(path), self.how(task))
         if missing:
             raise FingerprintError(f"{task.name}: reads= names files, and {'; '.join(missing)}.")
         return found

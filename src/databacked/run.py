@@ -36,6 +36,7 @@ from databacked.records import compact, records_of
 from databacked.result import Bound
 from databacked.state import GONE
 from databacked.types import Failed
+from databacked.watch import Changed
 
 
 class Run(Chains):
@@ -152,7 +153,8 @@ class Run(Chains):
         if node.plan.bound is not None:
             record = self._record(node, row)
             return node.plan.bound.hand_over(record, keys=keys)
-        value = get_keys(self.runner.fetch((node.id, row)), keys)
+        held = self.runner.fetch((node.id, row))
+        value = get_keys(held.value if type(held) is Changed else held, keys)
         return value.copy() if isinstance(value, np.ndarray) else copied(value)
 
     def progress(self) -> dict[str, tuple[int, Counter[str]]]:
