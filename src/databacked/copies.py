@@ -18,12 +18,14 @@ import re
 import types
 import uuid
 import zoneinfo
+from collections.abc import Callable, Iterator
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
 from databacked.arrays import Backed, Image
+from databacked.errors import FingerprintError
 from databacked.fingerprint.values import is_plain_class, state_of
 
 SMALL = 1 << 20
@@ -59,6 +61,55 @@ def taken(value: Any) -> tuple[Any, bool]:
     return copies.of(value), copies.large
 
 
+def replaced(
+    value: Any, kinds: tuple[type, ...], make: Callable[[Any], Any], *, copies: bool = False
+) -> Any:
+    """Return a value with everything of some types in it replaced, wherever copies look.
+
+    Parameters
+    ----------
+    copies
+        Whether the rest is copied; else what holds nothing of these types is handed on.
+    """
+    return _Copies(kinds=kinds, make=make, copies=copies).of(value)
+
+
+def parts_of(value: Any, wanted: type | tuple[type, ...]) -> Iterator[Any]:
+    """Yield everything of some types in a value, wherever copies look."""
+    kind = type(value)
+    if kind in FIXED:
+        return
+    if isinstance(value, wanted):
+        yield value
+    elif isinstance(value, dict | types.MappingProxyType):
+        yield from _parts_of_all([*value, *value.values()], wanted)
+    elif isinstance(value, list | tuple | set | frozenset | collections.deque):
+        yield from _parts_of_all(value, wanted)
+    elif isinstance(value, np.ndarray):
+        if value.dtype.kind == "O":
+            yield from _parts_of_all(value.ravel().tolist(), wanted)
+    elif isinstance(value, Image):
+        yield from parts_of(value.data, wanted)
+    elif kind.__module__.partition(".")[0] == "pandas":
+        if hasattr(value, "columns"):
+            for number in range(value.shape[1]):
+                yield from parts_of(value.iloc[:, number], wanted)
+        elif str(getattr(value, "dtype", "")) == "object":
+            yield from _parts_of_all(value.tolist(), wanted)
+    elif kind is types.SimpleNamespace or (
+        is_plain_class(kind)
+        and not hasattr(kind, "__databacked_token__")
+        and not kind.__module__.startswith("databacked.")
+    ):
+        yield from _parts_of_all(list(state_of(value).values()), wanted)
+
+
+def _parts_of_all(values: Any, wanted: type | tuple[type, ...]) -> Iterator[Any]:
+    if not FIXED.issuperset(map(type, values)):
+        for one in values:
+            yield from parts_of(one, wanted)
+
+
 def read_only(value: Any) -> Any:
     """Return a value whose arrays cannot be changed in place by one of several readers."""
     if isinstance(value, np.ndarray):
@@ -77,15 +128,32 @@ class _Copies:
     ----------
     at_call
         Whether large arrays stay themselves, to be looked at again.
+    kinds, make
+        What is replaced, and by what.
+    copies
+        Whether what holds nothing of these types is copied.
     """
 
-    def __init__(self, *, at_call: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        at_call: bool = False,
+        kinds: tuple[type, ...] = (),
+        make: Callable[[Any], Any] | None = None,
+        copies: bool = True,
+    ) -> None:
         self.at_call = at_call
+        self.kinds, self.make, self.copies = kinds, make, copies
         self.large = False
 
     def of(self, value: Any) -> Any:
         kind = type(value)
         if kind in FIXED:
+            return value
+        if kind in self.kinds and self.make is not None:
+            return self.make(value)
+        walked = self.copies or kind in (list, tuple, dict)
+        if not walked and next(parts_of(value, self.kinds), self) is self:
             return value
         make = _MAKERS.get(kind)
         if make is not None:
@@ -112,6 +180,11 @@ class _Copies:
             return value
         if is_plain_class(kind):
             return self._state(object.__new__(kind), value)
+        if self.make is not None and next(parts_of(value, self.kinds), self) is not self:
+            raise FingerprintError(
+                f"a {kind.__qualname__} holds a value of a task, where it is not looked for: pass "
+                "it as an argument, or in a list, a dict or a dataclass of its own."
+            )
         try:
             return copy.deepcopy(value)
         except Exception:  # a lock, a connection: nobody has a second one
@@ -261,8 +334,8 @@ _MAKERS: dict[type, Any] = {
     list: lambda copies, value: copies.many(value),
     tuple: _tuple,
     dict: lambda copies, value: copies.pairs(value),
-    set: lambda copies, value: set(value),
-    frozenset: lambda copies, value: value,
+    set: lambda copies, value: set(copies.many(value)),
+    frozenset: lambda copies, value: frozenset(copies.many(value)),
     bytearray: lambda copies, value: bytearray(value),
     memoryview: _memory,
     types.BuiltinFunctionType: _of_c,

@@ -313,9 +313,12 @@ def _texts(function: Any, args: Any, kwargs: Mapping[str, Any]) -> dict[str, str
 
 
 def _text(value: Any) -> str:
-    if hasattr(value, "shape"):
-        return f"{type(value).__name__} {tuple(value.shape)}"
-    text = repr(value)
+    try:
+        if hasattr(value, "shape"):
+            return f"{type(value).__name__} {tuple(value.shape)}"
+        text = repr(value)
+    except Exception:  # of an object's own code
+        return f"<{type(value).__qualname__}>"
     return text if len(text) <= 200 else text[:197] + "…"
 
 

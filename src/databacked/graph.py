@@ -8,11 +8,12 @@ becomes known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, overload
 
-from databacked.errors import GraphError
+from databacked.copies import parts_of, replaced
+from databacked.errors import FingerprintError, GraphError
 
 if TYPE_CHECKING:
     from databacked.task import Task
@@ -56,6 +57,15 @@ class Future:
             "or a file. Pass it to a task, or call .result() to have the value now."
         )
 
+    def __deepcopy__(self, memo: Any) -> Future:
+        return self
+
+    def __databacked_token__(self) -> NoReturn:
+        raise FingerprintError(
+            f"it holds {self!r}, a value of a task, where it is not looked for: pass it as an "
+            "argument, or in a list, a dict or an object of its own."
+        )
+
     __bool__ = __int__ = __float__ = __index__ = __len__ = __iter__ = __contains__ = _misused
     __fspath__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _misused
     __truediv__ = __rtruediv__ = __lt__ = __le__ = __gt__ = __ge__ = __neg__ = __array__ = _misused
@@ -91,6 +101,9 @@ class Futures(Sequence[Future]):
     def __iter__(self) -> Iterator[Future]:
         picks = range(len(self)) if self.picks is None else self.picks
         return (Future(self.node, index, self.keys) for index in picks)
+
+    def __deepcopy__(self, memo: Any) -> Futures:
+        return self
 
     def result(self) -> list[Any]:
         """Run what these values need, and return them as a list."""
@@ -660,18 +673,17 @@ AnyNode: TypeAlias = Node | Dynamic
 
 
 def futures_in(value: Any) -> list[Future]:
-    """Return the futures inside plain containers."""
-    kind = type(value)
-    if kind is Future:
-        return [value]
-    if kind is Futures:
-        whole = value.whole()
-        return [whole] if isinstance(whole, Future) else whole
-    if isinstance(value, dict):
-        return [future for item in value.values() for future in futures_in(item)]
-    if isinstance(value, list | tuple | set | frozenset):
-        return [future for item in value for future in futures_in(item)]
-    return []
+    """Return the futures inside a value, wherever copies look: also those in objects and tables."""
+    found: list[Future] = []
+    for one in parts_of(value, (Future, Futures)):
+        whole = one.whole() if isinstance(one, Futures) else one
+        found += whole if isinstance(whole, list) else [whole]
+    return found
+
+
+def check_futures(value: Any) -> None:
+    """Raise `FingerprintError` if a value holds futures that cannot be replaced."""
+    replaced(value, (Future, Futures), lambda one: one)
 
 
 def replace_futures(
@@ -679,28 +691,21 @@ def replace_futures(
     known: Callable[[Future], Any],
     answer: Callable[[Futures, list[Any]], Any] = lambda _, values: values,
 ) -> Any:
-    """Return `value` with every future inside plain containers replaced.
+    """Return `value` with every future inside it replaced.
 
     Parameters
     ----------
     answer
         Makes something of the list that stands for the answer of a map.
     """
-    kind = type(value)
-    if kind is Future:
-        return known(value)
-    if kind is Futures:
-        whole = value.whole()
-        found = known(whole) if isinstance(whole, Future) else [known(item) for item in whole]
-        return answer(value, found)
-    if isinstance(value, dict):
-        return {key: replace_futures(item, known, answer) for key, item in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return kind(*(replace_futures(item, known, answer) for item in value))
-    if isinstance(value, list | tuple | set | frozenset):
-        items: Iterable[Any] = [replace_futures(item, known, answer) for item in value]
-        return list(items) if isinstance(value, list) else kind(items)
-    return value
+
+    def replace(one: Any) -> Any:
+        if isinstance(one, Future):
+            return known(one)
+        whole = one.whole()
+        return answer(one, known(whole) if isinstance(whole, Future) else [*map(known, whole)])
+
+    return replaced(value, (Future, Futures), replace)
 
 
 def elements(value: Any) -> list[Any] | None:

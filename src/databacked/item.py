@@ -20,12 +20,13 @@ import numpy as np
 
 from databacked import pyplot, said
 from databacked.arrays import BackedArray, Image
-from databacked.copies import copied, read_only
+from databacked.copies import copied, parts_of, read_only, replaced
 from databacked.decide import Found, Recipe, contents, is_hit, is_hit_resolved, why_stale
 from databacked.errors import ArgumentChangedError, DatabackedError
 from databacked.fingerprint.files import SeenFiles
 from databacked.fingerprint.parameters import content as content_of_value
 from databacked.fingerprint.parameters import token as token_of_value
+from databacked.fingerprint.parameters import told_apart
 from databacked.hashes import hash_bytes, hash_texts
 from databacked.known import remembered, sketch
 from databacked.notebook import looks_like_cell
@@ -372,7 +373,8 @@ class Worker:
                 held, slot.changed = held
             return copied(get_keys(held, source.keys))
         if kind is Inside:
-            return _fill(source.value, [self._value(slots, slot, item) for item in source.sources])
+            found = [self._value(slots, slot, item) for item in source.sources]
+            return replaced(source.value, (Mark,), lambda mark: found[mark.position], copies=True)
         return copied(source)
 
     def _values(self, slots: list[_Slot], slot: _Slot) -> dict[str, Any]:
@@ -402,6 +404,12 @@ class Worker:
         with pyplot.alone(slot.spec.modules):
             value = self._call(slots, slot, values)
         slot.changed = ", ".join(look_again()) or slot.changed
+        for once in parts_of(value, Iterator):
+            raise DatabackedError(
+                f"{slot.spec.name} returned {'' if once is value else 'something that holds '}a "
+                f"{type(once).__name__}, which can be read only once. Return list(...) of it, or "
+                "what it reads from (a file's path)."
+            )
         known: tuple[Any, ...] = ()
         if slot.spec.remembers:
             if slot.changed:
@@ -692,18 +700,23 @@ def reason_of(found: Found, spec: Spec, tokens: Sequence[str | None], bound: Bou
     record = found.records[-1]
     context = records_of(bound.folder, refresh=False).contexts.get(record.context, {})
     said = record.details
+    before = {
+        name: value["token"] if isinstance(value, dict) else str(token_of_value(value))
+        for name, value in said.get("parameters", {}).items()
+    }
     old = Recipe(
         code=context.get("code", ""),
         symbols=context.get("symbols", {}),
         values=context.get("values", {}),
         serializer=context.get("serializer"),
-        parameters={
-            name: value["token"] if isinstance(value, dict) else str(token_of_value(value))
-            for name, value in said.get("parameters", {}).items()
-        },
+        parameters=before,
         inputs=said.get("inputs", {}),
     )
     pairs = [(name, token or "") for name, token in zip(spec.order, tokens, strict=True)]
+    for number, (name, token) in enumerate(pairs):
+        if before.get(name, token) != token:
+            before[name], now = told_apart(before[name], token)
+            pairs[number] = name, now
     new = Recipe(
         code=spec.fields["code"],
         symbols=spec.fields["symbols"],
@@ -718,22 +731,6 @@ def reason_of(found: Found, spec: Spec, tokens: Sequence[str | None], bound: Bou
 
 def _plain(value: Any) -> Any:
     return value.get() if type(value) is Lazily else value
-
-
-def _fill(value: Any, found: list[Any]) -> Any:
-    kind = type(value)
-    if kind is Mark:
-        return found[value.position]
-    if kind is list:
-        return [_fill(item, found) for item in value]
-    if kind is dict:
-        return {key: _fill(item, found) for key, item in value.items()}
-    if isinstance(value, tuple) and kind is not Mark:
-        items = (_fill(item, found) for item in value)
-        return kind(*items) if hasattr(value, "_fields") else kind(items)
-    if isinstance(value, set | frozenset):
-        return kind(_fill(item, found) for item in value)
-    return copied(value)
 
 
 def _arrive(name: str, value: Any, kind: str) -> Any:
@@ -771,7 +768,10 @@ def _short(value: Any) -> str:
         return shown(value.record.target)
     if isinstance(value, InChain | Held | Inside):
         return "…"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # of an object's own code
+        return f"<{type(value).__qualname__}>"
     return text if len(text) <= 80 else text[:77] + "…"
 
 

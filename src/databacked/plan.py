@@ -451,8 +451,10 @@ def _value_tokens(values: Sequence[Any], where: str, root: Path) -> list[str]:
         return [_value_token(value, where, root) for value in values]
     try:
         return list(tokens_of_values(values, root))
-    except FingerprintError as error:
-        raise FingerprintError(f"{where}: {error}") from None
+    except FingerprintError:
+        return [
+            _value_token(value, f"{where} of item {row}", root) for row, value in enumerate(values)
+        ]
 
 
 def _file_tokens(values: Sequence[Any], how: str) -> list[str | None]:

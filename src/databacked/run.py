@@ -63,6 +63,7 @@ class Run(Chains):
 
     def finish(self, returned: Any) -> Any:
         """Run everything that is wanted, and return what the flow returned, with its values."""
+        returned = self.returned(returned)
         self._plan_up_to(len(self.nodes))
         self._everything = True
         for future in futures_in(returned):

@@ -7,18 +7,15 @@ the next run makes it again.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from databacked.arrays import Backed
-from databacked.copies import FIXED
+from databacked.copies import parts_of
 from databacked.fingerprint.files import SeenFiles
 from databacked.fingerprint.parameters import content
 from databacked.fingerprint.urls import is_url
-from databacked.fingerprint.values import is_plain_class, state_of
 from databacked.hashes import hash_texts
 from databacked.stats import stat_of
 
@@ -63,12 +60,12 @@ def watch(
         if one.token.startswith("file:") and isinstance(one.value, str | PurePath):
             if not is_url(os.fspath(one.value)):
                 paths.append((one.name, os.fspath(one.value), one.token, how))
-        elif one.token.startswith("h:") and any(True for _ in _parts(one.value, Path)):
+        elif one.token.startswith("h:") and any(True for _ in parts_of(one.value, Path)):
             holding.append(one)
     paths += [(path, path, token, which) for path, token, which in reads]
     before = [_look(path) for _, path, _, _ in paths]
-    inside = [[_look(path) for path in _parts(one.value, Path)] for one in holding]
-    backed = [one for value in values.values() for one in _parts(value, Backed)]
+    inside = [[_look(path) for path in parts_of(one.value, Path)] for one in holding]
+    backed = [one for value in values.values() for one in parts_of(value, Backed)]
 
     def changed() -> list[str]:
         for one in backed:
@@ -81,7 +78,7 @@ def watch(
         return found + [
             one.name
             for one, looks in zip(holding, inside, strict=True)
-            if [_look(path) for path in _parts(one.value, Path)] != looks
+            if [_look(path) for path in parts_of(one.value, Path)] != looks
             or content(one.value, root) != one.token
         ]
 
@@ -99,31 +96,3 @@ def _look(path: Any) -> Any:
         return (found.st_ino, *stat_of(str(path)))
     except (OSError, ValueError):
         return None
-
-
-def _parts(value: Any, wanted: type) -> Iterator[Any]:
-    """Yield the paths or the results inside a value."""
-    kind = type(value)
-    if isinstance(value, wanted):
-        yield value
-    elif kind in FIXED or isinstance(value, Backed):
-        return
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _parts(item, wanted)
-    elif isinstance(value, list | tuple | set | frozenset):
-        if not FIXED.issuperset(map(type, value)):
-            for item in value:
-                yield from _parts(item, wanted)
-    elif isinstance(value, np.ndarray):
-        if value.dtype.kind == "O":
-            yield from _parts(value.ravel().tolist(), wanted)
-    elif kind.__module__.startswith("pandas"):
-        if hasattr(value, "columns"):
-            for number, dtype in enumerate(value.dtypes):
-                if str(dtype) == "object":
-                    yield from _parts(value.iloc[:, number].tolist(), wanted)
-        elif str(getattr(value, "dtype", "")) == "object":
-            yield from _parts(value.tolist(), wanted)
-    elif is_plain_class(kind) and not kind.__module__.startswith("databacked."):
-        yield from _parts(list(state_of(value).values()), wanted)

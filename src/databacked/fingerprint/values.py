@@ -135,6 +135,8 @@ class Tokens:
     def _own(self, value: Any, where: str) -> Any:
         try:
             return value.__databacked_token__()
+        except FingerprintError as error:
+            raise FingerprintError(f"{where and 'at ' + where + ' '}{error}") from None
         except Exception as error:
             raise FingerprintError(
                 f"__databacked_token__() of {_name(type(value))}{where and ' at ' + where} raised "
