@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import os
 from collections import Counter, OrderedDict, defaultdict, deque
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
@@ -16,9 +17,10 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from databacked import FlowFailed, Image, LocalResult, flow, same, sweep, task
+from databacked import FlowFailed, Image, LocalResult, flow, last_run, same, sweep, task
 from databacked.copies import SMALL, copied
 from databacked.fingerprint.parameters import token
+from databacked.item import MOVED
 
 RUNNERS = ["calling", "threads", "processes"]
 
@@ -343,3 +345,44 @@ def test_a_failed_item_says_what_it_may_not_write_to(project):
 
     with pytest.raises(FlowFailed, match="work on a copy"):
         run()
+
+
+def test_an_item_that_changes_the_working_folder_is_said(project, monkeypatch):
+    """It is one for all threads."""
+    monkeypatch.chdir(project)
+    (project / "sub").mkdir()
+
+    @task(result=LocalResult(project / "out"), target="{n}.json")
+    def move(n):
+        if n == 1:
+            os.chdir("sub")
+        return n
+
+    @flow(quiet=True, runner="calling")
+    def run():
+        return move.map([0, 1, 2])
+
+    assert list(run()) == [0, 1, 2]
+    assert last_run().notes["move"] == {MOVED: 1}
+
+
+def test_a_loaded_model_is_handed_on_as_it_is(project):
+    """A class that says itself what it counts by is not copied."""
+
+    class Model:
+        """Loaded once."""
+
+        def __databacked_token__(self):
+            return "weights 1"
+
+    model = Model()
+
+    @task
+    def use(n, model):
+        return id(model)
+
+    @flow(quiet=True)
+    def run():
+        return use.map(range(3), model)
+
+    assert set(run()) == {id(model)}

@@ -47,7 +47,8 @@ def copied(value: Any) -> Any:
     """Return a value that its reader may change without anybody else seeing it.
 
     Arrays over `SMALL` are not copied but handed on read-only; so are those that are read-only.
-    An object that says by ``__databacked_token__`` what it counts by is handed on as it is.
+    An object that says by ``__databacked_token__`` what it counts by is handed on as it is, such as
+    a model that was loaded once.
     """
     return _Copies().of(value)
 
@@ -225,7 +226,7 @@ class _Copies:
         """Give a new object the attributes of an old one that it does not have by itself."""
         has = getattr(type(new), "__dictoffset__", 0) and isinstance(new, np.ndarray)
         own = object.__getattribute__(new, "__dict__") if has else {}
-        for name, one in state_of(old).items():
+        for name, one in state_of(old, remembered=True).items():
             if name not in own:
                 _set(new, name, self.of(one))
         return new

@@ -250,6 +250,7 @@ class _Slot:
     changed: str = ""
     """Which input changed while its value was made, or one that it was made from."""
 
+    notes: tuple[str, ...] = ()
     said: list[Said] = field(default_factory=list)
 
 
@@ -429,7 +430,7 @@ class Worker:
             slot.work.row,
             MADE,
             slot.token,
-            notes=(*pyplot.notes(), *((_while_it_ran(slot),) if slot.changed else ())),
+            notes=self._notes(slot),
             known=known,
             seconds=time.perf_counter() - started,
         )
@@ -445,6 +446,14 @@ class Worker:
 
     def _call(self, slots: list[_Slot], slot: _Slot, values: dict[str, Any]) -> Any:
         """Call the function; each further try gets its arguments anew."""
+        folder = _folder()
+        try:
+            return self._tried(slots, slot, values)
+        finally:
+            if _folder() != folder:
+                slot.notes += (MOVED,)
+
+    def _tried(self, slots: list[_Slot], slot: _Slot, values: dict[str, Any]) -> Any:
         spec = slot.spec
         for tries_left in range(spec.retries, -1, -1):
             if tries_left < spec.retries:
@@ -526,8 +535,14 @@ class Worker:
                 exact = resolved if contents and not own else nobodys
                 claim = replace(claim, recipe=nobodys, resolved=exact, details=said)
             record, same, notes = bound.save(value, target, found, claim)
-        notes += (*pyplot.notes(), *((_while_it_ran(slot),) if slot.changed else ()))
+        notes += self._notes(slot)
         self._done(slot, bound, MADE, record, same, notes, reason, time.perf_counter() - started)
+
+    @staticmethod
+    def _notes(slot: _Slot) -> tuple[str, ...]:
+        """Return what is to be said of how an item was made."""
+        changed = (_while_it_ran(slot),) if slot.changed else ()
+        return (*pyplot.notes(), *slot.notes, *changed)
 
     def _done(
         self,
@@ -599,6 +614,19 @@ def _changed(spec: Spec, name: str) -> str:
         f"{spec.name}: the argument {name!r} was changed between the call and the run of "
         "its items. Pass a copy, or change it after the flow has ended."
     )
+
+
+MOVED = (
+    "the working folder changed while it ran: it is one for all threads, so what others read by a "
+    "relative path may be another file"
+)
+
+
+def _folder() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # it is gone
+        return None
 
 
 def _while_it_ran(slot: _Slot) -> str:

@@ -589,8 +589,14 @@ def is_of(library: str, value: Any) -> bool:
     return type(value).__module__.partition(".")[0] == library
 
 
-def state_of(value: Any) -> dict[str, Any]:
-    """Return the attributes of an object, by slots and by ``__dict__``, past its own code."""
+def state_of(value: Any, *, remembered: bool = False) -> dict[str, Any]:
+    """Return the attributes of an object, by slots and by ``__dict__``, past its own code.
+
+    Parameters
+    ----------
+    remembered
+        Whether what a cached property holds is one of them.
+    """
     kind = type(value)
     state: dict[str, Any] = {}
     for base in kind.__mro__:
@@ -605,7 +611,7 @@ def state_of(value: Any) -> dict[str, Any]:
         return state
     for name, one in held.items():
         # What is only remembered says nothing new, and comes when somebody asks for it.
-        if not isinstance(_in_class(kind, name), functools.cached_property):
+        if remembered or not isinstance(_in_class(kind, name), functools.cached_property):
             state[name] = one
     return state
 
