@@ -50,7 +50,7 @@ def copied(value: Any) -> Any:
     An object that says by ``__databacked_token__`` what it counts by is handed on as it is, such as
     a model that was loaded once.
     """
-    return _Copies().of(value)
+    return value if type(value) in FIXED else _Copies().of(value)
 
 
 def taken(value: Any) -> tuple[Any, bool]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from databacked import pyplot, said
 from databacked.arrays import BackedArray, Image
-from databacked.copies import copied, parts_of, read_only, replaced
+from databacked.copies import FIXED, copied, parts_of, read_only, replaced
 from databacked.decide import Found, Recipe, contents, is_hit, is_hit_resolved, why_stale
 from databacked.errors import ArgumentChangedError, DatabackedError
 from databacked.fingerprint.files import SeenFiles
@@ -437,10 +437,13 @@ class Worker:
 
     def _watch(self, slot: _Slot, values: Mapping[str, Any]) -> Callable[[], list[str]]:
         """Look at the inputs of an item; returns what names those that changed since."""
-        spec = slot.spec
+        spec, tokens = slot.spec, slot.tokens or ()
+        plain = FIXED.issuperset(map(type, values.values()))
+        if plain and not spec.reads and not any(token.startswith("file:") for token in tokens):
+            return list
         given = dict(spec.plain)
         given.update(zip(spec.columns, slot.work.args, strict=True))
-        named = zip(spec.order, slot.tokens or (), strict=True)
+        named = zip(spec.order, tokens, strict=True)
         said = [Given(name, given[name], token) for name, token in named]
         return watch(said, spec.reads, values, self.files, spec.how, spec.root)
 

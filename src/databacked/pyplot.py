@@ -13,7 +13,7 @@ import importlib
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 PYPLOT = "matplotlib.pyplot"
@@ -65,8 +65,7 @@ def notes() -> tuple[str, ...]:
     return (NOTE,) if had_it and threading.current_thread() is not threading.main_thread() else ()
 
 
-@contextmanager
-def alone(modules: frozenset[str]) -> Iterator[None]:
+def alone(modules: frozenset[str]) -> AbstractContextManager[None]:
     """Run an item: with pyplot to itself, where its code reaches it or as soon as it uses it.
 
     Parameters
@@ -75,6 +74,16 @@ def alone(modules: frozenset[str]) -> Iterator[None]:
         Modules of libraries that its code reaches.
     """
     module = module_of(modules)
+    if module is None and PYPLOT not in sys.modules:
+        return _NOTHING
+    return _alone(module)
+
+
+_NOTHING = nullcontext()
+
+
+@contextmanager
+def _alone(module: str | None) -> Iterator[None]:
     if module is not None:
         _import_once(module)
     if PYPLOT in sys.modules:
