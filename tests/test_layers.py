@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 LADDER = """
-    types errors hashes sameness stats like_numpy callables installed notebook said figures draw
-    corrections serializers.base serializers.images serializers.tables storage.base remotes.base
-    runners.base plugins views project owners marks fingerprint records provenance links manifest
-    arrays
+    types errors hashes sameness stats like_numpy callables installed notebook said figures pyplot
+    draw corrections serializers.base serializers.images serializers.tables
+    storage.base remotes.base runners.base
+    plugins views project owners marks fingerprint records provenance links manifest arrays copies
     dataset
     serializers storage remotes runners
     decide result outputs orphans
-    target graph known item progress shares
+    target graph known watch item progress shares
     task calls outline plan tables state tokens needs chains run flow verbs
     cli portal testing pytest_plugin
 """

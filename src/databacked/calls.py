@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from databacked.errors import GraphError, TargetError
+from databacked.copies import parts_of, replaced, taken
+from databacked.errors import FingerprintError, GraphError, TargetError
 from databacked.fingerprint.parameters import token
 from databacked.graph import (
     AnyNode,
@@ -32,13 +34,12 @@ from databacked.graph import (
     Plain,
     Same,
     Sweep,
+    check_futures,
     elements,
     futures_in,
     grouped,
-    is_large,
     is_nothing,
     list_of,
-    taken,
 )
 from databacked.item import get_keys
 from databacked.known import Unknown, holds_unknown
@@ -70,7 +71,8 @@ class Calls:
                 raise GraphError(
                     f"{task.name}: {name} is {word}(...), which gives many values: use .map."
                 )
-            made[name] = self._same(value.value if isinstance(value, Same | Each) else value)
+            with _named(task, name):
+                made[name] = self._same(value.value if isinstance(value, Same | Each) else value)
         return Future(self._node(task, made, 1, single=True), 0)
 
     def map(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Futures:
@@ -82,7 +84,8 @@ class Calls:
         for name, value in task.bind(args, kwargs).items():
             # A default is one value for all items, also where it is a list.
             from_call = name in given or name in kwargs
-            columns[name] = self._column(task, name, value) if from_call else self._same(value)
+            with _named(task, name):
+                columns[name] = self._column(task, name, value) if from_call else self._same(value)
         return Futures(self._map(task, columns))
 
     # One argument
@@ -91,9 +94,11 @@ class Calls:
         if type(value) in _PLAIN:
             return Plain(value)
         refs = [self._live(future) for future in futures_in(value)]
+        copy, large = taken(value)
         if refs:
-            return Nested(taken(value), refs)
-        return Plain(value, str(token(value))) if is_large(value) else Plain(taken(value))
+            check_futures(copy)
+            return Nested(copy, refs)
+        return Plain(copy, str(token(copy))) if large else Plain(copy)
 
     def _live(self, future: Future) -> Future:
         if future.node.session is not self:
@@ -146,10 +151,11 @@ class Calls:
             ):
                 return Items(first.node, [item.index for item in items], first.keys)
         refs = [[self._live(future) for future in futures_in(item)] for item in items]
-        items = [taken(item) for item in items]
+        items, large = taken(items)
         if any(refs):
+            check_futures(items)
             return NestedColumn(items, refs)
-        if any(map(is_large, items)):
+        if large:
             return Column(items, [str(token(item)) for item in items])
         return Column(items)
 
@@ -361,6 +367,29 @@ class Calls:
 
         self._when_known([], complete, dynamic)
 
+    def returned(self, value: Any) -> Any:
+        """Return what a flow returned, with answers of maps for what only stands for columns.
+
+        Raises
+        ------
+        GraphError
+            If it would be read when the run is over: a generator of calls, for instance.
+        """
+        for once in parts_of(value, Iterator):
+            raise GraphError(
+                f"the flow returned a {type(once).__name__}, which is read when the run is over: "
+                "return list(...) of it."
+            )
+
+        def column(one: Any) -> Any:
+            if isinstance(one, Same | Each):
+                return self.returned(one.value)
+            if isinstance(one, Sweep):
+                return list(one.values)
+            return self.map(RETURNED, (one,), {})
+
+        return replaced(value, (Compacted, Flat, Grouped, Same, Each, Sweep), column)
+
     def _as_map(self, column: Any) -> Any:
         """Return elements of lists as the answer of a map, which has positions."""
         if isinstance(column, Compacted):
@@ -525,6 +554,20 @@ class Calls:
         return node
 
 
+@contextmanager
+def _named(task: Task[..., Any], name: str) -> Iterator[None]:
+    """Say which argument it is that cannot be taken."""
+    try:
+        yield
+    except RecursionError:
+        raise GraphError(
+            f"{task.name}: the argument {name!r} is nested too deeply to be looked at. Pass it "
+            "flat, for example as one list."
+        ) from None
+    except FingerprintError as error:
+        raise FingerprintError(f"{task.name}: the argument {name!r}: {error}") from None
+
+
 class _Lost:
     """Stands for an argument whose source failed."""
 
@@ -650,6 +693,10 @@ def _as_column(found: Any, original: Any) -> Any:
 
 def _item(item: Any, element: Any = None) -> Any:
     return item
+
+
+RETURNED = Task(_item, Options(name="returned"))
+"""Makes a map of what a flow returns of a column whose items become known while it runs."""
 
 
 ITEM = Task(_item, Options(name="group"))

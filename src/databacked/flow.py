@@ -23,6 +23,7 @@ from databacked.plan import symbol_of
 from databacked.progress import Show, summary
 from databacked.project import Project, project_at, project_of
 from databacked.provenance import collect_in_background, write_run
+from databacked.pyplot import apart
 from databacked.run import Run, new_id
 from databacked.runners.base import Runner
 from databacked.task import Task, changed_options
@@ -164,8 +165,9 @@ class Flow(Generic[P, R]):
         state, value = "failed", None
         token = _current.set(run)
         try:
-            returned = self.fn(*args, **kwargs)
-            value = run.finish(returned)
+            with apart():
+                returned = self.fn(*args, **kwargs)
+                value = run.finish(returned)
             state = "partly failed" if run.failures else "done"
         except KeyboardInterrupt:
             state = "interrupted"
@@ -273,7 +275,8 @@ def run_alone(
     finally:
         _current.reset(token)
     try:
-        value = run.finish(asked)
+        with apart():
+            value = run.finish(asked)
     except BaseException:
         run.close(cancel=True)
         raise
@@ -319,9 +322,12 @@ def _texts(function: Any, args: Any, kwargs: Mapping[str, Any]) -> dict[str, str
 
 
 def _text(value: Any) -> str:
-    if hasattr(value, "shape"):
-        return f"{type(value).__name__} {tuple(value.shape)}"
-    text = repr(value)
+    try:
+        if hasattr(value, "shape"):
+            return f"{type(value).__name__} {tuple(value.shape)}"
+        text = repr(value)
+    except Exception:  # of an object's own code
+        return f"<{type(value).__qualname__}>"
     return text if len(text) <= 200 else text[:197] + "…"
 
 

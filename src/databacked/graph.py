@@ -8,20 +8,17 @@ becomes known.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, overload
 
-from databacked.errors import GraphError
+from databacked.copies import parts_of, replaced
+from databacked.errors import FingerprintError, GraphError
 
 if TYPE_CHECKING:
     from databacked.task import Task
 
 Key: TypeAlias = str | int
-SMALL = 1 << 20
-"""Bytes up to which an array is copied at the call; larger ones are hashed."""
-
 
 # ---------------------------------------------------------------- what a call gives
 
@@ -60,6 +57,15 @@ class Future:
             "or a file. Pass it to a task, or call .result() to have the value now."
         )
 
+    def __deepcopy__(self, memo: Any) -> Future:
+        return self
+
+    def __databacked_token__(self) -> NoReturn:
+        raise FingerprintError(
+            f"it holds {self!r}, a value of a task, where it is not looked for: pass it as an "
+            "argument, or in a list, a dict or an object of its own."
+        )
+
     __bool__ = __int__ = __float__ = __index__ = __len__ = __iter__ = __contains__ = _misused
     __fspath__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _misused
     __truediv__ = __rtruediv__ = __lt__ = __le__ = __gt__ = __ge__ = __neg__ = __array__ = _misused
@@ -95,6 +101,9 @@ class Futures(Sequence[Future]):
     def __iter__(self) -> Iterator[Future]:
         picks = range(len(self)) if self.picks is None else self.picks
         return (Future(self.node, index, self.keys) for index in picks)
+
+    def __deepcopy__(self, memo: Any) -> Futures:
+        return self
 
     def result(self) -> list[Any]:
         """Run what these values need, and return them as a list."""
@@ -664,18 +673,17 @@ AnyNode: TypeAlias = Node | Dynamic
 
 
 def futures_in(value: Any) -> list[Future]:
-    """Return the futures inside plain containers."""
-    kind = type(value)
-    if kind is Future:
-        return [value]
-    if kind is Futures:
-        whole = value.whole()
-        return [whole] if isinstance(whole, Future) else whole
-    if isinstance(value, dict):
-        return [future for item in value.values() for future in futures_in(item)]
-    if isinstance(value, list | tuple | set | frozenset):
-        return [future for item in value for future in futures_in(item)]
-    return []
+    """Return the futures inside a value, wherever copies look: also those in objects and tables."""
+    found: list[Future] = []
+    for one in parts_of(value, (Future, Futures)):
+        whole = one.whole() if isinstance(one, Futures) else one
+        found += whole if isinstance(whole, list) else [whole]
+    return found
+
+
+def check_futures(value: Any) -> None:
+    """Raise `FingerprintError` if a value holds futures that cannot be replaced."""
+    replaced(value, (Future, Futures), lambda one: one)
 
 
 def replace_futures(
@@ -683,61 +691,21 @@ def replace_futures(
     known: Callable[[Future], Any],
     answer: Callable[[Futures, list[Any]], Any] = lambda _, values: values,
 ) -> Any:
-    """Return `value` with every future inside plain containers replaced.
+    """Return `value` with every future inside it replaced.
 
     Parameters
     ----------
     answer
         Makes something of the list that stands for the answer of a map.
     """
-    kind = type(value)
-    if kind is Future:
-        return known(value)
-    if kind is Futures:
-        whole = value.whole()
-        found = known(whole) if isinstance(whole, Future) else [known(item) for item in whole]
-        return answer(value, found)
-    if isinstance(value, dict):
-        return {key: replace_futures(item, known, answer) for key, item in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return kind(*(replace_futures(item, known, answer) for item in value))
-    if isinstance(value, list | tuple | set | frozenset):
-        items: Iterable[Any] = [replace_futures(item, known, answer) for item in value]
-        return list(items) if isinstance(value, list) else kind(items)
-    return value
 
+    def replace(one: Any) -> Any:
+        if isinstance(one, Future):
+            return known(one)
+        whole = one.whole()
+        return answer(one, known(whole) if isinstance(whole, Future) else [*map(known, whole)])
 
-def taken(value: Any) -> Any:
-    """Return the value as it is at the call: small mutable ones are copied."""
-    kind = type(value)
-    if kind in (str, int, float, bool, bytes, type(None)):
-        return value
-    if kind is list or kind is Values:
-        return [taken(item) for item in value]
-    if kind is dict:
-        return {key: taken(item) for key, item in value.items()}
-    if kind is tuple:
-        return tuple(taken(item) for item in value)
-    if isinstance(value, set):
-        return set(value)
-    module = kind.__module__.partition(".")[0]
-    if module == "numpy" and hasattr(value, "nbytes") and hasattr(value, "flags"):
-        return value.copy() if value.nbytes <= SMALL else value
-    if module == "pandas" and hasattr(value, "copy"):
-        return value.copy()
-    if isinstance(value, bytearray):
-        return copy.copy(value)
-    return value
-
-
-def is_large(value: Any) -> bool:
-    """Whether a value is an array that is hashed at the call instead of being copied."""
-    kind = type(value)
-    return (
-        kind.__module__.partition(".")[0] == "numpy"
-        and hasattr(value, "flags")
-        and value.nbytes > SMALL
-    )
+    return replaced(value, (Future, Futures), replace)
 
 
 def elements(value: Any) -> list[Any] | None:

@@ -10,23 +10,24 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from databacked import said
+from databacked import pyplot, said
 from databacked.arrays import BackedArray, Image
 from databacked.callables import is_library
+from databacked.copies import FIXED, copied, parts_of, read_only, replaced
 from databacked.decide import Found, Recipe, contents, is_hit, is_hit_resolved, why_stale
 from databacked.errors import ArgumentChangedError, CorrectionError, DatabackedError
 from databacked.fingerprint.files import SeenFiles
 from databacked.fingerprint.parameters import content as content_of_value
 from databacked.fingerprint.parameters import token as token_of_value
-from databacked.graph import is_large
+from databacked.fingerprint.parameters import told_apart
 from databacked.hashes import hash_bytes, hash_texts
 from databacked.known import remembered, sketch
 from databacked.notebook import looks_like_cell
@@ -36,6 +37,7 @@ from databacked.result import Bound, Claim, part_of
 from databacked.said import Said
 from databacked.stats import JOIN
 from databacked.types import Failed, Failure
+from databacked.watch import Changed, Given, nobody_asks_for, watch
 
 SEPARATOR = "\x1f"
 
@@ -94,6 +96,9 @@ class Spec:
     """Large arguments with their hash at the call."""
 
     root: str
+    hashed: frozenset[str] = frozenset()
+    """Parameters of which each item's value was hashed at the call."""
+
     pure: bool = True
     """Whether it repeats: the value of one that does not counts for this run alone."""
 
@@ -105,6 +110,12 @@ class Spec:
 
     how: str = "sampled"
     """How input files count."""
+
+    reads: tuple[tuple[str, str, str], ...] = ()
+    """Further files that it reads, with what they count by and how."""
+
+    modules: frozenset[str] = frozenset()
+    """Modules of libraries that its code reaches."""
 
     @property
     def is_kept(self) -> bool:
@@ -238,6 +249,10 @@ class _Slot:
     value: Any = None
     made: bool = False
     failed: Failure | None = None
+    changed: str = ""
+    """Which input changed while its value was made, or one that it was made from."""
+
+    notes: tuple[str, ...] = ()
     said: list[Said] = field(default_factory=list)
 
 
@@ -248,11 +263,13 @@ class Worker:
         self.specs = specs
         self.store = store
         self.files = SeenFiles()
+        self.changed: dict[int, str] = {}
+        """Nodes of which an argument was changed after the call, and what to say."""
 
     def run_batch(self, batch: Sequence[Sequence[Work]]) -> list[Outcome]:
         """Work through chains, one after another."""
         specs = {work.spec for chain in batch for work in chain}
-        self.check_arguments(sorted(specs))
+        self.changed = dict(self.check_arguments(sorted(specs)))
         return [outcome for chain in batch for outcome in self.run(chain)]
 
     def run(self, chain: Sequence[Work]) -> list[Outcome]:
@@ -348,62 +365,107 @@ class Worker:
                 self._finish(slots, before)
             if before.failed is not None:
                 raise Skip(before.failed)
+            slot.changed = slot.changed or before.changed
             value = get_keys(before.value, source.keys)
-            return copied(value) if before.spec.shared else value
+            return copied(value) if before.spec.shared or before.work.hold else value
         if kind is Kept:
             return source.bound.hand_over(source.record, keys=source.keys)
         if kind is Held:
-            return copied(get_keys(self.store.get(source.key), source.keys))
+            held = self.store.get(source.key)
+            if type(held) is Changed:
+                held, slot.changed = held
+            return copied(get_keys(held, source.keys))
         if kind is Inside:
-            return _fill(source.value, [self._value(slots, slot, item) for item in source.sources])
-        return source
+            found = [self._value(slots, slot, item) for item in source.sources]
+            return replaced(source.value, (Mark,), lambda mark: found[mark.position], copies=True)
+        return copied(source)
 
     def _values(self, slots: list[_Slot], slot: _Slot) -> dict[str, Any]:
+        """Return the arguments of one try, which nobody else holds."""
         spec = slot.spec
+        if spec.id in self.changed:
+            raise ArgumentChangedError(self.changed[spec.id])
         values = {name: copied(value) for name, value in spec.plain.items()}
         for name, source in zip(spec.columns, slot.work.args, strict=True):
-            if is_large(source):
-                self._check(spec, name, source, slot.work.tokens)
+            if name in spec.hashed:
+                token = (slot.tokens or ())[spec.order.index(name)]
+                if self._is_changed(source, token):
+                    raise ArgumentChangedError(_changed(spec, name))
             values[name] = self._value(slots, slot, source)
         return values
 
-    def _check(self, spec: Spec, name: str, value: Any, tokens: Any) -> None:
-        """Hash a large argument again: one that was changed since the call is an error."""
-        before = tokens[spec.order.index(name)] if tokens is not None else None
-        if before is not None and token_of_value(value) != before:
-            raise ArgumentChangedError(
-                f"{spec.name}: the argument {name!r} was changed between the call and the run of "
-                "its items. Pass a copy, or change it after the flow has ended."
-            )
+    def _is_changed(self, value: Any, token: str) -> bool:
+        """Hash an argument that was hashed at the call once more."""
+        return token_of_value(value) != token
 
     # Making
 
     def _compute(self, slots: list[_Slot], slot: _Slot) -> None:
         started = time.perf_counter()
         values = self._values(slots, slot)
-        value = self._call(slot, values)
+        look_again = self._watch(slot, values)
+        with pyplot.alone(slot.spec.modules):
+            value = self._call(slots, slot, values)
+        slot.changed = ", ".join(look_again()) or slot.changed
+        for once in parts_of(value, Iterator):
+            raise DatabackedError(
+                f"{slot.spec.name} returned {'' if once is value else 'something that holds '}a "
+                f"{type(once).__name__}, which can be read only once. Return list(...) of it, or "
+                "what it reads from (a file's path)."
+            )
+        known: tuple[Any, ...] = ()
         if slot.spec.remembers:
+            if slot.changed:
+                raise DatabackedError(_while_it_ran(slot))
             slot.token = "c:" + remembered(value)
-        if slot.spec.shared:
+            known = (copied(value),)
+        elif slot.work.tell:
+            known = (copied(sketch(value)),)
+        if slot.spec.shared or slot.work.hold:
             value = read_only(value)
         slot.value, slot.made = value, True
         if slot.work.hold:
-            self.store.put((slot.spec.id, slot.work.row), value)
+            held = Changed(value, slot.changed) if slot.changed else value
+            self.store.put((slot.spec.id, slot.work.row), held)
         slot.outcome = Outcome(
             slot.spec.id,
             slot.work.row,
             MADE,
             slot.token,
-            known=((value,) if slot.spec.remembers else (sketch(value),) if slot.work.tell else ()),
+            notes=self._notes(slot),
+            known=known,
             seconds=time.perf_counter() - started,
         )
 
-    def _call(self, slot: _Slot, values: dict[str, Any]) -> Any:
+    def _watch(self, slot: _Slot, values: Mapping[str, Any]) -> Callable[[], list[str]]:
+        """Look at the inputs of an item; returns what names those that changed since."""
+        spec, tokens = slot.spec, slot.tokens or ()
+        plain = FIXED.issuperset(map(type, values.values()))
+        if plain and not spec.reads and not any(token.startswith("file:") for token in tokens):
+            return list
+        given = dict(spec.plain)
+        given.update(zip(spec.columns, slot.work.args, strict=True))
+        named = zip(spec.order, tokens, strict=True)
+        said = [Given(name, given[name], token) for name, token in named]
+        return watch(said, spec.reads, values, self.files, spec.how, spec.root)
+
+    def _call(self, slots: list[_Slot], slot: _Slot, values: dict[str, Any]) -> Any:
+        """Call the function; each further try gets its arguments anew."""
+        folder = _folder()
+        try:
+            return self._tried(slots, slot, values)
+        finally:
+            if _folder() != folder:
+                slot.notes += (MOVED,)
+
+    def _tried(self, slots: list[_Slot], slot: _Slot, values: dict[str, Any]) -> Any:
         spec = slot.spec
-        for name, kind in spec.arrives.items():
-            if name in values:
-                values[name] = _arrive(name, values[name], kind)
         for tries_left in range(spec.retries, -1, -1):
+            if tries_left < spec.retries:
+                values = self._values(slots, slot)
+            for name, kind in spec.arrives.items():
+                if name in values:
+                    values[name] = _arrive(name, values[name], kind)
             if spec.draws:
                 values["rng"] = self._generator(slot)
             try:
@@ -455,7 +517,7 @@ class Worker:
         started_at, started = time.time(), time.perf_counter()
         values = self._values(slots, slot)
         resolved, contents = self._resolve(slots, slot, tokens, values)
-        said = {
+        said: dict[str, Any] = {
             **recorded(spec, tokens, values),
             "contents": contents or None,
             "start": round(started_at, 3),
@@ -466,11 +528,29 @@ class Worker:
             record = bound.confirm(found, claim)
             self._done(slot, bound, REUSED, record, None)
             return
-        value = self._call(slot, values)
-        seconds = time.perf_counter() - started
-        said["seconds"] = round(seconds, 6)
-        record, same, notes = bound.save(value, target, found, claim)
+        look_again = self._watch(slot, values)
+        # Figures are written before others change what they are drawn with.
+        with pyplot.alone(spec.modules):
+            value = self._call(slots, slot, values)
+            seconds = time.perf_counter() - started
+            said["seconds"] = round(seconds, 6)
+            own = look_again()
+            if own or slot.changed:
+                slot.changed = ", ".join(own) or slot.changed
+                said["inputs"] = {**said["inputs"], **dict.fromkeys(own, "changed while it ran")}
+                nobodys = nobody_asks_for(recipe, spec.run)
+                # Of inputs that are not kept the content that came counts, whatever it came from.
+                exact = resolved if contents and not own else nobodys
+                claim = replace(claim, recipe=nobodys, resolved=exact, details=said)
+            record, same, notes = bound.save(value, target, found, claim)
+        notes += self._notes(slot)
         self._done(slot, bound, MADE, record, same, notes, reason, time.perf_counter() - started)
+
+    @staticmethod
+    def _notes(slot: _Slot) -> tuple[str, ...]:
+        """Return what is to be said of how an item was made."""
+        changed = (_while_it_ran(slot),) if slot.changed else ()
+        return (*pyplot.notes(), *slot.notes, *changed)
 
     def _done(
         self,
@@ -528,12 +608,40 @@ class Worker:
             traceback="".join(traceback.format_exception(error)),
         )
 
-    def check_arguments(self, specs: Sequence[int]) -> None:
-        """Hash large arguments again: what was changed since the call is an error."""
+    def check_arguments(self, specs: Sequence[int]) -> Iterator[tuple[int, str]]:
+        """Hash arguments again that were hashed at the call; yield the specs of changed ones."""
         for number in specs:
             spec = self.specs[number]
             for name, before in spec.checks:
-                self._check(spec, name, spec.plain[name], {spec.order.index(name): before})
+                if self._is_changed(spec.plain[name], before):
+                    yield number, _changed(spec, name)
+
+
+def _changed(spec: Spec, name: str) -> str:
+    return (
+        f"{spec.name}: the argument {name!r} was changed between the call and the run of "
+        "its items. Pass a copy, or change it after the flow has ended."
+    )
+
+
+MOVED = (
+    "the working folder changed while it ran: it is one for all threads, so what others read by a "
+    "relative path may be another file"
+)
+
+
+def _folder() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # it is gone
+        return None
+
+
+def _while_it_ran(slot: _Slot) -> str:
+    return (
+        f"{slot.changed} changed while it was read: made again in the next run (if the task writes "
+        "there itself, annotate the parameter as str)"
+    )
 
 
 class Lazily:
@@ -649,18 +757,23 @@ def reason_of(found: Found, spec: Spec, tokens: Sequence[str | None], bound: Bou
     if "code" not in context:
         return "it was made in another way long ago"
     said = record.details
+    before = {
+        name: value["token"] if isinstance(value, dict) else str(token_of_value(value))
+        for name, value in said.get("parameters", {}).items()
+    }
     old = Recipe(
         code=context.get("code", ""),
         symbols=context.get("symbols", {}),
         values=context.get("values", {}),
         serializer=context.get("serializer"),
-        parameters={
-            name: value["token"] if isinstance(value, dict) else str(token_of_value(value))
-            for name, value in said.get("parameters", {}).items()
-        },
+        parameters=before,
         inputs=said.get("inputs", {}),
     )
     pairs = [(name, token or "") for name, token in zip(spec.order, tokens, strict=True)]
+    for number, (name, token) in enumerate(pairs):
+        if before.get(name, token) != token:
+            before[name], now = told_apart(before[name], token)
+            pairs[number] = name, now
     new = Recipe(
         code=spec.fields["code"],
         symbols=spec.fields["symbols"],
@@ -673,54 +786,8 @@ def reason_of(found: Found, spec: Spec, tokens: Sequence[str | None], bound: Bou
     return ("=" if only_parameters else "") + reason
 
 
-def read_only(value: Any) -> Any:
-    """Return a value whose arrays cannot be changed in place by one of several readers."""
-    if isinstance(value, np.ndarray):
-        view = value.view()
-        view.flags.writeable = False
-        return view
-    if type(value) in (list, tuple):
-        return type(value)(read_only(item) for item in value)
-    if type(value) is dict:
-        return {key: read_only(item) for key, item in value.items()}
-    return value
-
-
-def copied(value: Any) -> Any:
-    """Return a value that its reader may change without another one seeing it.
-
-    Arrays are not copied: those with several readers are read-only already.
-    """
-    kind = type(value)
-    if kind is list:
-        return [copied(item) for item in value]
-    if kind is dict:
-        return {key: copied(item) for key, item in value.items()}
-    if kind is set:
-        return set(value)
-    if kind.__module__.startswith("pandas") and hasattr(value, "copy"):
-        return value.copy()
-    return value
-
-
 def _plain(value: Any) -> Any:
     return value.get() if type(value) is Lazily else value
-
-
-def _fill(value: Any, found: list[Any]) -> Any:
-    kind = type(value)
-    if kind is Mark:
-        return found[value.position]
-    if kind is list:
-        return [_fill(item, found) for item in value]
-    if kind is dict:
-        return {key: _fill(item, found) for key, item in value.items()}
-    if isinstance(value, tuple) and kind is not Mark:
-        items = (_fill(item, found) for item in value)
-        return kind(*items) if hasattr(value, "_fields") else kind(items)
-    if isinstance(value, set | frozenset):
-        return kind(_fill(item, found) for item in value)
-    return value
 
 
 def _say_what_is_backed(error: Exception, values: Mapping[str, Any]) -> None:
@@ -769,7 +836,10 @@ def _short(value: Any) -> str:
         return shown(value.record.target)
     if isinstance(value, InChain | Held | Inside):
         return "…"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # of an object's own code
+        return f"<{type(value).__qualname__}>"
     return text if len(text) <= 80 else text[:77] + "…"
 
 

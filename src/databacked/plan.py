@@ -51,6 +51,9 @@ RULES = 1
 
 FAILED_TOKEN = "x:failed"
 
+ITS_FILE = " (its file)"
+"""What follows the name of a symbol that counts by the content of a file."""
+
 
 @dataclass
 class Plan:
@@ -171,8 +174,9 @@ class Fingerprints:
         code = self.code(task.fn)
         symbols = dict(code.symbols)
         files = file_tokens([str(path) for path in code.paths.values()])
-        symbols.update((f"{name} (its file)", files[str(p)]) for name, p in code.paths.items())
-        symbols.update(self._reads(task))
+        symbols.update((f"{name}{ITS_FILE}", files[str(p)]) for name, p in code.paths.items())
+        further = self._reads(task)
+        symbols.update(further)
         digest = hash_texts([code.digest, *(f"{n}={symbols[n]}" for n in sorted(symbols))])
         owner = owner_of(symbol_of(task.fn, self.project.root), self.project.root)
         folder = self.project.state / "values" if bound is None else bound.folder
@@ -219,11 +223,29 @@ class Fingerprints:
             shared=is_shared(node),
             marks=task.options.failed == "mark" or getattr(task.options.result, "marks", False),
             checks=large_arguments(node),
+            hashed=frozenset(
+                name
+                for name, arg in node.args.items()
+                if isinstance(arg, Column) and arg.token is not None
+            ),
             root=str(self.project.root),
             pure=task.options.pure or is_kept,
             remembers=task.options.keep,
             draws=task.draws and "rng" not in node.args,
             how=self.how(task),
+            modules=code.modules,
+            reads=tuple(
+                [(str(path), files[str(path)], "sampled") for path in code.paths.values()]
+                + [
+                    (
+                        str(self.project.resolve(name.removesuffix(ITS_FILE))),
+                        said,
+                        self.how(task),
+                    )
+                    for name, said in further.items()
+                    if name.endswith(ITS_FILE)
+                ]
+            ),
         )
 
     def how(self, task: Task[..., Any]) -> str:
@@ -243,7 +265,7 @@ class Fingerprints:
             if not path.exists():
                 missing.append(f"{text!r} is not there (below {self.project.root})")
             else:
-                found[f"{text} (its file)"] = file_token(str(path), self.how(task))
+                found[f"{text}{ITS_FILE}"] = file_token(str(path), self.how(task))
         if missing:
             raise FingerprintError(f"{task.name}: reads= names files, and {'; '.join(missing)}.")
         return found
@@ -421,9 +443,8 @@ def plain_tokens(
 
 
 def _value_token(value: Any, where: str, root: Path | None = None) -> str:
-    content = getattr(value, "content", None)
-    if content is not None and type(value).__name__ == "BackedArray":
-        return f"c:{content}"
+    if type(value).__name__ == "BackedArray":
+        return f"c:{value.content}"
     try:
         return str(token_of_value(value, root))
     except FingerprintError as error:
@@ -435,8 +456,10 @@ def _value_tokens(values: Sequence[Any], where: str, root: Path) -> list[str]:
         return [_value_token(value, where, root) for value in values]
     try:
         return list(tokens_of_values(values, root))
-    except FingerprintError as error:
-        raise FingerprintError(f"{where}: {error}") from None
+    except FingerprintError:
+        return [
+            _value_token(value, f"{where} of item {row}", root) for row, value in enumerate(values)
+        ]
 
 
 def _file_tokens(values: Sequence[Any], how: str) -> list[str | None]:

@@ -14,8 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from databacked import said
 from databacked.chains import Chains
+from databacked.copies import copied
 from databacked.errors import DatabackedError, StorageError
 from databacked.graph import (
     Dynamic,
@@ -26,7 +29,7 @@ from databacked.graph import (
     futures_in,
     replace_futures,
 )
-from databacked.item import copied, get_keys
+from databacked.item import get_keys
 from databacked.orphans import orphans
 from databacked.owners import Owner
 from databacked.plan import locate
@@ -34,6 +37,7 @@ from databacked.records import compact, records_of
 from databacked.result import Bound
 from databacked.state import GONE
 from databacked.types import Failed
+from databacked.watch import Changed
 
 
 class Run(Chains):
@@ -60,6 +64,7 @@ class Run(Chains):
 
     def finish(self, returned: Any) -> Any:
         """Run everything that is wanted, and return what the flow returned, with its values."""
+        returned = self.returned(returned)
         self._plan_up_to(len(self.nodes))
         self._everything = True
         for future in futures_in(returned):
@@ -150,10 +155,9 @@ class Run(Chains):
         if node.plan.bound is not None:
             record = self._record(node, row)
             return node.plan.bound.hand_over(record, keys=keys)
-        import numpy as np
-
-        value = get_keys(self.runner.fetch((node.id, row)), keys)
-        return value.copy() if isinstance(value, np.ndarray) else value
+        held = self.runner.fetch((node.id, row))
+        value = get_keys(held.value if type(held) is Changed else held, keys)
+        return value.copy() if isinstance(value, np.ndarray) else copied(value)
 
     def progress(self) -> dict[str, tuple[int, Counter[str]]]:
         """Return for each task how many items there are, and what became of them."""

@@ -76,6 +76,9 @@ class CodeFingerprint:
     packages: Mapping[str, str] = field(default_factory=dict)
     """Version of each third-party package that is reached."""
 
+    modules: frozenset[str] = frozenset()
+    """Modules of third-party packages that it names."""
+
     paths: Mapping[str, Path] = field(default_factory=dict)
     """Path constants that name an existing file or folder: it counts by its content."""
 
@@ -106,6 +109,7 @@ def code_fingerprint(function: Any, *, root: Path, own: Sequence[str] = ()) -> C
         dict(sorted(walk.values.items())),
         tuple(sorted(walk.opaque)),
         dict(sorted(walk.packages.items())),
+        frozenset(walk.modules),
         dict(sorted(walk.paths.items())),
     )
 
@@ -288,6 +292,7 @@ class _Walk:
         self.values: dict[str, str] = {}
         self.opaque: set[str] = set()
         self.packages: dict[str, str] = {}
+        self.modules: set[str] = set()
         self.paths: dict[str, Path] = {}
         self.home = _home(written_in(function))
         self._seen: dict[int, str] = {}
@@ -384,6 +389,7 @@ class _Walk:
         name = module.partition(".")[0]
         if name and name not in sys.stdlib_module_names and name != "__main__":
             self._libraries.add(name)
+            self.modules.add(module)
         return name
 
     def _function(self, function: FunctionType) -> str:
@@ -534,7 +540,7 @@ class _Walk:
             # What is set from outside, or computed, stands nowhere in the class's own text.
             if not functions and _is_data(name, member, node is None):
                 with contextlib.suppress(FingerprintError):
-                    parts.append(f"{name}={self._tokens(f'{symbol}.{name}').of(member, '')}")
+                    parts.append(f"{name}={self._tokens(f'{symbol}.{name}').told(member)}")
         self.symbols[symbol] = hash_texts(parts)
         return symbol
 
@@ -581,7 +587,7 @@ class _Walk:
 
     def _value(self, value: Any, at: str) -> str:
         try:
-            return self._tokens(at).of(value, "")
+            return self._tokens(at).told(value)
         except FingerprintError as error:
             self.opaque.add(f"{at}: {error}")
             return f"opaque {type(value).__module__}.{type(value).__qualname__}"
@@ -700,6 +706,7 @@ class _Walk:
 
         A library's name counts where it is written: the same before it is loaded and afterwards.
         """
+        self.modules |= _imported_names(node)
         found: list[str] = []
         for one in ast.walk(node):
             if isinstance(one, ast.ImportFrom):
@@ -988,6 +995,17 @@ def _absolute(node: ast.ImportFrom, space: Mapping[str, Any]) -> str:
         return importlib.util.resolve_name(name, space.get("__package__") or "")
     except ImportError:
         return ""
+
+
+def _imported_names(node: ast.AST) -> set[str]:
+    """Return the names of everything that a piece of code imports, modules or not."""
+    found: set[str] = set()
+    for one in ast.walk(node):
+        if isinstance(one, ast.Import):
+            found |= {alias.name for alias in one.names}
+        elif isinstance(one, ast.ImportFrom) and one.module and not one.level:
+            found |= {one.module, *(f"{one.module}.{alias.name}" for alias in one.names)}
+    return found
 
 
 def _files(module: ModuleType) -> list[str]:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
+import numpy as np
+
 from databacked.callables import is_library, written_in
 from databacked.errors import FingerprintError
 from databacked.fingerprint.code import code_fingerprint
@@ -32,7 +34,7 @@ def token(value: Any, root: Path | str | None = None) -> str:
     quick = QUICK.get(type(value))
     if quick is not None:
         return quick(value)
-    return _Parameter(root).of(value, "")
+    return _Parameter(root).told(value)
 
 
 def tokens(values: Sequence[Any], root: Path | str | None = None) -> list[str]:
@@ -44,7 +46,7 @@ def tokens(values: Sequence[Any], root: Path | str | None = None) -> list[str]:
             return [quick(value) for value in values]
     known = _Parameter(root)
     return [
-        quick(value) if (quick := QUICK.get(type(value))) is not None else known.of(value, "")
+        quick(value) if (quick := QUICK.get(type(value))) is not None else known.told(value)
         for value in values
     ]
 
@@ -55,6 +57,35 @@ def content(value: Any, root: Path | str | None = None) -> str | None:
         return token(value, root)
     except FingerprintError:
         return None
+
+
+def told_apart(old: str, new: str) -> tuple[str, str]:
+    """Return two tokens as a reason shows them: ``1`` and ``np.int64(1)`` are not the same."""
+    found = _as_numpy(old).get(new), _as_numpy(new).get(old)
+    return (found[1] or old), (found[0] or new)
+
+
+_NUMBERS = (
+    np.bool_, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64,
+    np.float32, np.float64,
+)  # fmt: skip
+
+
+def _as_numpy(said: str) -> dict[str, str]:
+    """Return the tokens of numpy's numbers that are equal to Python's number in a token."""
+    letter, _, text = said.partition(":")
+    if letter not in ("i", "f", "b"):
+        return {}
+    value = int(text) if letter == "i" else float(text) if letter == "f" else text == "True"
+    found: dict[str, str] = {}
+    for kind in _NUMBERS:
+        try:
+            one = kind(value)
+        except OverflowError:
+            continue
+        if repr(one.item()) == repr(value):
+            found[token(one)] = f"np:np.{kind.__name__}({value!r})"
+    return found
 
 
 class _Parameter(Tokens):

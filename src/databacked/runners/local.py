@@ -165,6 +165,13 @@ def _pickled(value: Any) -> bytes:
 
 def nbytes(value: Any) -> int:
     """Return roughly how much memory a value takes, in bytes."""
+    try:
+        return _nbytes(value)
+    except Exception:  # of an object's own code, such as a __getattr__
+        return object.__sizeof__(value)
+
+
+def _nbytes(value: Any) -> int:
     size = getattr(value, "nbytes", None)
     if isinstance(size, int):
         return size
