@@ -24,6 +24,7 @@ from databacked.item import (
     Inside,
     Kept,
     Mark,
+    Marks,
     Outcome,
     Work,
     Worker,
@@ -37,6 +38,7 @@ from databacked.plan import (
     nested_inputs,
     row_inputs,
     rows_reading,
+    token_of_item,
 )
 from databacked.state import GONE, LAZY, SENT, TODO, WAITS
 from databacked.types import Failed, Failure
@@ -173,16 +175,22 @@ class Chains(Needs):
         if type(value) is Future and value.index is not None:
             return self._source_of(*locate(value)[0], value.keys, places)
         sources: list[Any] = []
+        tokens: list[str | None] = []
 
-        def mark(future: Future) -> Any:
-            marks = []
+        def mark(future: Future) -> Mark | Marks:
+            start = len(sources)
             for item in locate(future):
-                marks.append(Mark(len(sources)))
-                sources.append(self._source_of(*item, future.keys, places))
-            return marks if future.index is None else marks[0]
+                source = self._source_of(*item, future.keys, places)
+                sources.append(source)
+                tokens.append(
+                    None
+                    if type(source) is InChain
+                    else token_of_item(*self._real(*item), future.keys, True, self._gone)
+                )
+            return Marks(start, len(sources)) if future.index is None else Mark(start)
 
         filled = replace_futures(value, mark)
-        return Inside(filled, sources)
+        return Inside(filled, sources, tokens)
 
     def _source_of(
         self, node: Node, row: int, keys: tuple[Any, ...], places: dict[tuple[int, int], int]

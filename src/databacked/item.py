@@ -161,12 +161,21 @@ class Inside(NamedTuple):
 
     value: Any
     sources: list[Any]
+    tokens: list[str | None]
+    """What each source counts by; None for what an earlier item of the chain decides."""
 
 
 class Mark(NamedTuple):
     """Stands in `Inside.value` for a source."""
 
     position: int
+
+
+class Marks(NamedTuple):
+    """Stands in `Inside.value` for the list of all items of a map."""
+
+    start: int
+    stop: int
 
 
 class Work(NamedTuple):
@@ -322,8 +331,21 @@ class Worker:
     def _token(self, slots: list[_Slot], spec: Spec, name: str, args: Mapping[str, Any]) -> str:
         """Return the token of a source in this chain, or of a file that nobody read yet."""
         source = args[name] if name in args else spec.plain[name]
+        if isinstance(source, Inside):
+            return self._token_inside(slots, source, spec.root)
         if not isinstance(source, InChain):
             return self.files.token(os.fspath(source), spec.how)
+        return self._token_before(slots, source)
+
+    def _token_inside(self, slots: list[_Slot], inside: Inside, root: str) -> str:
+        """Return the token of a value that holds others, once those in this chain are known."""
+        tokens = [
+            self._token_before(slots, source) if token is None else token
+            for source, token in zip(inside.sources, inside.tokens, strict=True)
+        ]
+        return token_of_filled(_fill(inside.value, tokens, token_of_marks), root)
+
+    def _token_before(self, slots: list[_Slot], source: InChain) -> str:
         before = slots[source.position]
         if before.failed is not None:
             raise Skip(before.failed)
@@ -353,7 +375,8 @@ class Worker:
         if kind is Held:
             return copied(get_keys(self.store.get(source.key), source.keys))
         if kind is Inside:
-            return _fill(source.value, [self._value(slots, slot, item) for item in source.sources])
+            found = [self._value(slots, slot, item) for item in source.sources]
+            return _fill(source.value, found, value_of_marks)
         return source
 
     def _values(self, slots: list[_Slot], slot: _Slot) -> dict[str, Any]:
@@ -681,20 +704,46 @@ def _plain(value: Any) -> Any:
     return value.get() if type(value) is Lazily else value
 
 
-def _fill(value: Any, found: list[Any]) -> Any:
+def _fill(value: Any, found: list[Any], of_marks: Callable[[Mark | Marks, list[Any]], Any]) -> Any:
+    """Return a value with the marks in it replaced by what is found for them."""
     kind = type(value)
-    if kind is Mark:
-        return found[value.position]
+    if kind is Mark or kind is Marks:
+        return of_marks(value, found)
     if kind is list:
-        return [_fill(item, found) for item in value]
+        return [_fill(item, found, of_marks) for item in value]
     if kind is dict:
-        return {key: _fill(item, found) for key, item in value.items()}
-    if isinstance(value, tuple) and kind is not Mark:
-        items = (_fill(item, found) for item in value)
+        return {key: _fill(item, found, of_marks) for key, item in value.items()}
+    if isinstance(value, tuple):
+        items = (_fill(item, found, of_marks) for item in value)
         return kind(*items) if hasattr(value, "_fields") else kind(items)
     if isinstance(value, set | frozenset):
-        return kind(_fill(item, found) for item in value)
+        return kind(_fill(item, found, of_marks) for item in value)
     return value
+
+
+def value_of_marks(mark: Mark | Marks, found: list[Any]) -> Any:
+    """Return the value that marks stand for."""
+    return found[mark.position] if isinstance(mark, Mark) else found[mark.start : mark.stop]
+
+
+def token_of_marks(mark: Mark | Marks, tokens: list[str]) -> tuple[str, str]:
+    """Return what stands for the value of marks in a value that is to have a token."""
+    found = value_of_marks(mark, tokens)
+    return OF_TASK, found if isinstance(mark, Mark) else token_of_list(found)
+
+
+OF_TASK = "of a task"
+"""Tells a token in a value from a text."""
+
+
+def token_of_list(tokens: Sequence[str]) -> str:
+    """Return what the list of all items of a map counts by."""
+    return "l:" + hash_texts(tokens)
+
+
+def token_of_filled(value: Any, root: str | Path) -> str:
+    """Return the token of a value that holds tokens in place of what comes from tasks."""
+    return "n:" + str(token_of_value(value, root))
 
 
 def _arrive(name: str, value: Any, kind: str) -> Any:

@@ -46,8 +46,8 @@ class Needs(Tokens):
     def _want(self, node: Node, row: int) -> None:
         """Have an item's value made, unless it is there."""
         node, row = self._real(node, row)
-        if node.id in self._unplanned:  # it waits for a map whose length is not known yet
-            self._want_later[node.id].add(row)
+        if node.id in self._unplanned:
+            self._once_planned[node.id][self._want, row] = None
             return
         plan, state = node.plan, node.state[row]
         if plan.wanted[row] or state == GONE or self._available(node, row):
@@ -78,7 +78,10 @@ class Needs(Tokens):
             self._maybe_judge(node, row)
 
     def _want_token(self, node: Node, row: int) -> None:
-        if node.id in self._unplanned or node.token[row] is not None:
+        if node.id in self._unplanned:
+            self._once_planned[node.id][self._want_token, row] = None
+            return
+        if node.token[row] is not None:
             return
         if node.plan.spec.is_kept:
             self._later.append((self._want, (node, row)))
@@ -421,7 +424,7 @@ class Needs(Tokens):
     def _pin(self, node: Node, row: int) -> None:
         """Hold an item's value until the run ends."""
         if node.id in self._unplanned:
-            self._pin_later[node.id].add(row)
+            self._once_planned[node.id][self._pin, row] = None
             return
         node, row = self._real(node, row)
         node.plan.pinned.add(row)

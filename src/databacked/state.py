@@ -86,9 +86,9 @@ class State(Calls):
         self._to_read: list[tuple[Node, int]] = []
         """Items whose input files have to be read to know what they count by."""
         self._unplanned: set[int] = set()
-        self._pin_later: defaultdict[int, set[int]] = defaultdict(set)
-        self._want_later: defaultdict[int, set[int]] = defaultdict(set)
-        """Items that are held, or wanted, once their node is planned."""
+        self._once_planned: defaultdict[int, dict[tuple[Callable[..., None], int], None]]
+        self._once_planned = defaultdict(dict)
+        """What is asked of items whose node waits for a map whose length is not known yet."""
         self._shares = Shares(runner.resources)
         self._blocked: defaultdict[frozenset[tuple[str, float]], deque[tuple[Node, int]]]
         self._blocked = defaultdict(deque)

@@ -131,24 +131,16 @@ class Tokens(State):
                     self._later.append((self._want_known, (node, row)))
         if self._everything:
             self._want_node(node)
-        for row in self._pin_later.pop(node.id, ()):
-            self._pin(node, row)
-        for row in self._want_later.pop(node.id, ()):
-            self._later.append((self._want, (node, row)))
+        for ask, row in self._once_planned.pop(node.id, ()):
+            self._later.append((ask, (node, row)))
 
     def _tokens(self, node: Node, name: str, arg: Any, plan: Plan) -> Any:
         """Return the tokens of an argument that comes from tasks; count what is missing."""
-        marks = plan.spec.marks
+        marks, root = plan.spec.marks, plan.spec.root
         if isinstance(arg, Nested):
-            token = token_of_nested(arg.value, arg.refs, marks, self._gone)
+            token = token_of_nested(arg.value, arg.refs, marks, self._gone, root)
             if token is None:
-                for future in arg.refs:
-                    for upstream, row in locate(future):
-                        if upstream.token[row] is None and not (
-                            marks and self._gone(upstream, row)
-                        ):
-                            plan.nested_missing += 1
-                            self._await_token[upstream.id, row].append((node, None))
+                plan.nested_missing += self._await_tokens(node, None, arg.refs, marks)
             return token
         tokens: list[str | None] = []
         for row in range(node.n):
@@ -158,21 +150,39 @@ class Tokens(State):
                 if token is None and arg.node.state[arg.pick(row)] == GONE:
                     self._later.append((self._skip, (node, row, arg.node, arg.pick(row))))
             elif isinstance(arg, Element):
-                token = element_token(arg, row)
+                token = element_token(arg, row, self.project.root)
             else:
                 assert isinstance(arg, NestedColumn)
-                token = token_of_nested(arg.values[row], arg.refs[row], marks, self._gone)
+                token = token_of_nested(
+                    arg.values[row], arg.refs[row], marks, self._gone, plan.spec.root
+                )
                 if token is None:
-                    for future in arg.refs[row]:
-                        for upstream, above_row in locate(future):
-                            if upstream.token[above_row] is None:
-                                plan.missing[row] += 1
-                                self._await_token[upstream.id, above_row].append((node, row))
-                    plan.missing[row] -= 1
+                    plan.missing[row] += self._await_tokens(node, row, arg.refs[row], marks) - 1
             if token is None:
                 plan.missing[row] += 1
             tokens.append(token)
         return tokens
+
+    def _await_tokens(
+        self, node: Node, row: int | None, refs: Iterable[Future], marks: bool
+    ) -> int:
+        """Wait for the tokens of what an argument holds; return how many are not known yet.
+
+        Without `marks` one that failed is never known: who reads it is skipped.
+        """
+        unknown = 0
+        for upstream, above in (item for future in refs for item in locate(future)):
+            if upstream.token[above] is not None:
+                continue
+            if not self._gone(upstream, above):
+                self._await_token[upstream.id, above].append((node, row))
+            elif marks:
+                continue
+            else:
+                for one in range(node.n) if row is None else (row,):
+                    self._later.append((self._skip, (node, one, upstream, above)))
+            unknown += 1
+        return unknown
 
     def _target(self, node: Node, row: int) -> str | None:
         """Return an item's target; None if it depends on what is not known yet."""
@@ -338,34 +348,38 @@ class Tokens(State):
                         column[index] = (
                             with_keys(token, arg.keys)
                             if isinstance(arg, Items)
-                            else element_token(arg, index)
+                            else element_token(arg, index, self.project.root)
                         )
-                        reader.plan.missing[index] -= 1
-                        self._maybe_judge(reader, index)
+                        self._one_less_missing(reader, index)
         for reader, place in self._await_token.get((node.id, row), ()):
             self._told_nested(reader, place)
 
     def _told_nested(self, reader: Node, index: int | None) -> None:
         plan = reader.plan
         if index is not None:
-            plan.missing[index] -= 1
-            if plan.missing[index] == 0:
-                for name, arg in reader.args.items():
-                    if isinstance(arg, NestedColumn) and plan.columns[name][index] is None:
-                        plan.columns[name][index] = token_of_nested(
-                            arg.values[index], arg.refs[index], plan.spec.marks, self._gone
-                        )
-            self._maybe_judge(reader, index)
+            self._one_less_missing(reader, index)
             return
         plan.nested_missing -= 1
         if plan.nested_missing == 0:
             for name, arg in reader.args.items():
                 if isinstance(arg, Nested) and plan.columns[name] is None:
                     plan.columns[name] = token_of_nested(
-                        arg.value, arg.refs, plan.spec.marks, self._gone
+                        arg.value, arg.refs, plan.spec.marks, self._gone, plan.spec.root
                     )
             for row in range(reader.n):
                 self._maybe_judge(reader, row)
+
+    def _one_less_missing(self, reader: Node, row: int) -> None:
+        """Note that one more input of an item has a token; lists have theirs with the last one."""
+        plan = reader.plan
+        plan.missing[row] -= 1
+        if plan.missing[row] == 0:
+            for name, arg in reader.args.items():
+                if isinstance(arg, NestedColumn) and plan.columns[name][row] is None:
+                    plan.columns[name][row] = token_of_nested(
+                        arg.values[row], arg.refs[row], plan.spec.marks, self._gone, plan.spec.root
+                    )
+        self._maybe_judge(reader, row)
 
     def _maybe_judge(self, node: Node, row: int) -> None:
         """Judge an item once all its inputs are known."""
