@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from databacked import Failed, LocalResult, flatten, flow, group, last_run, same, sweep, task
-
-RUNNERS = ["calling", "threads"]
 
 
 @task
@@ -34,13 +33,12 @@ def write(*numbers: int) -> list[Path]:
     return files
 
 
-@pytest.mark.parametrize("runner", RUNNERS)
 @pytest.mark.parametrize("loads", [load, load.with_options(keep=True)], ids=["unkept", "kept"])
-def test_group_members_beside_what_they_were_made_from(project, monkeypatch, runner, loads):
+def test_group_members_beside_what_they_were_made_from(project, monkeypatch, loads):
     """After an input was touched, changed, or a result removed: the run makes what it must."""
     monkeypatch.chdir(project)
 
-    @flow(runner=runner, quiet=True)
+    @flow(quiet=True)
     def run(files):
         names = [file.stem for file in files]
         images = loads.map(files)
@@ -81,20 +79,19 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("runner", RUNNERS)
 @pytest.mark.parametrize("kept", [True, False], ids=["kept", "unkept"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_list_of_one_value_beside_what_was_made_from_it(project, runner, kept, shape):
+def test_a_list_of_one_value_beside_what_was_made_from_it(project, kept, shape):
     """With other code, too, and what the first run found counts in the second one."""
     third = task(total, result=LocalResult("c"), target="{n}.json")
-    options = {"result": LocalResult("a"), "target": "{n}.json"} if kept else {}
+    options: dict[str, Any] = {"result": LocalResult("a"), "target": "{n}.json"} if kept else {}
 
     def make(step):
         @task(name="first", **options)
         def first(n):
             return step
 
-        @flow(runner=runner, quiet=True)
+        @flow(quiet=True)
         def run():
             a = first("b")
             return third("b", SHAPES[shape](a), double("b", a))
@@ -102,18 +99,17 @@ def test_a_list_of_one_value_beside_what_was_made_from_it(project, runner, kept,
         return run
 
     times = 2 if shape == "twice" else 1
-    for step in (1, 2, 1):
+    for step in (1, 2):
         assert make(step)() == step * times + step * 2
         assert make(step)() == step * times + step * 2
         assert last_run().counts["total"] == {"reused": 1}
 
 
-@pytest.mark.parametrize("runner", RUNNERS)
 @pytest.mark.parametrize("kept", [True, False], ids=["kept", "unkept"])
 @pytest.mark.parametrize("shape", ["answer", "same", "row", "list of the answer", "dict a row"])
-def test_the_answer_of_a_map_of_one_beside_what_was_made_from_it(project, runner, kept, shape):
+def test_the_answer_of_a_map_of_one_beside_what_was_made_from_it(project, kept, shape):
     """All of it, the same for every item, or a list a row."""
-    options = {"result": LocalResult("a"), "target": "{n}.json"} if kept else {}
+    options: dict[str, Any] = {"result": LocalResult("a"), "target": "{n}.json"} if kept else {}
 
     def make(step):
         @task(name="first", **options)
@@ -122,7 +118,7 @@ def test_the_answer_of_a_map_of_one_beside_what_was_made_from_it(project, runner
 
         third = task(total, result=LocalResult("c"), target="{n}.json")
 
-        @flow(runner=runner, quiet=True)
+        @flow(quiet=True)
         def run():
             a = first.map(["b"])
             y = double.map(["b"], a)
@@ -135,14 +131,13 @@ def test_the_answer_of_a_map_of_one_beside_what_was_made_from_it(project, runner
 
         return run
 
-    for step in (1, 2, 1):
+    for step in (1, 2):
         assert make(step)() == [step * 3]
         assert make(step)() == [step * 3]
         assert last_run().counts["total"] == {"reused": 1}
 
 
-@pytest.mark.parametrize("runner", RUNNERS)
-def test_a_map_of_unknown_length_beside_a_changed_file(project, monkeypatch, runner):
+def test_a_map_of_unknown_length_beside_a_changed_file(project, monkeypatch):
     """What decides the whole waits for the length; the length waits for nobody."""
     monkeypatch.chdir(project)
 
@@ -162,7 +157,7 @@ def test_a_map_of_unknown_length_beside_a_changed_file(project, monkeypatch, run
     def square(n, x):
         return x * x
 
-    @flow(runner=runner, quiet=True)
+    @flow(quiet=True)
     def run(file):
         return square(1, add(read.map(flatten(find.map([2, 3])), file)))
 
@@ -172,10 +167,9 @@ def test_a_map_of_unknown_length_beside_a_changed_file(project, monkeypatch, run
         assert run(file) == (13 * number) ** 2
 
 
-@pytest.mark.parametrize("runner", RUNNERS)
 @pytest.mark.parametrize("wants", ["skip", "mark"])
 @pytest.mark.parametrize("rows", [True, False], ids=["a list a row", "the same for all"])
-def test_a_list_that_holds_what_has_failed_already(project, runner, wants, rows):
+def test_a_list_that_holds_what_has_failed_already(project, wants, rows):
     """Who reads it later is skipped, or gets a mark; nobody waits for it."""
 
     @task(result=LocalResult("a"), target="{n}.json")
@@ -186,7 +180,7 @@ def test_a_list_that_holds_what_has_failed_already(project, runner, wants, rows)
     def second(n, xs):
         return sum(x for x in xs if not isinstance(x, Failed))
 
-    @flow(runner=runner, quiet=True, on_error="collect")
+    @flow(quiet=True, on_error="collect")
     def run():
         early = first.map([0, 1])
         assert early[1].result() == 1

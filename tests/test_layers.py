@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 LADDER = """
-    types errors hashes stats notebook said figures draw
+    types errors hashes stats notebook failures said figures draw
     serializers.base serializers.images storage.base remotes.base runners.base
-    plugins views project fingerprint records provenance links manifest arrays
+    plugins views project scratch fingerprint records provenance links manifest arrays
     dataset
     serializers storage remotes runners
     decide result outputs orphans

@@ -313,7 +313,7 @@ class Vague(Two):
 
 class Hasty(Two):
     def close(self, *, cancel=False):
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._forget()
 
 
 class Stubborn(Two):
@@ -323,7 +323,8 @@ class Stubborn(Two):
 
 class Running(Two):
     def close(self, *, cancel=False):
-        self._pool.shutdown(wait=not cancel)
+        if not cancel:
+            super().close()
 
 
 class Remembering(Two):

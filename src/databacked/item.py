@@ -7,9 +7,9 @@ kept is computed only if something needs it.
 
 from __future__ import annotations
 
+import inspect
 import os
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,14 +21,14 @@ import numpy as np
 from databacked import said
 from databacked.arrays import BackedArray, Image
 from databacked.decide import Found, Recipe, contents, is_hit, is_hit_resolved, why_stale
-from databacked.errors import ArgumentChangedError, DatabackedError
+from databacked.errors import ArgumentChangedError, DatabackedError, StorageError
+from databacked.failures import failure_of, in_short, in_words
 from databacked.fingerprint.files import SeenFiles
 from databacked.fingerprint.parameters import content as content_of_value
 from databacked.fingerprint.parameters import token as token_of_value
 from databacked.graph import is_large
 from databacked.hashes import hash_bytes, hash_texts
 from databacked.known import remembered, sketch
-from databacked.notebook import looks_like_cell
 from databacked.records import Record, records_of
 from databacked.result import Bound, Claim, part_of
 from databacked.said import Said
@@ -121,12 +121,12 @@ class Spec:
     def of_call(self) -> Callable[[Mapping[str, Any]], Any]:
         """Return what calls the function with the values of its parameters."""
         if not self.positional:
-            return lambda values: self.function(**values)
+            return lambda values: not_awaited(self.function(**values))
 
         def call(values: Mapping[str, Any]) -> Any:
             first = [values[name] for name in self.positional]
             rest = {name: value for name, value in values.items() if name not in self.positional}
-            return self.function(*first, **rest)
+            return not_awaited(self.function(*first, **rest))
 
         return call
 
@@ -245,7 +245,7 @@ class _Slot:
     value: Any = None
     made: bool = False
     failed: Failure | None = None
-    said: list[Said] = field(default_factory=list)
+    said: said.Heard = field(default_factory=said.Heard)
 
 
 class Worker:
@@ -270,7 +270,7 @@ class Worker:
                 self._finish(slots, slot)
         outcomes = [slot.outcome or self._left(slots, slot) for slot in slots]
         return [
-            outcome._replace(said=tuple(slot.said)) if slot.said else outcome
+            outcome._replace(said=slot.said.told()) if slot.said else outcome
             for outcome, slot in zip(outcomes, slots, strict=True)
         ]
 
@@ -280,6 +280,8 @@ class Worker:
             self._tokens(slots, slot)
         except Skip as skipped:
             return self._skip(slot, skipped)
+        except Exception as error:
+            return self._fail(slot, error, 0.0)
         return Outcome(slot.spec.id, slot.work.row, LEFT, slot.token)
 
     def _finish(self, slots: list[_Slot], slot: _Slot) -> None:
@@ -294,18 +296,24 @@ class Worker:
                 self._keep(slots, slot, slot.spec.bound)
         except Skip as skipped:
             slot.outcome = self._skip(slot, skipped)
-        except Exception as error:
-            seconds = time.perf_counter() - started
-            slot.failed = self._failure(slot, error, seconds)
-            slot.outcome = Outcome(
-                slot.spec.id,
-                slot.work.row,
-                FAILED,
-                None,
-                failure=slot.failed,
-                seconds=seconds,
-                fatal=getattr(error, "errno", None) in (28, 122, 30),
-            )
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit, too: main() of a command-line tool has it
+            slot.outcome = self._fail(slot, error, time.perf_counter() - started)
+
+    def _fail(self, slot: _Slot, error: BaseException, seconds: float) -> Outcome:
+        slot.failed = self._failure(slot, error, seconds)
+        # A disk that a task writes to by itself is its own affair.
+        full = isinstance(error, StorageError) and getattr(error, "errno", None) in (28, 122, 30)
+        return Outcome(
+            slot.spec.id,
+            slot.work.row,
+            FAILED,
+            None,
+            failure=slot.failed,
+            seconds=seconds,
+            fatal=full,
+        )
 
     def _skip(self, slot: _Slot, skipped: Skip) -> Outcome:
         slot.failed = skipped.args[0]
@@ -435,13 +443,13 @@ class Worker:
                     return spec.of_call(values)
                 finally:
                     said.listen(before)
-            except Exception as error:
-                if isinstance(error, ValueError) and "read-only" in str(error):
+            except BaseException as error:
+                if isinstance(error, ValueError) and "read-only" in in_words(error):
                     error.add_note(
                         "An array that other items read too cannot be changed in place: "
                         "work on a copy (x = x.copy())."
                     )
-                if not tries_left:
+                if not tries_left or isinstance(error, KeyboardInterrupt):
                     raise
                 time.sleep(spec.retry_delay)
 
@@ -531,19 +539,16 @@ class Worker:
                     resolved[position] = content
         return slot.spec.recipe(resolved), contents
 
-    def _failure(self, slot: _Slot, error: Exception, seconds: float) -> Failure:
-        notes = " ".join(getattr(error, "__notes__", ()))
-        message = f"{type(error).__name__}: {error}" + (f" {notes}" if notes else "")
+    def _failure(self, slot: _Slot, error: BaseException, seconds: float) -> Failure:
         args = dict(slot.spec.plain)
         args.update(zip(slot.spec.columns, slot.work.args, strict=True))
-        return Failure(
-            task=slot.spec.name,
-            item=shown(slot.work.target or str(slot.work.row)),
-            parameters={name: _short(value) for name, value in args.items()},
-            exception=message,
-            where=_where(error, slot.spec.root),
-            seconds=seconds,
-            traceback="".join(traceback.format_exception(error)),
+        return failure_of(
+            error,
+            slot.spec.name,
+            shown(slot.work.target or str(slot.work.row)),
+            {name: _short(value) for name, value in args.items()},
+            slot.spec.root,
+            seconds,
         )
 
     def check_arguments(self, specs: Sequence[int]) -> None:
@@ -781,20 +786,27 @@ def _short(value: Any) -> str:
         return shown(value.record.target)
     if isinstance(value, InChain | Held | Inside):
         return "…"
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "…"
+    return in_short(value)
 
 
-def _where(error: BaseException, root: str) -> str:
-    """Return file and line of the innermost frame that is the user's."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = os.path.dirname(__file__)
-    for frame in reversed(frames):
-        if looks_like_cell(frame.filename):
-            return f"{frame.filename}:{frame.lineno}"
-        mine = frame.filename.startswith(root) and "site-packages" not in frame.filename
-        if mine and not frame.filename.startswith(own):
-            return f"{os.path.relpath(frame.filename, root)}:{frame.lineno}"
-    outside = [frame for frame in frames if not frame.filename.startswith(own)]
-    last = (outside or list(frames))[-1:]
-    return f"{last[0].filename}:{last[0].lineno}" if last else "?"
+def not_awaited(value: Any) -> Any:
+    """Return what a function returned, unless it is still to be run by an event loop.
+
+    Raises
+    ------
+    DatabackedError
+        If it is a coroutine, an asynchronous generator, or a future of asyncio.
+    """
+    if not (inspect.iscoroutine(value) or inspect.isasyncgen(value) or is_future(value)):
+        return value
+    if inspect.iscoroutine(value):
+        value.close()  # else Python warns that nobody awaited it
+    raise DatabackedError(
+        f"the function returned a {type(value).__name__}, which is not a value yet. Run it inside "
+        "of the function (asyncio.run(...)), and return what it gives."
+    )
+
+
+def is_future(value: Any) -> bool:
+    """Whether a value is a future of asyncio."""
+    return hasattr(type(value), "_asyncio_future_blocking")

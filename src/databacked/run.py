@@ -7,7 +7,6 @@ be made) and `chains` (to the runner). Here is what a flow asks of them, and wha
 from __future__ import annotations
 
 import secrets
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Any
 from databacked import said
 from databacked.chains import Chains
 from databacked.errors import DatabackedError, StorageError
+from databacked.failures import in_words
 from databacked.graph import (
     Dynamic,
     Future,
@@ -103,7 +103,7 @@ class Run(Chains):
                 self._dispatch()
                 self._drain()
                 if not self._flying:
-                    if self._fatal is not None:
+                    if self._fatal is not None or reached():
                         return
                     if not self._ready and not any(self._blocked.values()):
                         raise DatabackedError(
@@ -146,13 +146,18 @@ class Run(Chains):
             return Failed(failure)
         if node.plan.spec.remembers:
             return copied(get_keys(node.known[row], keys))
-        if node.plan.bound is not None:
-            record = self._record(node, row)
-            return node.plan.bound.hand_over(record, keys=keys)
         import numpy as np
 
-        value = get_keys(self.runner.fetch((node.id, row)), keys)
-        return value.copy() if isinstance(value, np.ndarray) else value
+        try:
+            value = self._fetched(node, row, keys)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # somebody replaced its file meanwhile, for instance
+            failure = self._fail(node, row, error)
+            if raises:
+                raise DatabackedError(f"{node.name}[{row}] has no value: {failure}") from error
+            return Failed(failure)
+        return value.copy() if type(value) is np.ndarray else value
 
     def progress(self) -> dict[str, tuple[int, Counter[str]]]:
         """Return for each task how many items there are, and what became of them."""
@@ -213,19 +218,29 @@ class Run(Chains):
             raise StorageError(self._fatal.exception.partition(": ")[2])
 
     def close(self, *, cancel: bool = False) -> None:
-        """End the run: let values go, compact what many runs have written."""
-        if self._opened:
-            self._opened = False
-            self.runner.close(cancel=cancel)
+        """End the run: let values go."""
+        try:
+            if self._opened:
+                self._opened = False
+                self.runner.close(cancel=cancel)
+        finally:
             if self._captures:
+                self._captures = False
                 said.stop()
-        self.log.close()
-        shutil.rmtree(self._scratch, ignore_errors=True)
-        self.show.close()
-        if cancel:
-            return
-        for folder in set(self._folders()):
-            compact(records_of(folder, refresh=False))
+            self.log.close()
+            self._scratch.close()
+            self.show.close()
+
+    def tidy(self) -> None:
+        """Make one of the journals of many runs; it can wait, so what fails here is only said."""
+        try:
+            for folder in dict.fromkeys([*self._folders(), self._values]):
+                compact(records_of(folder, refresh=False))
+        except (Exception, KeyboardInterrupt) as error:
+            self.show.say(
+                f"journals were not made one ({in_words(error)}); nothing is lost, the next run "
+                "tries it again"
+            )
 
 
 def _answered(answer: Futures, values: list[Any]) -> Values:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from databacked.arrays import Backed
@@ -57,6 +58,7 @@ from databacked.result import Bound
 from databacked.state import ALIAS, END, GONE, LAZY, THERE, TODO, WAITS, State
 from databacked.stats import JOIN, Stat
 from databacked.target import NotYet, Touched
+from databacked.types import Failure
 
 HASHED_AT_ONCE = 64
 """Input files that are read between two looks at the progress."""
@@ -246,7 +248,7 @@ class Tokens(State):
                     node.ended[row] = END["reused"]
                     contexts[fitting[1]] += 1
                     continue
-            self._judge_one(node, row, recipe, bound.look(target, stat, task, records))
+            self._look(node, row, recipe, partial(bound.look, target, stat, task, records))
         self.counts[name]["reused"] += contexts.total()
         for context, count in contexts.items():
             before = records.contexts.get(context, {}).get("packages", {})
@@ -264,6 +266,15 @@ class Tokens(State):
         if bound.folder not in self._checked:
             bound.check_writable(name)
             self._checked.add(bound.folder)
+
+    def _look(self, node: Node, row: int, recipe: str, look: Callable[[], Found]) -> None:
+        """Judge an item; a file that cannot be looked at is a failure of this item alone."""
+        try:
+            self._judge_one(node, row, recipe, look())
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            self._fail(node, row, error)
 
     def _judge_one(self, node: Node, row: int, recipe: str, found: Found) -> None:
         """Decide about one item whose recipe is known, and what lies at its target."""
@@ -412,7 +423,7 @@ class Tokens(State):
         assert target is not None
         if node.state[row] == ALIAS:
             return
-        self._judge_one(node, row, recipe, plan.bound.look_now(target, plan.spec.task))
+        self._look(node, row, recipe, partial(plan.bound.look_now, target, plan.spec.task))
         if node.state[row] == TODO:
             self._check_writable(node.name, plan.bound)
         if node.state[row] == THERE:
@@ -493,15 +504,24 @@ class Tokens(State):
         for node, row in wanted:
             plan = node.plan
             for name in plan.unread.pop(row):
-                plan.columns[name][row] = tokens[plan.spec.how][path_of(node, name, row)]
-            self._later.append((self._maybe_judge, (node, row)))
+                token = tokens[plan.spec.how][path_of(node, name, row)]
+                if isinstance(token, Exception):
+                    self._fail(node, row, token)
+                    break
+                plan.columns[name][row] = token
+            else:
+                self._later.append((self._maybe_judge, (node, row)))
 
-    def _hashed(self, paths: Sequence[str], how: str) -> dict[str, str]:
-        """Return what files count by; says how far it is."""
+    def _hashed(self, paths: Sequence[str], how: str) -> dict[str, str | Exception]:
+        """Return what files count by, or why one cannot be read; says how far it is."""
         distinct = list(dict.fromkeys(paths))
-        tokens: dict[str, str] = {}
+        tokens: dict[str, str | Exception] = {}
         for start in range(0, len(distinct), HASHED_AT_ONCE):
-            tokens |= file_tokens(distinct[start : start + HASHED_AT_ONCE], how)
+            some = distinct[start : start + HASHED_AT_ONCE]
+            try:
+                tokens |= file_tokens(some, how)
+            except Exception:
+                tokens |= {path: _token_or_error(path, how) for path in some}
             self.show.update({"reading input files": (len(distinct), Counter(made=len(tokens)))})
         return tokens
 
@@ -569,6 +589,16 @@ class Tokens(State):
 
     def _skip(self, node: Node, row: int, upstream: Node, index: int) -> None:
         raise NotImplementedError
+
+    def _fail(self, node: Node, row: int, error: BaseException) -> Failure:
+        raise NotImplementedError
+
+
+def _token_or_error(path: str, how: str) -> str | Exception:
+    try:
+        return file_tokens([path], how)[path]
+    except Exception as error:
+        return error
 
 
 def _holds_backed(arg: Any) -> bool:
