@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -197,7 +198,7 @@ class Asked:
         with self._lock:
             self._stopped = True
             if self._process is not None and self._process.poll() is None:
-                self._process.kill()
+                os.killpg(self._process.pid, signal.SIGKILL)  # git may have asked others
 
 
 def git_state(root: Path, warnings: list[str], asked: Asked | None = None) -> Git | None:
@@ -274,6 +275,7 @@ def _git(root: Path, warnings: list[str], asked: Asked, *arguments: str) -> str 
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
+            process_group=0,
             env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
         )
         with process:

@@ -91,8 +91,26 @@ def relay(lines: Sequence[Said]) -> None:
             tell(one.text, sys.stdout if out else sys.stderr, "" if out else "\n")
 
 
+def occupy() -> None:
+    """Hold the numbers of streams that this process was started without.
+
+    Else the next file that is opened has one of them, a journal for instance, and what a library
+    prints goes into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            if (opened := os.open(os.devnull, os.O_RDWR)) == number:
+                os.set_inheritable(opened, True)
+            else:
+                os.close(opened)
+
+
 def tell(text: str, stream: Any, end: str = "\n") -> bool:
     """Print a text; return whether somebody could hear it. That nobody does ends no run."""
+    if stream is None:
+        return False
     try:
         try:
             print(text, file=stream, end=end, flush=True)
@@ -101,7 +119,7 @@ def tell(text: str, stream: Any, end: str = "\n") -> bool:
             print(plain, file=stream, end=end, flush=True)
     except Exception:  # a full disk, a pipe without a reader, a stream that was closed
         return False
-    return stream is not None
+    return True
 
 
 def start(*, shown: bool = False) -> None:

@@ -27,7 +27,7 @@ from databacked.records import (
     records_of,
 )
 from databacked.runners.base import Runner
-from databacked.said import Log
+from databacked.said import Log, occupy
 from databacked.scratch import Scratch
 from databacked.shares import Shares
 from databacked.types import Failure
@@ -53,6 +53,7 @@ class State(Calls):
         log: Path | None = None,
     ) -> None:
         super().__init__()
+        occupy()
         self.project = project
         self.runner = runner
         self.name = name
