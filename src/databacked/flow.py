@@ -21,6 +21,7 @@ from databacked.errors import FlowFailed, GraphError
 from databacked.failures import told
 from databacked.orphans import in_words
 from databacked.outline import Asked, Outline
+from databacked.outlive import going_on
 from databacked.plan import symbol_of
 from databacked.progress import Show, summary
 from databacked.project import Project, project_at, project_of
@@ -140,7 +141,12 @@ class Flow(Generic[P, R]):
         """
         if current.get() is not None:
             return self.fn(*args, **kwargs)
+        with going_on():
+            return self._run(args, kwargs)
+
+    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         project = _project(self.options.root, self.fn)
+        arguments = _texts(self.fn, args, kwargs)
         show = Show(quiet=self.options.quiet or bool(os.environ.get(QUIET)))
         identity = new_id()
         folder = project.state / "runs" / identity
@@ -149,7 +155,7 @@ class Flow(Generic[P, R]):
         show.say(f"{self.name} · run {run.id} · project {project.root}")
         about = collect_in_background(
             self.name,
-            _texts(self.fn, args, kwargs),
+            arguments,
             project.root,
             run.id,
             symbol_of(self.fn, project.root),
@@ -262,6 +268,7 @@ def flow(function: Any = None, /, **options: Any) -> Any:
     return Flow(function, given)
 
 
+@going_on()
 def run_alone(
     task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, mapped: bool
 ) -> Any:
@@ -270,12 +277,12 @@ def run_alone(
     quiet = bool(os.environ.get(QUIET))
     runner = make_runner(None if mapped else "calling", project)
     run = Run(project, runner, task.name, Show(quiet=quiet), new_id())
-    token = current.set(run)
     try:
-        asked: Any = run.map(task, args, kwargs) if mapped else run.call(task, args, kwargs)
-    finally:
-        current.reset(token)
-    try:
+        token = current.set(run)
+        try:
+            asked: Any = run.map(task, args, kwargs) if mapped else run.call(task, args, kwargs)
+        finally:
+            current.reset(token)
         value = run.finish(asked)
     except BaseException:
         run.close(cancel=True)

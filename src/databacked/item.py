@@ -280,7 +280,9 @@ class Worker:
             self._tokens(slots, slot)
         except Skip as skipped:
             return self._skip(slot, skipped)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             return self._fail(slot, error, 0.0)
         return Outcome(slot.spec.id, slot.work.row, LEFT, slot.token)
 

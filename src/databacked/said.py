@@ -12,7 +12,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import groupby
 from typing import Any, NamedTuple, TextIO
 
@@ -260,6 +260,7 @@ class Log:
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):  # a full disk, again
+                file.close()

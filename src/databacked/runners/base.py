@@ -95,7 +95,9 @@ def worked_through(worker: Works, batch: Sequence[Chain]) -> Iterator[list[Any] 
     """
     try:
         yield worker.run_batch(batch)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         if len(batch) == 1:
             yield lost(batch[0], error)
         else:

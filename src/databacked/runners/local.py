@@ -27,6 +27,7 @@ from threadpoolctl import threadpool_limits
 
 from databacked import said
 from databacked.errors import DatabackedError, WorkerLost
+from databacked.outlive import before_end_of
 from databacked.runners.base import Chain, Key, Runner, Works, again, lost, worked_through
 
 MOST_POOLS = 20
@@ -419,9 +420,13 @@ class ProcessRunner(Runner):
             return
         try:
             future = self._pool.submit(_work, str(self._scratch), payload)
+            before_end_of("processes")
         except RuntimeError as error:
             if not _is_death(error):
-                raise
+                raise DatabackedError(
+                    f"no processes can be started ({error}). Where the main thread has ended, let "
+                    "it wait for the thread of the flow (.join()), or use runner='threads'."
+                ) from error
             self._put_off(batch, deaths)
             return
         self._running[number] = (future, batch)
