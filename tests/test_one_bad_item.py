@@ -430,7 +430,7 @@ def test_nobody_listens_any_more(tmp_path, shell, runner):
 
 
 @pytest.mark.parametrize("late", ["0", "0.5"])
-@pytest.mark.parametrize("runner", ["calling", "threads"])
+@pytest.mark.parametrize("runner", RUNNERS)
 def test_the_main_thread_may_end_before_the_flow(tmp_path, runner, late):
     """A plain thread goes on until it is done, also one that begins its flow only then."""
     assert run_script(tmp_path, "python s.py", RUNNER=runner, LATE=late, SECONDS="0.2") == ALL

@@ -38,6 +38,12 @@ def before_end_of(what: str) -> None:
             threading._register_atexit(_wait)  # type: ignore[attr-defined]
 
 
+def allow_late_ones() -> None:
+    """Let pools be opened after the main thread has ended: a flow closes what it opens itself."""
+    if getattr(threading, "_SHUTTING_DOWN", False):
+        threading._register_atexit = lambda *_, **__: None  # type: ignore[attr-defined]
+
+
 def _wait() -> None:
     for thread in list(_flows):
         if not thread.daemon and thread is not threading.current_thread():

@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 
 from databacked import said
 from databacked.errors import DatabackedError, WorkerLost
-from databacked.outlive import before_end_of
+from databacked.outlive import allow_late_ones, before_end_of
 from databacked.runners.base import Chain, Key, Runner, Works, again, lost, worked_through
 
 MOST_POOLS = 20
@@ -380,6 +380,7 @@ class ProcessRunner(Runner):
         self._pool: Any = self._new_pool()
 
     def _new_pool(self) -> Any:
+        allow_late_ones()
         from loky.backend import get_context
 
         return _pool_class()(
@@ -419,6 +420,7 @@ class ProcessRunner(Runner):
             self._refused(batch, error)
             return
         try:
+            allow_late_ones()
             future = self._pool.submit(_work, str(self._scratch), payload)
             before_end_of("processes")
         except RuntimeError as error:
