@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 LADDER = """
-    types errors hashes sameness stats like_numpy callables installed notebook said figures pyplot
-    draw corrections serializers.base serializers.images serializers.tables
+    types errors hashes sameness stats like_numpy callables installed notebook outlive failures said
+    figures pyplot draw corrections serializers.base serializers.images serializers.tables
     storage.base remotes.base runners.base
-    plugins views project owners marks fingerprint records provenance links manifest arrays copies
+    plugins views project owners marks scratch fingerprint records provenance links manifest arrays
+    copies
     dataset
     serializers storage remotes runners
     decide result outputs orphans

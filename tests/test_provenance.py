@@ -58,7 +58,8 @@ def test_dirty_means_code_results_never_count(repository):
 def test_mistake_06_code_edited_between_run_and_push(repository):
     """The state of the code is that of the run's start, whatever is edited later."""
     started = collect_in_background("flow", {}, repository, "r1")
-    started._thread.join()
+    for thread in started._threads:
+        thread.join()
     (repository / "flow.py").write_text("x = 2\n")
     git(repository, "commit", "-am", "second")
     record = started.finished("done", {})

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from databacked import LocalResult, flatten, flow, last_run, task, testing
+from databacked import LocalResult, flatten, flow, group, last_run, sweep, task, testing
 
 SETTINGS = settings(
     max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=True
@@ -53,6 +53,19 @@ def total_with(n, values):
     return n + sum(values) % 1000
 
 
+def beside(n, x, members):
+    return x + sum(members) % 1000
+
+
+def nested(n, several, x):
+    (first, [second]), more = several["in"], several["more"]
+    return (first * 5 + second * 3 + sum(more) + x) % 1000
+
+
+def read(n, file: Path):
+    return int(file.read_text())
+
+
 @dataclass
 class Map:
     """A map of the flow beside the values that it must have."""
@@ -63,8 +76,10 @@ class Map:
     """None for a map of known length."""
 
 
+KINDS = ["add", "pair", "window", "flatten", "total", "scale", "same"]
+KINDS += ["swept", "grouped", "nested", "one"]
 STEP = st.tuples(
-    st.sampled_from(["add", "pair", "window", "flatten", "total", "scale", "same"]),
+    st.sampled_from(KINDS),
     st.integers(0, 50),
     st.integers(0, 50),
     st.booleans(),
@@ -80,7 +95,9 @@ def build(steps: list[tuple[str, int, int, bool]], size: int) -> Any:
     def run():
         expected.clear()
         ids = list(range(size))
-        maps = [Map(named("start", lambda n: n * 7 % 5, False).map(ids), [n * 7 % 5 for n in ids])]
+        files = [Path(f"in/{n}.txt") for n in ids]
+        start = named("start", read, len(steps) % 2 == 0).map(ids, files)
+        maps = [Map(start, [read(n, file) for n, file in zip(ids, files, strict=True)])]
         answers: list[Any] = []
         for number, (kind, first, second, kept) in enumerate(steps):
             name = f"{kind}{number}"
@@ -99,7 +116,9 @@ def build(steps: list[tuple[str, int, int, bool]], size: int) -> Any:
             elif kind == "add":
                 wanted = [add(n, x, second) for n, x in zip(ids, one.values, strict=True)]
                 maps.append(Map(named(name, add, kept).map(ids, one.futures, second), wanted))
-            elif kind in ("pair", "scale") and other.origin is None:
+            elif kind in ("pair", "scale") or other.origin is not None:
+                if other.origin is not None:
+                    other = one
                 wanted = [pair(0, x, y) for x, y in zip(one.values, other.values, strict=True)]
                 maps.append(
                     Map(named(name, pair, kept).map(ids, one.futures, other.futures), wanted)
@@ -116,6 +135,43 @@ def build(steps: list[tuple[str, int, int, bool]], size: int) -> Any:
                 ]
                 made = named(name, element, kept, "{e}.json").map(flatten(lists), 1)
                 maps.append(Map(made, wanted, origin=name))
+            elif kind == "swept":  # the parts of each image, put together, beside the image
+                parts = named(f"{name}_parts", add, bool(second % 2), "{n}_{k}.json")
+                parts = parts.map(ids, one.futures, sweep([1, 2]))
+                keys, members = group(parts, by=parts.of(ids))
+                wanted = [
+                    beside(n, x, [x + 1, x + 2]) for n, x in zip(ids, one.values, strict=True)
+                ]
+                maps.append(Map(named(name, beside, kept).map(keys, one.futures, members), wanted))
+            elif kind == "grouped":  # by what becomes known while the flow runs
+                keys, members = group(one.futures, by=other.futures)
+                groups: dict[int, list[int]] = {}
+                for key, x in zip(other.values, one.values, strict=True):
+                    groups.setdefault(key, []).append(x)
+                wanted = [total_with(key, several) for key, several in groups.items()]
+                made = named(name, total_with, kept).map(keys, members)
+                maps.append(Map(made, wanted, origin=name))
+            elif kind == "nested":
+                several = [
+                    {"in": (x, [y]), "more": other.futures}
+                    for x, y in zip(one.futures, other.futures, strict=True)
+                ]
+                wanted = [
+                    nested(n, {"in": (x, [y]), "more": other.values}, x)
+                    for n, x, y in zip(ids, one.values, other.values, strict=True)
+                ]
+                maps.append(Map(named(name, nested, kept).map(ids, several, one.futures), wanted))
+            elif kind == "one":  # a list of one value beside what was made from it
+                inner = named(f"{name}_inner", add, bool(second % 2)).map(ids, one.futures, 1)
+                lists_of = [[x] for x in one.futures]
+                wanted = [beside(n, x + 1, [x]) for n, x in zip(ids, one.values, strict=True)]
+                maps.append(Map(named(name, beside, kept).map(ids, inner, lists_of), wanted))
+                single = named(f"{name}_single", add, bool(second % 2), "single.json")
+                single = single(0, one.futures[0], 2)
+                answers.append(
+                    named(f"{name}_list", beside, kept, "list.json")(0, single, [one.futures[0]])
+                )
+                expected.append(beside(0, one.values[0] + 2, [one.values[0]]))
             else:
                 lists_of = [other.futures for _ in ids]
                 wanted = [total_with(n, other.values) for n in ids]
@@ -124,6 +180,15 @@ def build(steps: list[tuple[str, int, int, bool]], size: int) -> Any:
         return [*answers, *(one.futures for one in maps)]
 
     return run, expected
+
+
+def write_inputs(project: Path, numbers: list[int]) -> None:
+    """Write what the first map of a flow reads."""
+    (project / "in").mkdir(exist_ok=True)
+    for n in range(5):
+        (project / f"in/{n}.txt").write_text(
+            str(numbers[n % len(numbers)] if numbers else n * 7 % 5)
+        )
 
 
 def made(project: Path) -> dict[str, int]:
@@ -137,14 +202,21 @@ def made(project: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("runner", ["calling", "threads"])
-@given(steps=STEPS, size=st.integers(1, 5), gone=st.sets(st.integers(0, 200), max_size=5))
+@given(
+    steps=STEPS,
+    size=st.integers(1, 5),
+    gone=st.sets(st.integers(0, 200), max_size=5),
+    inputs=st.lists(st.integers(0, 4), min_size=1, max_size=5),
+)
 @SETTINGS
-def test_values_are_those_of_plain_python(tmp_path, monkeypatch, runner, steps, size, gone):
-    """At first, again, and with files removed: then exactly these are made."""
+def test_values_are_those_of_plain_python(tmp_path, monkeypatch, runner, steps, size, gone, inputs):
+    """At first, again, with files removed (then exactly these are made), with other inputs."""
     monkeypatch.setenv("DATABACKED_QUIET", "1")
     project = tmp_path / "project"
     shutil.rmtree(project, ignore_errors=True)
     project.mkdir()
+    write_inputs(project, [])
+    monkeypatch.chdir(project)
     with testing.project(project):
         run, expected = build(steps, size)
         run = run.with_options(runner=runner)
@@ -159,6 +231,10 @@ def test_values_are_those_of_plain_python(tmp_path, monkeypatch, runner, steps, 
         assert run() == expected
         assert made(project) == removed
         assert sorted(path for path in project.glob("*/*.json")) == files
+        write_inputs(project, inputs)
+        assert run() == expected
+        assert run() == expected
+        assert made(project) == {}
 
 
 @given(steps=STEPS)
@@ -169,6 +245,8 @@ def test_processes_give_the_same(tmp_path, monkeypatch, steps):
     project = tmp_path / "project"
     shutil.rmtree(project, ignore_errors=True)
     project.mkdir()
+    write_inputs(project, [])
+    monkeypatch.chdir(project)
     with testing.project(project):
         run, expected = build(steps, 4)
         run = run.with_options(runner="processes")

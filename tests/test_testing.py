@@ -313,7 +313,7 @@ class Vague(Two):
 
 class Hasty(Two):
     def close(self, *, cancel=False):
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._forget()
 
 
 class Stubborn(Two):
@@ -323,7 +323,8 @@ class Stubborn(Two):
 
 class Running(Two):
     def close(self, *, cancel=False):
-        self._pool.shutdown(wait=not cancel)
+        if not cancel:
+            super().close()
 
 
 class Remembering(Two):
@@ -365,7 +366,7 @@ class Mourning(ProcessRunner):
         (Twice, "arrived more than once"),
         (Swallowing, "outcomes arrived within 1 s"),
         (Backwards, "not run in its order"),
-        (Early, "5 of 8 outcomes arrived within 1 s; one batch could not be run: KeyError"),
+        (Early, "an item could not be run: KeyError"),
         (Boaster, "it says 3 workers; fewer run"),
         (Renumbering, "another value was fetched"),
         (Hoarding, "a value that was dropped is still held"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from itertools import product
 from typing import Any
@@ -45,6 +46,9 @@ from databacked.item import get_keys
 from databacked.known import Unknown, holds_unknown
 from databacked.target import NotYet, Target, Touched
 from databacked.task import Options, Task
+
+current: ContextVar[Calls | None] = ContextVar("databacked_run", default=None)
+"""What calls of tasks belong to: a run, or the outline of one; None outside of flows."""
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from databacked import said
+from databacked.calls import current
+from databacked.failures import in_words
 from databacked.graph import (
     Column,
     Element,
@@ -24,6 +26,7 @@ from databacked.item import (
     Inside,
     Kept,
     Mark,
+    Marks,
     Outcome,
     Work,
     Worker,
@@ -37,6 +40,8 @@ from databacked.plan import (
     nested_inputs,
     row_inputs,
     rows_reading,
+    token_of_item,
+    token_of_nested,
 )
 from databacked.state import GONE, LAZY, SENT, TODO, WAITS
 from databacked.types import Failed, Failure
@@ -76,6 +81,7 @@ class Chains(Needs):
                         and (reader.targets is None or reader.targets[follower] is not None)
                         and self._relevant(reader, follower)
                         and not (reader.plan.spec.remembers and reader.state[follower] == WAITS)
+                        and not reader.plan.spec.marks  # it waits for what becomes of all
                         and joins(reader, follower)
                     ):
                         add(reader, follower)
@@ -124,9 +130,6 @@ class Chains(Needs):
         works: list[Work] = []
         for node, row in chain:
             plan = node.plan
-            if not plan.learned:
-                plan.learned = True
-                self.runner.learn(node.id, plan.spec)
             hold = False
             if not plan.spec.is_kept:
                 hold = row in plan.pinned or not plan.spec.pure
@@ -139,7 +142,7 @@ class Chains(Needs):
                     row,
                     None if node.targets is None else node.targets[row],
                     tuple(self._source(node, name, row, places) for name in plan.spec.columns),
-                    tuple(plan.row_tokens(row)),
+                    tuple(self._row_tokens(node, row)),
                     plan.found.get(row),
                     bool(plan.wanted[row]),
                     hold,
@@ -147,6 +150,23 @@ class Chains(Needs):
                 )
             )
         return works
+
+    def _row_tokens(self, node: Node, row: int) -> list[str | None]:
+        """Return the tokens of an item that is about to run: what failed counts as failed."""
+        plan = node.plan
+        tokens: list[str | None] = plan.row_tokens(row)
+        if not (plan.spec.marks and self.failures):
+            return tokens
+        for place, name in enumerate(plan.spec.order):
+            arg, spec = node.args[name], plan.spec
+            if isinstance(arg, NestedColumn):
+                value, refs = arg.values[row], arg.refs[row]
+            elif isinstance(arg, Nested):
+                value, refs = arg.value, arg.refs
+            else:
+                continue
+            tokens[place] = token_of_nested(value, refs, True, self._gone, spec.root)
+        return tokens
 
     def _source(self, node: Node, name: str, row: int, places: dict[tuple[int, int], int]) -> Any:
         """Return the value of an argument, or where a worker finds it."""
@@ -173,16 +193,22 @@ class Chains(Needs):
         if type(value) is Future and value.index is not None:
             return self._source_of(*locate(value)[0], value.keys, places)
         sources: list[Any] = []
+        tokens: list[str | None] = []
 
-        def mark(future: Future) -> Any:
-            marks = []
+        def mark(future: Future) -> Mark | Marks:
+            start = len(sources)
             for item in locate(future):
-                marks.append(Mark(len(sources)))
-                sources.append(self._source_of(*item, future.keys, places))
-            return marks if future.index is None else marks[0]
+                source = self._source_of(*item, future.keys, places)
+                sources.append(source)
+                tokens.append(
+                    None
+                    if type(source) is InChain
+                    else token_of_item(*self._real(*item), future.keys, True, self._gone)
+                )
+            return Marks(start, len(sources)) if future.index is None else Mark(start)
 
         filled = replace_futures(value, mark)
-        return Inside(filled, sources)
+        return Inside(filled, sources, tokens)
 
     def _source_of(
         self, node: Node, row: int, keys: tuple[Any, ...], places: dict[tuple[int, int], int]
@@ -207,7 +233,7 @@ class Chains(Needs):
                 if self.log.path is not None:
                     said.start(shown=self.runner.in_this_thread)
                     self._captures = True
-                self.runner.open(Worker, self._scratch)
+                self.runner.open(Worker, self._scratch.folder)
                 self._opened = True
             size = 1
             if self._seconds_per_chain:
@@ -228,7 +254,15 @@ class Chains(Needs):
                     self._blocked[frozenset(own.items())].append((node, row))
                     continue
                 needs = both
-                works = self._work(chain)
+                if not self._learned(chain):
+                    if node.state[row] == TODO:
+                        self._ready.append((node, row))
+                    continue
+                try:
+                    works = self._work(chain)
+                except Exception as error:  # a record that is gone, for instance
+                    self._fail(node, row, error)
+                    continue
                 for member, index in chain:
                     member.state[index] = SENT
                 batch.append(works)
@@ -236,7 +270,23 @@ class Chains(Needs):
                 self._shares.take(needs, [(work.spec, work.row) for one in batch for work in one])
                 self._batches += 1
                 self._flying += sum(map(len, batch))
-                self.runner.submit(batch)
+                inside = current.set(None)  # a task that is called in a task runs at once
+                try:
+                    self.runner.submit(batch)
+                finally:
+                    current.reset(inside)
+
+    def _learned(self, chain: Sequence[tuple[Node, int]]) -> bool:
+        """Have workers know all tasks of a chain; an item whose task cannot be sent fails."""
+        for node, row in chain:
+            if not node.plan.learned:
+                try:
+                    self.runner.learn(node.id, node.plan.spec)
+                except Exception as error:
+                    self._fail(node, row, error)
+                    return False
+                node.plan.learned = True
+        return True
 
     def _needs(self, chain: Sequence[tuple[Node, int]]) -> dict[str, float]:
         """Return what a chain takes of what is shared while it runs."""
@@ -268,7 +318,7 @@ class Chains(Needs):
             self._flying -= len(lost)
             self._free((work.spec, work.row) for work in lost)
             names = dict.fromkeys(self.nodes[work.spec].name for work in lost)
-            why = f"{result}; it ran {' → '.join(names)}"
+            why = f"{in_words(result)}; it ran {' → '.join(names)}"
             for number, work in enumerate(lost):
                 self._take(_lost_item(work, self.nodes[work.spec], why, number))
             return
@@ -311,8 +361,6 @@ def _is_just(arg: Any, node: Node) -> bool:
 
 
 def _lost_item(work: Work, node: Node, why: str, number: int) -> Outcome:
-    failure = Failure(
-        node.name, shown(work.target or str(work.row)), {}, f"WorkerLost: {why}", "?", 0.0
-    )
+    failure = Failure(node.name, shown(work.target or str(work.row)), {}, why, "?", 0.0)
     state = FAILED if number == 0 else SKIPPED
     return Outcome(work.spec, work.row, state, None, failure=failure)

@@ -58,6 +58,10 @@ class ArgumentChangedError(DatabackedError):
     """A large argument was modified between the call and the run of its item."""
 
 
+class WorkerLost(DatabackedError):
+    """The process of an item died."""
+
+
 class DatasetError(DatabackedError):
     """A table cannot become a dataset; lists every problem at once."""
 

@@ -5,20 +5,23 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import MethodType
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 from databacked.callables import refuse_method, signature_of, stands_for
+from databacked.calls import Calls, current
 from databacked.decide import summary as reasons_in_words
 from databacked.draw import Drawing
 from databacked.errors import FlowFailed, GraphError
+from databacked.failures import told
 from databacked.orphans import in_words
 from databacked.outline import Asked, Outline
+from databacked.outlive import going_on
 from databacked.plan import symbol_of
 from databacked.progress import Show, summary
 from databacked.project import Project, project_at, project_of
@@ -26,7 +29,7 @@ from databacked.provenance import collect_in_background, write_run
 from databacked.pyplot import apart
 from databacked.run import Run, new_id
 from databacked.runners.base import Runner
-from databacked.task import Task, changed_options
+from databacked.task import Task, changed_options, is_asynchronous
 from databacked.types import Failure
 
 P = ParamSpec("P")
@@ -35,12 +38,10 @@ R = TypeVar("R")
 QUIET = "DATABACKED_QUIET"
 """Environment variable that silences runs."""
 
-_current: ContextVar[Run | Outline | None] = ContextVar("databacked_run", default=None)
 
-
-def current_run() -> Run | Outline | None:
+def current_run() -> Calls | None:
     """Return what calls belong to: a run, or the outline of one; None outside of flows."""
-    return _current.get()
+    return current.get()
 
 
 @dataclass(frozen=True)
@@ -146,9 +147,14 @@ class Flow(Generic[P, R]):
             If items failed, once everything else is done; with ``on_error="collect"`` it is
             only reported.
         """
-        if _current.get() is not None:
+        if current.get() is not None:
             return self.fn(*args, **kwargs)
+        with going_on():
+            return self._run(args, kwargs)
+
+    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         project = _project(self.options.root, self.fn)
+        arguments = _texts(self.fn, args, kwargs)
         show = Show(quiet=self.options.quiet or bool(os.environ.get(QUIET)))
         identity = new_id()
         folder = project.state / "runs" / identity
@@ -157,13 +163,13 @@ class Flow(Generic[P, R]):
         show.say(f"{self.name} · run {run.id} · project {project.root}")
         about = collect_in_background(
             self.name,
-            _texts(self.fn, args, kwargs),
+            arguments,
             project.root,
             run.id,
             symbol_of(self.fn, project.root),
         )
         state, value = "failed", None
-        token = _current.set(run)
+        token = current.set(run)
         try:
             with apart():
                 returned = self.fn(*args, **kwargs)
@@ -176,11 +182,18 @@ class Flow(Generic[P, R]):
             )
             raise
         finally:
-            _current.reset(token)
-            run.close(cancel=state == "failed")
-            write_run(folder, about.finished(state, _counts(run)))
-            _report(run, state, value, folder)
-        if run.failures and self.options.on_error == "raise":
+            current.reset(token)
+            try:
+                run.close(cancel=state in ("failed", "interrupted"))
+            finally:
+                wait = state != "interrupted"
+                write_run(folder, about.finished(state, _counts(run), wait=wait))
+                _report(run, state, value, folder)
+        raises = bool(run.failures) and self.options.on_error == "raise"
+        if run.failures and not raises:
+            show.say(_failed(run))
+        run.tidy()
+        if raises:
             raise FlowFailed(_failed(run), run.failures, value)
         return value  # type: ignore[no-any-return]
 
@@ -202,13 +215,13 @@ class Flow(Generic[P, R]):
         """
         _texts(self.fn, args, kwargs)
         outline = Outline()
-        token = _current.set(outline)
+        token = current.set(outline)
         try:
             self.fn(*args, **kwargs)
         except Asked:
             pass
         finally:
-            _current.reset(token)
+            current.reset(token)
         return outline.drawing(_project(self.options.root, self.fn))
 
     def __repr__(self) -> str:
@@ -252,6 +265,11 @@ def flow(function: Any = None, /, **options: Any) -> Any:
         The project's root; found from the flow's file unless given.
     """
     given = changed_options(FlowOptions(), options, "flow")
+    if is_asynchronous(function):
+        raise GraphError(
+            "flow: async functions are run by an event loop, and flows are not. Write a plain "
+            "function; asyncio.to_thread(flow) runs it beside a loop."
+        )
     if function is None:
         return lambda function: flow(function, **options)
     if isinstance(function, Flow):
@@ -261,6 +279,7 @@ def flow(function: Any = None, /, **options: Any) -> Any:
     return Flow(function, given)
 
 
+@going_on()
 def run_alone(
     task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, mapped: bool
 ) -> Any:
@@ -269,12 +288,12 @@ def run_alone(
     quiet = bool(os.environ.get(QUIET))
     runner = make_runner(None if mapped else "calling", project)
     run = Run(project, runner, task.name, Show(quiet=quiet), new_id())
-    token = _current.set(run)
     try:
-        asked: Any = run.map(task, args, kwargs) if mapped else run.call(task, args, kwargs)
-    finally:
-        _current.reset(token)
-    try:
+        token = current.set(run)
+        try:
+            asked: Any = run.map(task, args, kwargs) if mapped else run.call(task, args, kwargs)
+        finally:
+            current.reset(token)
         with apart():
             value = run.finish(asked)
     except BaseException:
@@ -282,6 +301,7 @@ def run_alone(
         raise
     run.close()
     _report(run, "partly failed" if run.failures else "done", value, None)
+    run.tidy()
     if run.failures:
         raise FlowFailed(_failed(run), run.failures, value)
     return value
@@ -298,7 +318,7 @@ def make_runner(given: Any, project: Project) -> Runner:
     from databacked.plugins import find
 
     if isinstance(given, Runner):
-        return given
+        return copy.copy(given)  # flows of several threads may use one at the same time
     name = project.runner if given is None else given
     if isinstance(name, str):
         return find("runners", name)()  # type: ignore[no-any-return]
@@ -322,12 +342,12 @@ def _texts(function: Any, args: Any, kwargs: Mapping[str, Any]) -> dict[str, str
 
 
 def _text(value: Any) -> str:
-    try:
+    def say() -> str:
         if hasattr(value, "shape"):
             return f"{type(value).__name__} {tuple(value.shape)}"
-        text = repr(value)
-    except Exception:  # of an object's own code
-        return f"<{type(value).__qualname__}>"
+        return repr(value)
+
+    text = told(say, f"<{type(value).__name__}>")
     return text if len(text) <= 200 else text[:197] + "…"
 
 
@@ -342,7 +362,10 @@ def _report(run: Run, state: str, value: Any, folder: Path | None) -> None:
     """Print what became of the run, and remember it."""
     global _last
     whole = folder is not None and state == "done"
-    left_over = run.orphans() if whole else {}
+    try:
+        left_over = run.orphans() if whole else {}
+    except OSError:  # a folder that cannot be listed any more: the run is done all the same
+        left_over = {}
     _last = Report(
         run.id,
         run.name,

@@ -7,6 +7,7 @@ kept is computed only if something needs it.
 
 from __future__ import annotations
 
+import inspect
 import os
 import time
 import traceback
@@ -23,14 +24,19 @@ from databacked.arrays import BackedArray, Image
 from databacked.callables import is_library
 from databacked.copies import FIXED, copied, parts_of, read_only, replaced
 from databacked.decide import Found, Recipe, contents, is_hit, is_hit_resolved, why_stale
-from databacked.errors import ArgumentChangedError, CorrectionError, DatabackedError
+from databacked.errors import (
+    ArgumentChangedError,
+    CorrectionError,
+    DatabackedError,
+    StorageError,
+)
+from databacked.failures import failure_of, in_short, in_words
 from databacked.fingerprint.files import SeenFiles
 from databacked.fingerprint.parameters import content as content_of_value
 from databacked.fingerprint.parameters import token as token_of_value
 from databacked.fingerprint.parameters import told_apart
 from databacked.hashes import hash_bytes, hash_texts
 from databacked.known import remembered, sketch
-from databacked.notebook import looks_like_cell
 from databacked.owners import Owner
 from databacked.records import Record, records_of
 from databacked.result import Bound, Claim, part_of
@@ -134,12 +140,12 @@ class Spec:
     def of_call(self) -> Callable[[Mapping[str, Any]], Any]:
         """Return what calls the function with the values of its parameters."""
         if not self.positional:
-            return lambda values: self.function(**values)
+            return lambda values: not_awaited(self.function(**values))
 
         def call(values: Mapping[str, Any]) -> Any:
             first = [values[name] for name in self.positional]
             rest = {name: value for name, value in values.items() if name not in self.positional}
-            return self.function(*first, **rest)
+            return not_awaited(self.function(*first, **rest))
 
         return call
 
@@ -174,12 +180,21 @@ class Inside(NamedTuple):
 
     value: Any
     sources: list[Any]
+    tokens: list[str | None]
+    """What each source counts by; None for what an earlier item of the chain decides."""
 
 
 class Mark(NamedTuple):
     """Stands in `Inside.value` for a source."""
 
     position: int
+
+
+class Marks(NamedTuple):
+    """Stands in `Inside.value` for the list of all items of a map."""
+
+    start: int
+    stop: int
 
 
 class Work(NamedTuple):
@@ -253,7 +268,7 @@ class _Slot:
     """Which input changed while its value was made, or one that it was made from."""
 
     notes: tuple[str, ...] = ()
-    said: list[Said] = field(default_factory=list)
+    said: said.Heard = field(default_factory=said.Heard)
 
 
 class Worker:
@@ -280,7 +295,7 @@ class Worker:
                 self._finish(slots, slot)
         outcomes = [slot.outcome or self._left(slots, slot) for slot in slots]
         return [
-            outcome._replace(said=tuple(slot.said)) if slot.said else outcome
+            outcome._replace(said=slot.said.told()) if slot.said else outcome
             for outcome, slot in zip(outcomes, slots, strict=True)
         ]
 
@@ -290,6 +305,10 @@ class Worker:
             self._tokens(slots, slot)
         except Skip as skipped:
             return self._skip(slot, skipped)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return self._fail(slot, error, 0.0)
         return Outcome(slot.spec.id, slot.work.row, LEFT, slot.token)
 
     def _finish(self, slots: list[_Slot], slot: _Slot) -> None:
@@ -304,18 +323,24 @@ class Worker:
                 self._keep(slots, slot, slot.spec.bound)
         except Skip as skipped:
             slot.outcome = self._skip(slot, skipped)
-        except Exception as error:
-            seconds = time.perf_counter() - started
-            slot.failed = self._failure(slot, error, seconds)
-            slot.outcome = Outcome(
-                slot.spec.id,
-                slot.work.row,
-                FAILED,
-                None,
-                failure=slot.failed,
-                seconds=seconds,
-                fatal=getattr(error, "errno", None) in (28, 122, 30),
-            )
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit, too: main() of a command-line tool has it
+            slot.outcome = self._fail(slot, error, time.perf_counter() - started)
+
+    def _fail(self, slot: _Slot, error: BaseException, seconds: float) -> Outcome:
+        slot.failed = self._failure(slot, error, seconds)
+        # A disk that a task writes to by itself is its own affair.
+        full = isinstance(error, StorageError) and getattr(error, "errno", None) in (28, 122, 30)
+        return Outcome(
+            slot.spec.id,
+            slot.work.row,
+            FAILED,
+            None,
+            failure=slot.failed,
+            seconds=seconds,
+            fatal=full,
+        )
 
     def _skip(self, slot: _Slot, skipped: Skip) -> Outcome:
         slot.failed = skipped.args[0]
@@ -341,8 +366,23 @@ class Worker:
     def _token(self, slots: list[_Slot], spec: Spec, name: str, args: Mapping[str, Any]) -> str:
         """Return the token of a source in this chain, or of a file that nobody read yet."""
         source = args[name] if name in args else spec.plain[name]
+        if isinstance(source, Inside):
+            return self._token_inside(slots, source, spec.root)
         if not isinstance(source, InChain):
             return self.files.token(os.fspath(source), spec.how)
+        return self._token_before(slots, source)
+
+    def _token_inside(self, slots: list[_Slot], inside: Inside, root: str) -> str:
+        """Return the token of a value that holds others, once those in this chain are known."""
+        tokens = [
+            self._token_before(slots, source) if token is None else token
+            for source, token in zip(inside.sources, inside.tokens, strict=True)
+        ]
+        return token_of_filled(
+            replaced(inside.value, (Mark, Marks), lambda mark: token_of_marks(mark, tokens)), root
+        )
+
+    def _token_before(self, slots: list[_Slot], source: InChain) -> str:
         before = slots[source.position]
         if before.failed is not None:
             raise Skip(before.failed)
@@ -377,7 +417,9 @@ class Worker:
             return copied(get_keys(held, source.keys))
         if kind is Inside:
             found = [self._value(slots, slot, item) for item in source.sources]
-            return replaced(source.value, (Mark,), lambda mark: found[mark.position], copies=True)
+            return replaced(
+                source.value, (Mark, Marks), lambda mark: value_of_marks(mark, found), copies=True
+            )
         return copied(source)
 
     def _values(self, slots: list[_Slot], slot: _Slot) -> dict[str, Any]:
@@ -476,15 +518,15 @@ class Worker:
                     return spec.of_call(values)
                 finally:
                     said.listen(before)
-            except Exception as error:
-                if isinstance(error, ValueError) and "read-only" in str(error):
+            except BaseException as error:
+                if isinstance(error, ValueError) and "read-only" in in_words(error):
                     error.add_note(
                         "An array that other items read too cannot be changed in place: "
                         "work on a copy (x = x.copy())."
                     )
                 if isinstance(error, TypeError | AttributeError | BufferError):
                     _say_what_is_backed(error, values)
-                if not tries_left:
+                if not tries_left or isinstance(error, KeyboardInterrupt):
                     raise
                 time.sleep(spec.retry_delay)
 
@@ -593,19 +635,16 @@ class Worker:
                     resolved[position] = content
         return slot.spec.recipe(resolved), contents
 
-    def _failure(self, slot: _Slot, error: Exception, seconds: float) -> Failure:
-        notes = " ".join(getattr(error, "__notes__", ()))
-        message = f"{type(error).__name__}: {error}" + (f" {notes}" if notes else "")
+    def _failure(self, slot: _Slot, error: BaseException, seconds: float) -> Failure:
         args = dict(slot.spec.plain)
         args.update(zip(slot.spec.columns, slot.work.args, strict=True))
-        return Failure(
-            task=slot.spec.name,
-            item=shown(slot.work.target or str(slot.work.row)),
-            parameters={name: _short(value) for name, value in args.items()},
-            exception=message,
-            where=_where(error, slot.spec.root),
-            seconds=seconds,
-            traceback="".join(traceback.format_exception(error)),
+        return failure_of(
+            error,
+            slot.spec.name,
+            shown(slot.work.target or str(slot.work.row)),
+            {name: _short(value) for name, value in args.items()},
+            slot.spec.root,
+            seconds,
         )
 
     def check_arguments(self, specs: Sequence[int]) -> Iterator[tuple[int, str]]:
@@ -801,6 +840,31 @@ def _say_what_is_backed(error: Exception, values: Mapping[str, Any]) -> None:
         )
 
 
+def value_of_marks(mark: Mark | Marks, found: list[Any]) -> Any:
+    """Return the value that marks stand for."""
+    return found[mark.position] if isinstance(mark, Mark) else found[mark.start : mark.stop]
+
+
+def token_of_marks(mark: Mark | Marks, tokens: list[str]) -> tuple[str, str]:
+    """Return what stands for the value of marks in a value that is to have a token."""
+    found = value_of_marks(mark, tokens)
+    return OF_TASK, found if isinstance(mark, Mark) else token_of_list(found)
+
+
+OF_TASK = "of a task"
+"""Tells a token in a value from a text."""
+
+
+def token_of_list(tokens: Sequence[str]) -> str:
+    """Return what the list of all items of a map counts by."""
+    return "l:" + hash_texts(tokens)
+
+
+def token_of_filled(value: Any, root: str | Path) -> str:
+    """Return the token of a value that holds tokens in place of what comes from tasks."""
+    return "n:" + str(token_of_value(value, root))
+
+
 def _arrive(name: str, value: Any, kind: str) -> Any:
     """Give a value the form that the parameter's annotation asks for.
 
@@ -836,23 +900,27 @@ def _short(value: Any) -> str:
         return shown(value.record.target)
     if isinstance(value, InChain | Held | Inside):
         return "…"
-    try:
-        text = repr(value)
-    except Exception:  # of an object's own code
-        return f"<{type(value).__qualname__}>"
-    return text if len(text) <= 80 else text[:77] + "…"
+    return in_short(value)
 
 
-def _where(error: BaseException, root: str) -> str:
-    """Return file and line of the innermost frame that is the user's."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = os.path.dirname(__file__)
-    for frame in reversed(frames):
-        if looks_like_cell(frame.filename):
-            return f"{frame.filename}:{frame.lineno}"
-        mine = frame.filename.startswith(root) and "site-packages" not in frame.filename
-        if mine and not frame.filename.startswith(own):
-            return f"{os.path.relpath(frame.filename, root)}:{frame.lineno}"
-    outside = [frame for frame in frames if not frame.filename.startswith(own)]
-    last = (outside or list(frames))[-1:]
-    return f"{last[0].filename}:{last[0].lineno}" if last else "?"
+def not_awaited(value: Any) -> Any:
+    """Return what a function returned, unless it is still to be run by an event loop.
+
+    Raises
+    ------
+    DatabackedError
+        If it is a coroutine, an asynchronous generator, or a future of asyncio.
+    """
+    if not (inspect.iscoroutine(value) or inspect.isasyncgen(value) or is_future(value)):
+        return value
+    if inspect.iscoroutine(value):
+        value.close()  # else Python warns that nobody awaited it
+    raise DatabackedError(
+        f"the function returned a {type(value).__name__}, which is not a value yet. Run it inside "
+        "of the function (asyncio.run(...)), and return what it gives."
+    )
+
+
+def is_future(value: Any) -> bool:
+    """Whether a value is a future of asyncio."""
+    return hasattr(type(value), "_asyncio_future_blocking")

@@ -24,6 +24,10 @@ LARGEST_REMEMBERED = 1 << 16
 """Bytes of a value that is kept in a record, at most."""
 
 
+NOTHING_KNOWN: Json = {"none": True}
+"""How a record says that a value is None; a record without a word is of no use."""
+
+
 class Unknown(NamedTuple):
     """Stands in what is known of a value for a part that is too large to be known."""
 
@@ -136,6 +140,8 @@ def decode_known(said: Any) -> Any:
         return said
     (kind, held), *_ = said.items()
     match kind:
+        case "none":
+            return None
         case "unknown":
             return Unknown(None if held is None else tuple(held))
         case "list":

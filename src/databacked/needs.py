@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+from databacked.failures import failure_of, in_short
 from databacked.graph import (
+    Column,
     Element,
     Items,
     Nested,
     NestedColumn,
     Node,
+    Plain,
 )
 from databacked.item import (
     FAILED,
@@ -19,9 +23,10 @@ from databacked.item import (
     MADE,
     SKIPPED,
     Outcome,
+    get_keys,
     shown,
 )
-from databacked.known import encode_known, sketch
+from databacked.known import NOTHING_KNOWN, encode_known, sketch
 from databacked.notebook import place_in_words
 from databacked.plan import (
     nested_inputs,
@@ -34,7 +39,7 @@ from databacked.records import (
     journal_of,
     records_of,
 )
-from databacked.said import Said
+from databacked.said import Said, relay
 from databacked.state import ALIAS, GONE, LAZY, THERE, TODO, WAITS
 from databacked.tokens import Tokens
 from databacked.types import Failure
@@ -46,8 +51,8 @@ class Needs(Tokens):
     def _want(self, node: Node, row: int) -> None:
         """Have an item's value made, unless it is there."""
         node, row = self._real(node, row)
-        if node.id in self._unplanned:  # it waits for a map whose length is not known yet
-            self._want_later[node.id].add(row)
+        if node.id in self._unplanned:
+            self._once_planned[node.id][self._want, row] = None
             return
         plan, state = node.plan, node.state[row]
         if plan.wanted[row] or state == GONE or self._available(node, row):
@@ -78,7 +83,10 @@ class Needs(Tokens):
             self._maybe_judge(node, row)
 
     def _want_token(self, node: Node, row: int) -> None:
-        if node.id in self._unplanned or node.token[row] is not None:
+        if node.id in self._unplanned:
+            self._once_planned[node.id][self._want_token, row] = None
+            return
+        if node.token[row] is not None:
             return
         if node.plan.spec.is_kept:
             self._later.append((self._want, (node, row)))
@@ -94,12 +102,15 @@ class Needs(Tokens):
         state = node.state[row]
         if state == GONE:
             self._known(node, row)
-        elif node.plan.bound is not None and state == THERE:
-            node.known[row] = sketch(node.plan.bound.hand_over(self._record(node, row)))
-            self._known(node, row)
-        elif (node.id, row) in self._held:
-            node.known[row] = sketch(self.runner.fetch((node.id, row)))
-            self._known(node, row)
+        elif (node.plan.bound is not None and state == THERE) or (node.id, row) in self._held:
+            try:
+                node.known[row] = sketch(self._fetched(node, row))
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                self._fail(node, row, error)
+            else:
+                self._known(node, row)
         elif not node.plan.spec.is_kept and node.state[row] == LAZY and node.token[row] is None:
             if self._has_records(node):
                 self._want_tokens(node, row)  # it comes back here once its token is known
@@ -113,6 +124,12 @@ class Needs(Tokens):
                 self._want(node, row)
         else:
             self._want(node, row)
+
+    def _fetched(self, node: Node, row: int, keys: tuple[Any, ...] = ()) -> Any:
+        """Return the value of an item that is there; whatever its file or its class may raise."""
+        if node.plan.bound is not None:
+            return node.plan.bound.hand_over(self._record(node, row), keys=keys)
+        return get_keys(self.runner.fetch((node.id, row)), keys)
 
     def _known(self, node: Node, row: int) -> None:
         """Build what depends on what an item returned."""
@@ -229,6 +246,22 @@ class Needs(Tokens):
         for alias, one in self._aliases.get((node.id, row), ()):
             self._lose(alias, one, failure)
 
+    def _fail(self, node: Node, row: int, error: BaseException) -> Failure:
+        """Take an error that the driver met for the failure of the item that it belongs to."""
+        target = None if node.targets is None else node.targets[row]
+        given = {
+            name: in_short(arg.values[row] if isinstance(arg, Column) else arg.value)
+            for name, arg in node.args.items()
+            if isinstance(arg, Column | Plain)
+        }
+        failure = failure_of(
+            error, node.name, shown(target or str(row)), given, str(self.project.root)
+        )
+        self.failures.append(failure)
+        self._recount(node, row, "failed")
+        self._lose(node, row, failure)
+        return failure
+
     def _take(self, outcome: Outcome) -> None:
         """Take what a worker says of one item."""
         node, row = self.nodes[outcome.spec], outcome.row
@@ -270,6 +303,8 @@ class Needs(Tokens):
 
     def _heard(self, node: Node, row: int, lines: Sequence[Said]) -> None:
         """Write down what an item said; warnings are said once by kind, with counts."""
+        if not self._captures:  # nobody reads a log: what called this item hears it
+            relay(lines)
         target = None if node.targets is None else node.targets[row]
         self.log.write(f"{node.name}[{shown(target or str(row))}]", lines)
         for one in lines:
@@ -352,7 +387,7 @@ class Needs(Tokens):
             -1,
             0,
             spec.context,
-            details(known=known),
+            details(known=NOTHING_KNOWN if known is None else known),
         )
         line = record.line()  # in another user's project the value counts for this run alone
         if self._records_values:
@@ -421,7 +456,7 @@ class Needs(Tokens):
     def _pin(self, node: Node, row: int) -> None:
         """Hold an item's value until the run ends."""
         if node.id in self._unplanned:
-            self._pin_later[node.id].add(row)
+            self._once_planned[node.id][self._pin, row] = None
             return
         node, row = self._real(node, row)
         node.plan.pinned.add(row)

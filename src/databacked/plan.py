@@ -33,7 +33,7 @@ from databacked.graph import (
     replace_futures,
 )
 from databacked.hashes import hash_texts
-from databacked.item import Spec, with_keys
+from databacked.item import OF_TASK, Spec, token_of_filled, token_of_list, with_keys
 from databacked.known import holds_unknown
 from databacked.notebook import is_cell, notebook_name
 from databacked.outputs import BoundOutputs
@@ -374,14 +374,15 @@ def rows_reading(
 def token_of_future(future: Future, marks: bool, gone: Callable[[Node, int], bool]) -> str | None:
     """Return what a future counts by; None if it is not known yet."""
     if future.index is not None:
-        return _one(*locate(future)[0], future.keys, marks, gone)
-    tokens = [_one(node, row, future.keys, marks, gone) for node, row in locate(future)]
-    return None if None in tokens else "l:" + hash_texts(tokens)  # type: ignore[arg-type]
+        return token_of_item(*locate(future)[0], future.keys, marks, gone)
+    tokens = [token_of_item(node, row, future.keys, marks, gone) for node, row in locate(future)]
+    return None if None in tokens else token_of_list(tokens)  # type: ignore[arg-type]
 
 
-def _one(
+def token_of_item(
     node: Node, row: int, keys: tuple[Any, ...], marks: bool, gone: Callable[[Node, int], bool]
 ) -> str | None:
+    """Return what an item, or a part of it, counts by; None if it is not known yet."""
     if marks and gone(node, row):
         return FAILED_TOKEN
     token = node.token[row]
@@ -389,7 +390,11 @@ def _one(
 
 
 def token_of_nested(
-    value: Any, refs: Sequence[Future], marks: bool, gone: Callable[[Node, int], bool]
+    value: Any,
+    refs: Sequence[Future],
+    marks: bool,
+    gone: Callable[[Node, int], bool],
+    root: str | Path,
 ) -> str | None:
     """Return the token of a value that holds futures."""
     if len(refs) == 1 and type(value) is Future:
@@ -400,17 +405,17 @@ def token_of_nested(
         nonlocal unknown
         token = token_of_future(future, marks, gone)
         unknown = unknown or token is None
-        return ("of a task", token)
+        return OF_TASK, token
 
     filled = replace_futures(value, known)
-    return None if unknown else "n:" + str(token_of_value(filled))
+    return None if unknown else token_of_filled(filled, root)
 
 
-def element_token(arg: Element, row: int) -> str | None:
+def element_token(arg: Element, row: int, root: Path) -> str | None:
     """Return what an element counts by: its content when small, else its place."""
     known = arg.known[row]
     if not holds_unknown(known):
-        return _value_token(known, "element")
+        return _value_token(known, "element", root)
     above = arg.node.token[arg.index]
     return None if above is None else with_keys(above, (*arg.keys, row))
 

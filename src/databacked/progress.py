@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import IO, Any
+
+from databacked.said import tell
 
 EVERY = 30.0
 """Seconds between two lines where no terminal is there to draw on."""
@@ -22,22 +24,26 @@ class Show:
     """Draws the progress of one run and prints what it says."""
 
     def __init__(self, *, quiet: bool = False, stream: IO[str] | None = None) -> None:
-        self.quiet = quiet
-        self.stream = stream or sys.stderr
+        self.stream: Any = sys.stderr if stream is None else stream
+        self.quiet = quiet or self.stream is None
         self._bars: Any = None
         self._rows: dict[str, Any] = {}
-        self._terminal = not quiet and self.stream.isatty()
+        self._terminal = not self.quiet and _is_terminal(self.stream)
         self._next = time.monotonic() + (REDRAW if self._terminal else EVERY)
         self._started = time.monotonic()
 
     def say(self, text: str) -> None:
-        """Print a line."""
+        """Print a line; where nobody can hear it any more, nothing more is said."""
         if self.quiet:
             return
         if self._bars is not None:
-            self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        else:
-            print(text, file=self.stream, flush=True)
+            self._drawing(
+                lambda: self._bars.console.print(
+                    text, markup=False, highlight=False, soft_wrap=True
+                )
+            )
+        elif not tell(text, self.stream):
+            self.quiet = True
 
     def update(self, progress: Progress) -> None:
         """Draw how far each task is, if it is time to."""
@@ -45,7 +51,7 @@ class Show:
             return
         self._next = time.monotonic() + (REDRAW if self._terminal else EVERY)
         if self._terminal:
-            self._draw(progress)
+            self._drawing(lambda: self._draw(progress))
         else:
             self.say(
                 f"{time.monotonic() - self._started:.0f} s · "
@@ -77,9 +83,23 @@ class Show:
 
     def close(self) -> None:
         """Take the bars away."""
-        if self._bars is not None:
-            self._bars.stop()
-            self._bars = None
+        bars, self._bars = self._bars, None
+        if bars is not None:
+            self._drawing(bars.stop)
+
+    def _drawing(self, draw: Callable[[], None]) -> None:
+        """Draw; a terminal that is gone, or that somebody else draws on, gets no bars."""
+        try:
+            draw()
+        except Exception:
+            self._terminal, self._bars = False, None
+
+
+def _is_terminal(stream: Any) -> bool:
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):  # closed, or no file at all
+        return False
 
 
 def _says(counts: Counter[str]) -> str:

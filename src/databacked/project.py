@@ -69,7 +69,10 @@ def find_project(start: Path) -> Project:
     for candidate in (folder, *folder.parents):
         if _configuration(candidate) is not None or (candidate / ".git").exists():
             return project_at(candidate)
-    return Project(Path.cwd())
+    try:
+        return Project(Path.cwd())
+    except OSError:  # a terminal stands in a folder that is gone
+        return Project(folder)
 
 
 def project_at(root: Path) -> Project:

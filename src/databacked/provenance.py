@@ -12,12 +12,13 @@ import json
 import os
 import platform
 import re
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from difflib import unified_diff
 from importlib.metadata import distributions
@@ -25,12 +26,16 @@ from pathlib import Path
 from typing import Any
 
 from databacked.notebook import code_cells
+from databacked.said import tell
 
 LONGEST_DIFF = 1_000_000
 """Characters of a diff that are kept; what is cut is said."""
 
 PATIENCE = 10.0
 """Seconds that git gets for one answer."""
+
+AT_LEAST = 1.0
+"""Seconds that a run's record waits, from its start, for what is still to be found out."""
 
 _SECRET = re.compile(r"password|passwd|token|secret|api_?key|credential", re.IGNORECASE)
 _FIELDS = {"1": 8, "2": 9, "u": 10}
@@ -109,26 +114,49 @@ class Collecting:
             system=platform.platform(),
             python=platform.python_version(),
         )
-        self._root = root
         self._found: dict[str, Any] = {}
-        self._thread = threading.Thread(target=self._collect, daemon=True)
-        self._thread.start()
+        self._warnings: list[str] = []
+        self._lacking = {"git": "git", "packages": "installed packages"}
+        self._until = time.monotonic() + AT_LEAST
+        self._git = Asked()
+        looks = {"git": lambda: git_state(root, self._warnings, self._git), "packages": packages}
+        self._threads = [
+            threading.Thread(target=self._collect, args=one, daemon=True) for one in looks.items()
+        ]
+        for thread in self._threads:
+            thread.start()
 
-    def _collect(self) -> None:
-        warnings: list[str] = []
-        # git first: the state of the code is that of the start.
-        self._found["git"] = git_state(self._root, warnings)
+    def _collect(self, name: str, look: Callable[[], Any]) -> None:
         try:
-            self._found["packages"] = packages()
+            self._found[name] = look()
         except Exception as error:
-            warnings.append(f"installed packages: {error}")
-        self._found["warnings"] = tuple(warnings)
+            self._warnings.append(f"{self._lacking[name]}: {error}")
+        self._lacking.pop(name, None)
 
-    def finished(self, state: str, counts: Mapping[str, Mapping[str, int]]) -> RunRecord:
-        """Return the record of a run that ended."""
-        self._thread.join(4 * PATIENCE)
+    def finished(
+        self, state: str, counts: Mapping[str, Mapping[str, int]], *, wait: bool = True
+    ) -> RunRecord:
+        """Return the record of a run that ended, without what nobody could say so far.
+
+        Parameters
+        ----------
+        wait
+            Whether what is still to be found out gets a second from the start of the run.
+        """
+        for thread in self._threads if wait else ():
+            thread.join(max(0.0, self._until - time.monotonic()))
+        lacking = [f"{what}: no answer until the run ended" for what in self._lacking.values()]
         known = {**self._record.__dict__, **self._found}
-        return RunRecord(**{**known, "end": _now(), "state": state, "counts": counts})
+        self._git.stop()
+        return RunRecord(
+            **{
+                **known,
+                "warnings": (*self._warnings, *lacking),
+                "end": _now(),
+                "state": state,
+                "counts": counts,
+            }
+        )
 
 
 def collect_in_background(
@@ -145,14 +173,39 @@ def write_run(folder: Path, record: RunRecord) -> None:
         temporary = folder / f".run.json.{os.getpid()}"
         temporary.write_text(json.dumps(asdict(record), indent=1, default=str) + "\n", "utf-8")
         os.replace(temporary, folder / "run.json")
-    except OSError as error:
-        print(f"The record of run {record.id} could not be written: {error}", file=sys.stderr)
+    except (OSError, ValueError) as error:
+        tell(f"The record of run {record.id} could not be written: {error}", sys.stderr)
 
 
-def git_state(root: Path, warnings: list[str]) -> Git | None:
+class Asked:
+    """The question that git is at; it can be stopped, and then no further one is asked."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopped = False
+
+    def start(self, *arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        """Ask; raises TimeoutError once it was stopped."""
+        with self._lock:
+            if self._stopped:
+                raise TimeoutError("stopped, because the run ended")
+            self._process = subprocess.Popen(*arguments, **options)
+            return self._process
+
+    def stop(self) -> None:
+        """End the question that git is at."""
+        with self._lock:
+            self._stopped = True
+            if self._process is not None and self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGKILL)  # git may have asked others
+
+
+def git_state(root: Path, warnings: list[str], asked: Asked | None = None) -> Git | None:
     """Return the state of the repository that a folder lies in; None if there is none."""
+    asked = asked or Asked()
     status = _git(
-        root, warnings, "status", "--porcelain=v2", "--branch", "--untracked-files=all", "-z"
+        root, warnings, asked, "status", "--porcelain=v2", "--branch", "--untracked-files=all", "-z"
     )
     if status is None:
         return None
@@ -179,15 +232,15 @@ def git_state(root: Path, warnings: list[str]) -> Git | None:
     diff = ""
     if changed and commit:
         pathspec = [f":(top)*{suffix}" for suffix in _CODE if suffix != ".ipynb"]
-        diff = _git(root, warnings, "diff", "HEAD", "--", *pathspec) or ""
+        diff = _git(root, warnings, asked, "diff", "HEAD", "--", *pathspec) or ""
     for name in notebooks:
-        cells = _changed_cells(root, name)
+        cells = _changed_cells(root, name, asked)
         changed = changed or bool(cells)
         diff += cells
     if len(diff) > LONGEST_DIFF:
         warnings.append(f"the diff has {len(diff)} characters; the first {LONGEST_DIFF} are kept")
         diff = diff[:LONGEST_DIFF]
-    remote = _git(root, [], "config", "--get", "remote.origin.url")
+    remote = _git(root, [], asked, "config", "--get", "remote.origin.url")
     return Git(
         commit,
         branch,
@@ -198,15 +251,15 @@ def git_state(root: Path, warnings: list[str]) -> Git | None:
     )
 
 
-def _changed_cells(root: Path, name: str) -> str:
+def _changed_cells(root: Path, name: str, asked: Asked) -> str:
     """Return what differs in the code of a notebook: neither outputs nor text count."""
-    top = (_git(root, [], "rev-parse", "--show-toplevel") or "").removesuffix("\n")
+    top = (_git(root, [], asked, "rev-parse", "--show-toplevel") or "").removesuffix("\n")
     try:
         now = (Path(top) / name).read_bytes()
     except OSError:
         now = b""
     sides = []
-    for text in (_git(root, [], "show", f"HEAD:{name}") or "", now):
+    for text in (_git(root, [], asked, "show", f"HEAD:{name}") or "", now):
         cells = code_cells(text)
         if cells is None:  # deleted, new, or a merge that is not done
             cells = [text if isinstance(text, str) else text.decode("utf-8", "replace")]
@@ -215,28 +268,34 @@ def _changed_cells(root: Path, name: str) -> str:
     return "".join(unified_diff(before, after, f"a/{name}", f"b/{name}"))
 
 
-def _git(root: Path, warnings: list[str], *arguments: str) -> str | None:
+def _git(root: Path, warnings: list[str], asked: Asked, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(
+        process = asked.start(
             ["git", "-C", str(root), "--no-optional-locks", *arguments],
-            capture_output=True,
-            timeout=PATIENCE,
-            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
+            process_group=0,
             env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
         )
+        with process:
+            try:
+                out, err = process.communicate(timeout=PATIENCE)
+            except BaseException:
+                process.kill()
+                raise
     except FileNotFoundError:
         warnings.append("git is not installed")
         return None
     except (OSError, subprocess.SubprocessError) as error:
         warnings.append(f"git {arguments[0]}: {error}")
         return None
-    if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip()
+    if process.returncode:
+        said = err.decode("utf-8", "replace").strip()
         if "not a git repository" not in said:
             warnings.append(f"git {arguments[0]}: {said}")
         return None
-    return done.stdout.decode("utf-8", "replace")
+    return out.decode("utf-8", "replace")
 
 
 def packages() -> dict[str, str]:

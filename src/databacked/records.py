@@ -596,18 +596,23 @@ def compact(records: Records, *, always: bool = False) -> int:
                 claims = _worth_keeping(claims, found[target], old.contexts)
             kept += claims
         new = records.folder / f".{secrets.token_hex(4)}"
-        with open(new, "wb") as file:
-            file.write(HEADER % FORMAT)
-            used = {record.context for record in kept}
-            file.writelines(
-                context_line(name, fields) for name, fields in old.contexts.items() if name in used
+        try:
+            with open(new, "wb") as file:
+                file.write(HEADER % FORMAT)
+                used = {record.context for record in kept}
+                file.writelines(
+                    context_line(name, fields)
+                    for name, fields in old.contexts.items()
+                    if name in used
+                )
+                file.writelines(record.line() for record in kept)
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(
+                new, ended[-1].with_name(f"{ended[-1].stem}-compacted-{secrets.token_hex(2)}.tsv")
             )
-            file.writelines(record.line() for record in kept)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(
-            new, ended[-1].with_name(f"{ended[-1].stem}-compacted-{secrets.token_hex(2)}.tsv")
-        )
+        finally:  # stopped, or the disk is full: the old ones stay
+            new.unlink(missing_ok=True)
         for path in ended:
             path.unlink(missing_ok=True)
         return len(ended)

@@ -7,7 +7,6 @@ be made) and `chains` (to the runner). Here is what a flow asks of them, and wha
 from __future__ import annotations
 
 import secrets
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from databacked import said
 from databacked.chains import Chains
 from databacked.copies import copied
 from databacked.errors import DatabackedError, StorageError
+from databacked.failures import in_words
 from databacked.graph import (
     Dynamic,
     Future,
@@ -37,7 +37,6 @@ from databacked.records import compact, records_of
 from databacked.result import Bound
 from databacked.state import GONE
 from databacked.types import Failed
-from databacked.watch import Changed
 
 
 class Run(Chains):
@@ -109,7 +108,7 @@ class Run(Chains):
                 self._dispatch()
                 self._drain()
                 if not self._flying:
-                    if self._fatal is not None:
+                    if self._fatal is not None or reached():
                         return
                     if not self._ready and not any(self._blocked.values()):
                         raise DatabackedError(
@@ -152,11 +151,15 @@ class Run(Chains):
             return Failed(failure)
         if node.plan.spec.remembers:
             return copied(get_keys(node.known[row], keys))
-        if node.plan.bound is not None:
-            record = self._record(node, row)
-            return node.plan.bound.hand_over(record, keys=keys)
-        held = self.runner.fetch((node.id, row))
-        value = get_keys(held.value if type(held) is Changed else held, keys)
+        try:
+            value = self._fetched(node, row, keys)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # somebody replaced its file meanwhile, for instance
+            failure = self._fail(node, row, error)
+            if raises:
+                raise DatabackedError(f"{node.name}[{row}] has no value: {failure}") from error
+            return Failed(failure)
         return value.copy() if isinstance(value, np.ndarray) else copied(value)
 
     def progress(self) -> dict[str, tuple[int, Counter[str]]]:
@@ -218,19 +221,29 @@ class Run(Chains):
             raise StorageError(self._fatal.exception.partition(": ")[2])
 
     def close(self, *, cancel: bool = False) -> None:
-        """End the run: let values go, compact what many runs have written."""
-        if self._opened:
-            self._opened = False
-            self.runner.close(cancel=cancel)
+        """End the run: let values go."""
+        try:
+            if self._opened:
+                self._opened = False
+                self.runner.close(cancel=cancel)
+        finally:
             if self._captures:
+                self._captures = False
                 said.stop()
-        self.log.close()
-        shutil.rmtree(self._scratch, ignore_errors=True)
-        self.show.close()
-        if cancel:
-            return
-        for folder in set(self._folders()):
-            compact(records_of(folder, refresh=False))
+            self.log.close()
+            self._scratch.close()
+            self.show.close()
+
+    def tidy(self) -> None:
+        """Make one of the journals of many runs; it can wait, so what fails here is only said."""
+        try:
+            for folder in dict.fromkeys([*self._folders(), self._values]):
+                compact(records_of(folder, refresh=False))
+        except (Exception, KeyboardInterrupt) as error:
+            self.show.say(
+                f"journals were not made one ({in_words(error)}); nothing is lost, the next run "
+                "tries it again"
+            )
 
 
 def _answered(answer: Futures, values: list[Any]) -> Values:

@@ -12,7 +12,8 @@ import sys
 import threading
 import warnings
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from itertools import groupby
 from typing import Any, NamedTuple, TextIO
 
 LONGEST = 100_000
@@ -30,8 +31,41 @@ class Said(NamedTuple):
     """File and line, for a warning."""
 
 
+class Heard:
+    """What one item said: the first `LONGEST` characters, and how many more there were."""
+
+    def __init__(self) -> None:
+        self._said: list[Said] = []
+        self._left = LONGEST
+        self._dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._said)
+
+    def note(self, said: Said) -> None:
+        """Take something down, as far as there is room."""
+        text = said.text[: self._left]
+        self._left -= len(text)
+        self._dropped += len(said.text) - len(text)
+        if text or not said.text:
+            self._said.append(said._replace(text=text))
+            self._left -= not text  # an empty line takes room, too
+
+    def told(self) -> tuple[Said, ...]:
+        """Return what it said, and what was not kept; what it printed in a row is one text."""
+        told: list[Said] = []
+        for kind, some in groupby(self._said, key=lambda one: one.kind):
+            if kind == "out":
+                told.append(Said("out", "".join(one.text for one in some)))
+            else:
+                told += some
+        if self._dropped:
+            told.append(Said("log", f"{self._dropped:,} more characters were not kept"))
+        return tuple(told)
+
+
 class _Item(threading.local):
-    lines: list[Said] | None = None
+    heard: Heard | None = None
 
 
 _item = _Item()
@@ -41,10 +75,51 @@ _shown = False
 _stack = ExitStack()
 
 
-def listen(lines: list[Said] | None) -> list[Said] | None:
+def listen(heard: Heard | None) -> Heard | None:
     """Take down what this thread says from now on, or no more; return where it went before."""
-    before, _item.lines = _item.lines, lines
+    before, _item.heard = _item.heard, heard
     return before
+
+
+def relay(lines: Sequence[Said]) -> None:
+    """Say once more what was taken down: an item called in another one is heard by that one."""
+    for one in lines:
+        if _item.heard is not None:
+            _item.heard.note(one)
+        elif one.kind != "warning":  # these are said at the end
+            out = one.kind == "out"
+            tell(one.text, sys.stdout if out else sys.stderr, "" if out else "\n")
+
+
+def occupy() -> None:
+    """Hold the numbers of streams that this process was started without.
+
+    Else the next file that is opened has one of them, a journal for instance, and what a library
+    prints goes into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            if (opened := os.open(os.devnull, os.O_RDWR)) == number:
+                os.set_inheritable(opened, True)
+            else:
+                os.close(opened)
+
+
+def tell(text: str, stream: Any, end: str = "\n") -> bool:
+    """Print a text; return whether somebody could hear it. That nobody does ends no run."""
+    if stream is None:
+        return False
+    try:
+        try:
+            print(text, file=stream, end=end, flush=True)
+        except UnicodeEncodeError:
+            plain = text.encode("ascii", "backslashreplace").decode()
+            print(plain, file=stream, end=end, flush=True)
+    except Exception:  # a full disk, a pipe without a reader, a stream that was closed
+        return False
+    return True
 
 
 def start(*, shown: bool = False) -> None:
@@ -106,7 +181,7 @@ def _begin() -> None:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        if _item.lines is None:
+        if _item.heard is None:
             show(message, category, filename, lineno, file, line)
         else:
             _note(Said("warning", f"{category.__name__}: {message}", f"{filename}:{lineno}"))
@@ -115,17 +190,13 @@ def _begin() -> None:
 
 
 def _note(said: Said) -> None:
-    lines = _item.lines
-    if lines is not None and sum(len(one.text) for one in lines[-1:]) < LONGEST:
-        if said.kind == "out" and lines and lines[-1].kind == "out":
-            lines[-1] = Said("out", lines[-1].text + said.text)
-        else:
-            lines.append(said)
+    if _item.heard is not None:
+        _item.heard.note(said)
 
 
 class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        if _item.lines is not None:
+        if _item.heard is not None:
             _note(Said("log", f"{record.levelname} {record.name}: {record.getMessage()}"))
 
 
@@ -134,14 +205,23 @@ class _Stream:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        """None in a process without one."""
 
     def write(self, text: str) -> int:
-        if _item.lines is None:
-            return int(self._stream.write(text) or 0)
+        if _item.heard is None:
+            return int(self._stream.write(text) or 0) if self._stream is not None else len(text)
         _note(Said("out", text))
         if _shown:
-            self._stream.write(text)
+            tell(text, self._stream, end="")
         return len(text)
+
+    def flush(self) -> None:
+        # What an item says is taken down already, whether or not anybody hears the stream.
+        if self._stream is not None and _item.heard is None:
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream is not None and bool(self._stream.isatty())
 
     def writelines(self, lines: Any) -> None:
         for line in lines:
@@ -180,6 +260,7 @@ class Log:
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):  # a full disk, again
+                file.close()

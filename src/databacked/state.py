@@ -5,10 +5,6 @@ The driver holds what items count by (tokens), never their arrays.
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import tempfile
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from pathlib import Path
@@ -25,13 +21,14 @@ from databacked.plan import (
     Fingerprints,
 )
 from databacked.progress import Show
-from databacked.project import STATE, Project, can_write, make_state_folder
+from databacked.project import STATE, Project, can_write
 from databacked.records import (
     Record,
     records_of,
 )
 from databacked.runners.base import Runner
-from databacked.said import Log
+from databacked.said import Log, occupy
+from databacked.scratch import Scratch
 from databacked.shares import Shares
 from databacked.types import Failure
 
@@ -56,6 +53,7 @@ class State(Calls):
         log: Path | None = None,
     ) -> None:
         super().__init__()
+        occupy()
         self.project = project
         self.runner = runner
         self.name = name
@@ -86,9 +84,9 @@ class State(Calls):
         self._to_read: list[tuple[Node, int]] = []
         """Items whose input files have to be read to know what they count by."""
         self._unplanned: set[int] = set()
-        self._pin_later: defaultdict[int, set[int]] = defaultdict(set)
-        self._want_later: defaultdict[int, set[int]] = defaultdict(set)
-        """Items that are held, or wanted, once their node is planned."""
+        self._once_planned: defaultdict[int, dict[tuple[Callable[..., None], int], None]]
+        self._once_planned = defaultdict(dict)
+        """What is asked of items whose node waits for a map whose length is not known yet."""
         self._shares = Shares(runner.resources)
         self._blocked: defaultdict[frozenset[tuple[str, float]], deque[tuple[Node, int]]]
         self._blocked = defaultdict(deque)
@@ -107,12 +105,7 @@ class State(Calls):
         self._everything = False
         self._checked: set[Path] = set()
         """Places of which it is known that they can be written to."""
-        if can_write(project.state / "tmp"):
-            scratch = make_state_folder(project.root) / "tmp"
-            clear_scratch(scratch)
-            self._scratch = scratch / f"{socket.gethostname()}-{os.getpid()}-{id}"
-        else:  # another user's project: what is there can be used
-            self._scratch = Path(tempfile.mkdtemp(prefix="databacked-"))
+        self._scratch = Scratch(project, id)
         self._values = project.state / "values"
         self._records_values = can_write(self._values / STATE / "journals")
 
@@ -143,6 +136,13 @@ class State(Calls):
         """Note what became of an item."""
         self.counts[node.name][word] += 1
         node.ended[row] = END[word]
+
+    def _recount(self, node: Node, row: int, word: str) -> None:
+        """Note that something else became of an item than was said before."""
+        before = ENDS[node.ended[row]]
+        if before:
+            self.counts[node.name][before] -= 1
+        self._count(node, row, word)
 
     def _final(self, node: Node, row: int) -> None:
         plan = node.plan
@@ -175,20 +175,3 @@ class State(Calls):
         task = node.plan.spec.owner.task
         known = records_of(self._values, refresh=False).contexts.values()
         return any(context.get("task") == task for context in known)
-
-
-def clear_scratch(folder: Path) -> None:
-    """Remove what runs of this host left behind that were killed."""
-    here = socket.gethostname() + "-"
-    try:
-        names = [name for name in os.listdir(folder) if name.startswith(here)]
-    except OSError:
-        return
-    for name in names:
-        number = name.removeprefix(here).partition("-")[0]
-        try:
-            os.kill(int(number), 0)
-        except ProcessLookupError:
-            shutil.rmtree(folder / name, ignore_errors=True)
-        except (ValueError, PermissionError):
-            continue

@@ -120,6 +120,11 @@ class Task(Generic[P, R]):
             for name, value in (("retries", options.retries), ("retry_delay", options.retry_delay))
             if value < 0
         ]
+        if is_asynchronous(function):
+            problems.append(
+                "async functions are run by an event loop, and tasks are not; write a plain "
+                "function that calls asyncio.run(...)"
+            )
         if options.failed not in ("skip", "mark"):
             problems.append(f'failed must be "skip" or "mark", not {options.failed!r}')
         if options.target is not None and options.location is not None:
@@ -288,6 +293,16 @@ class Task(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<task {self.name}{self.signature}>"
+
+
+def is_asynchronous(function: Any) -> bool:
+    """Whether a call of a function gives something to be awaited, as far as its form says."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return any(
+        inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one)
+        for one in (function, getattr(type(function), "__call__", None))  # noqa: B004
+    )
 
 
 class _NotGiven:

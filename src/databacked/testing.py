@@ -590,7 +590,8 @@ def _workers_learn_while_they_work(trial: _Trial) -> None:
             runner.submit([[_work(0, 10 * number + n)] for n in range(4)])
             runner.learn(number, _Order("count", _count_on))
             runner.submit([[_work(number, n, number)] for n in range(4)])
-            texts, _ = trial.answers(8)
+            texts, errors = trial.answers(8)
+            assert not errors, f"an item could not be run: {errors[0]!r}"
             assert texts[number, 0] == str(number), "another node's function was called"
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from databacked.arrays import Backed
@@ -57,6 +58,7 @@ from databacked.result import Bound
 from databacked.state import ALIAS, END, GONE, LAZY, THERE, TODO, WAITS, State
 from databacked.stats import JOIN, Stat
 from databacked.target import NotYet, Touched
+from databacked.types import Failure
 
 HASHED_AT_ONCE = 64
 """Input files that are read between two looks at the progress."""
@@ -131,24 +133,16 @@ class Tokens(State):
                     self._later.append((self._want_known, (node, row)))
         if self._everything:
             self._want_node(node)
-        for row in self._pin_later.pop(node.id, ()):
-            self._pin(node, row)
-        for row in self._want_later.pop(node.id, ()):
-            self._later.append((self._want, (node, row)))
+        for ask, row in self._once_planned.pop(node.id, ()):
+            self._later.append((ask, (node, row)))
 
     def _tokens(self, node: Node, name: str, arg: Any, plan: Plan) -> Any:
         """Return the tokens of an argument that comes from tasks; count what is missing."""
-        marks = plan.spec.marks
+        marks, root = plan.spec.marks, plan.spec.root
         if isinstance(arg, Nested):
-            token = token_of_nested(arg.value, arg.refs, marks, self._gone)
+            token = token_of_nested(arg.value, arg.refs, marks, self._gone, root)
             if token is None:
-                for future in arg.refs:
-                    for upstream, row in locate(future):
-                        if upstream.token[row] is None and not (
-                            marks and self._gone(upstream, row)
-                        ):
-                            plan.nested_missing += 1
-                            self._await_token[upstream.id, row].append((node, None))
+                plan.nested_missing += self._await_tokens(node, None, arg.refs, marks)
             return token
         tokens: list[str | None] = []
         for row in range(node.n):
@@ -158,21 +152,39 @@ class Tokens(State):
                 if token is None and arg.node.state[arg.pick(row)] == GONE:
                     self._later.append((self._skip, (node, row, arg.node, arg.pick(row))))
             elif isinstance(arg, Element):
-                token = element_token(arg, row)
+                token = element_token(arg, row, self.project.root)
             else:
                 assert isinstance(arg, NestedColumn)
-                token = token_of_nested(arg.values[row], arg.refs[row], marks, self._gone)
+                token = token_of_nested(
+                    arg.values[row], arg.refs[row], marks, self._gone, plan.spec.root
+                )
                 if token is None:
-                    for future in arg.refs[row]:
-                        for upstream, above_row in locate(future):
-                            if upstream.token[above_row] is None:
-                                plan.missing[row] += 1
-                                self._await_token[upstream.id, above_row].append((node, row))
-                    plan.missing[row] -= 1
+                    plan.missing[row] += self._await_tokens(node, row, arg.refs[row], marks) - 1
             if token is None:
                 plan.missing[row] += 1
             tokens.append(token)
         return tokens
+
+    def _await_tokens(
+        self, node: Node, row: int | None, refs: Iterable[Future], marks: bool
+    ) -> int:
+        """Wait for the tokens of what an argument holds; return how many are not known yet.
+
+        Without `marks` one that failed is never known: who reads it is skipped.
+        """
+        unknown = 0
+        for upstream, above in (item for future in refs for item in locate(future)):
+            if upstream.token[above] is not None:
+                continue
+            if not self._gone(upstream, above):
+                self._await_token[upstream.id, above].append((node, row))
+            elif marks:
+                continue
+            else:
+                for one in range(node.n) if row is None else (row,):
+                    self._later.append((self._skip, (node, one, upstream, above)))
+            unknown += 1
+        return unknown
 
     def _target(self, node: Node, row: int) -> str | None:
         """Return an item's target; None if it depends on what is not known yet."""
@@ -237,7 +249,7 @@ class Tokens(State):
                     node.ended[row] = END["reused"]
                     contexts[fitting[1]] += 1
                     continue
-            self._judge_one(node, row, recipe, bound.look(target, stat, owner, records))
+            self._look(node, row, recipe, partial(bound.look, target, stat, owner, records))
         self.counts[name]["reused"] += contexts.total()
         for context, count in contexts.items():
             before = records.contexts.get(context, {}).get("packages", {})
@@ -255,6 +267,15 @@ class Tokens(State):
         if bound.folder not in self._checked:
             bound.check_writable(name)
             self._checked.add(bound.folder)
+
+    def _look(self, node: Node, row: int, recipe: str, look: Callable[[], Found]) -> None:
+        """Judge an item; a file that cannot be looked at is a failure of this item alone."""
+        try:
+            self._judge_one(node, row, recipe, look())
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            self._fail(node, row, error)
 
     def _judge_one(self, node: Node, row: int, recipe: str, found: Found) -> None:
         """Decide about one item whose recipe is known, and what lies at its target."""
@@ -339,34 +360,38 @@ class Tokens(State):
                         column[index] = (
                             with_keys(token, arg.keys)
                             if isinstance(arg, Items)
-                            else element_token(arg, index)
+                            else element_token(arg, index, self.project.root)
                         )
-                        reader.plan.missing[index] -= 1
-                        self._maybe_judge(reader, index)
+                        self._one_less_missing(reader, index)
         for reader, place in self._await_token.get((node.id, row), ()):
             self._told_nested(reader, place)
 
     def _told_nested(self, reader: Node, index: int | None) -> None:
         plan = reader.plan
         if index is not None:
-            plan.missing[index] -= 1
-            if plan.missing[index] == 0:
-                for name, arg in reader.args.items():
-                    if isinstance(arg, NestedColumn) and plan.columns[name][index] is None:
-                        plan.columns[name][index] = token_of_nested(
-                            arg.values[index], arg.refs[index], plan.spec.marks, self._gone
-                        )
-            self._maybe_judge(reader, index)
+            self._one_less_missing(reader, index)
             return
         plan.nested_missing -= 1
         if plan.nested_missing == 0:
             for name, arg in reader.args.items():
                 if isinstance(arg, Nested) and plan.columns[name] is None:
                     plan.columns[name] = token_of_nested(
-                        arg.value, arg.refs, plan.spec.marks, self._gone
+                        arg.value, arg.refs, plan.spec.marks, self._gone, plan.spec.root
                     )
             for row in range(reader.n):
                 self._maybe_judge(reader, row)
+
+    def _one_less_missing(self, reader: Node, row: int) -> None:
+        """Note that one more input of an item has a token; lists have theirs with the last one."""
+        plan = reader.plan
+        plan.missing[row] -= 1
+        if plan.missing[row] == 0:
+            for name, arg in reader.args.items():
+                if isinstance(arg, NestedColumn) and plan.columns[name][row] is None:
+                    plan.columns[name][row] = token_of_nested(
+                        arg.values[row], arg.refs[row], plan.spec.marks, self._gone, plan.spec.root
+                    )
+        self._maybe_judge(reader, row)
 
     def _maybe_judge(self, node: Node, row: int) -> None:
         """Judge an item once all its inputs are known."""
@@ -399,7 +424,7 @@ class Tokens(State):
         assert target is not None
         if node.state[row] == ALIAS:
             return
-        self._judge_one(node, row, recipe, plan.bound.look_now(target, plan.spec.owner))
+        self._look(node, row, recipe, partial(plan.bound.look_now, target, plan.spec.owner))
         if node.state[row] == TODO:
             self._check_writable(node.name, plan.bound)
         if node.state[row] == THERE:
@@ -480,15 +505,24 @@ class Tokens(State):
         for node, row in wanted:
             plan = node.plan
             for name in plan.unread.pop(row):
-                plan.columns[name][row] = tokens[plan.spec.how][path_of(node, name, row)]
-            self._later.append((self._maybe_judge, (node, row)))
+                token = tokens[plan.spec.how][path_of(node, name, row)]
+                if isinstance(token, Exception):
+                    self._fail(node, row, token)
+                    break
+                plan.columns[name][row] = token
+            else:
+                self._later.append((self._maybe_judge, (node, row)))
 
-    def _hashed(self, paths: Sequence[str], how: str) -> dict[str, str]:
-        """Return what files count by; says how far it is."""
+    def _hashed(self, paths: Sequence[str], how: str) -> dict[str, str | Exception]:
+        """Return what files count by, or why one cannot be read; says how far it is."""
         distinct = list(dict.fromkeys(paths))
-        tokens: dict[str, str] = {}
+        tokens: dict[str, str | Exception] = {}
         for start in range(0, len(distinct), HASHED_AT_ONCE):
-            tokens |= file_tokens(distinct[start : start + HASHED_AT_ONCE], how)
+            some = distinct[start : start + HASHED_AT_ONCE]
+            try:
+                tokens |= file_tokens(some, how)
+            except Exception:
+                tokens |= {path: _token_or_error(path, how) for path in some}
             self.show.update({"reading input files": (len(distinct), Counter(made=len(tokens)))})
         return tokens
 
@@ -556,6 +590,16 @@ class Tokens(State):
 
     def _skip(self, node: Node, row: int, upstream: Node, index: int) -> None:
         raise NotImplementedError
+
+    def _fail(self, node: Node, row: int, error: BaseException) -> Failure:
+        raise NotImplementedError
+
+
+def _token_or_error(path: str, how: str) -> str | Exception:
+    try:
+        return file_tokens([path], how)[path]
+    except Exception as error:
+        return error
 
 
 def _holds_backed(arg: Any) -> bool:

@@ -6,7 +6,7 @@ task → [runner] → result → serializer → storage → record → dataset �
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -65,9 +65,9 @@ class Runner(ABC):
     def done(self, timeout: float) -> list[list[Any] | BaseException]:
         """Return the outcomes of batches that ended; waits up to `timeout` seconds for the first.
 
-        Each outcome comes once; those of a batch may come in pieces. An exception stands for a
-        batch that could not be worked through at all, or, with an attribute ``lost``, for the one
-        chain that its worker died of.
+        Each outcome comes once; those of a batch may come in pieces. An exception with an attribute
+        ``lost`` stands for the one chain that could not be worked through at all, or that its
+        worker died of; one without it ends the run.
         """
 
     @abstractmethod
@@ -84,3 +84,33 @@ class Runner(ABC):
 
         Closing what is closed does nothing.
         """
+
+
+def worked_through(worker: Works, batch: Sequence[Chain]) -> Iterator[list[Any] | BaseException]:
+    """Work through a batch, chain by chain if that fails: only what cannot be run at all is lost.
+
+    Yields
+    ------
+    Outcomes, and an exception with an attribute ``lost`` for each chain that is.
+    """
+    try:
+        yield worker.run_batch(batch)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if len(batch) == 1:
+            yield lost(batch[0], error)
+        else:
+            for chain in batch:
+                yield from worked_through(worker, [again(chain)])
+
+
+def lost(chain: Chain, error: BaseException) -> BaseException:
+    """Return an exception as one that stands for a chain."""
+    error.lost = chain  # type: ignore[attr-defined]
+    return error
+
+
+def again(chain: Chain) -> Chain:
+    """Return a chain that looks anew at what is there: part of it may have been done."""
+    return [work._replace(found=None) for work in chain]

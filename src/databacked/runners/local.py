@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
 import os
 import pickle
 import queue
 import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections import ChainMap, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from contextvars import copy_context
+from functools import cache
 from pathlib import Path
 from types import CodeType
 from typing import Any, ClassVar
@@ -22,8 +26,9 @@ import cloudpickle
 from threadpoolctl import threadpool_limits
 
 from databacked import said
-from databacked.errors import DatabackedError
-from databacked.runners.base import Chain, Key, Runner, Works
+from databacked.errors import DatabackedError, WorkerLost
+from databacked.outlive import allow_late_ones, before_end_of
+from databacked.runners.base import Chain, Key, Runner, Works, again, lost, worked_through
 
 MOST_POOLS = 20
 """Pools of processes that may break one after another before a run gives up."""
@@ -200,10 +205,7 @@ class CallingThreadRunner(Runner):
         self._specs[number] = spec
 
     def submit(self, batch: Sequence[Chain]) -> None:
-        try:
-            self._done.append(self._worker.run_batch(batch))
-        except Exception as error:
-            self._done.append(error)
+        self._done.extend(worked_through(self._worker, batch))
 
     def done(self, timeout: float) -> list[list[Any] | BaseException]:
         found, self._done = self._done, []
@@ -245,22 +247,38 @@ class ThreadRunner(Runner):
         self._specs: dict[int, Any] = {}
         self._store = MemoryStore(scratch)
         self._worker = make_worker(self._specs, self._store)
-        self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="databacked")
-        self._capped = threadpool_limits(self._share()) if self.workers > 1 else None
+        # Threads of its own, not those of a pool: a pool takes nothing any more once the main
+        # thread has ended, and a flow may go on in another one.
+        self._threads: list[threading.Thread] = []
+        self._capped = self.workers > 1
+        if self._capped:
+            _caps.lower(max(1, cores() // self.workers))
+        self._todo: queue.SimpleQueue[Sequence[Chain] | None] = queue.SimpleQueue()
         self._queue: queue.SimpleQueue[list[Any] | BaseException] = queue.SimpleQueue()
-
-    def _share(self) -> int:
-        return max(1, cores() // self.workers)
 
     def learn(self, number: int, spec: Any) -> None:
         self._specs[number] = spec
 
     def submit(self, batch: Sequence[Chain]) -> None:
-        self._pool.submit(self._run, batch)
+        self._todo.put(batch)
+        if len(self._threads) < self.workers:
+            thread = threading.Thread(
+                target=copy_context().run,
+                args=(self._serve,),
+                name=f"databacked_{len(self._threads)}",
+                daemon=True,  # it lives as long as the thread that its flow runs in
+            )
+            thread.start()
+            self._threads.append(thread)
+
+    def _serve(self) -> None:
+        while (batch := self._todo.get()) is not None:
+            self._run(batch)
 
     def _run(self, batch: Sequence[Chain]) -> None:
         try:
-            self._queue.put(self._worker.run_batch(batch))
+            for result in worked_through(self._worker, batch):
+                self._queue.put(result)
         except BaseException as error:
             self._queue.put(error)
 
@@ -274,9 +292,49 @@ class ThreadRunner(Runner):
         self._store.drop(key)
 
     def close(self, *, cancel: bool = False) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=cancel)
-        if self._capped is not None:
-            self._capped.restore_original_limits()
+        if cancel:
+            self._forget()
+        for _ in self._threads:
+            self._todo.put(None)
+        while self._threads:
+            self._threads[-1].join()
+            self._threads.pop()
+        if self._capped:
+            self._capped = False
+            _caps.lift()
+
+    def _forget(self) -> None:
+        """Drop what nobody has begun."""
+        with suppress(queue.Empty):
+            while True:
+                self._todo.get_nowait()
+
+
+class _Caps:
+    """How many threads libraries may start in this process, as long as a run has threads.
+
+    Runs may overlap: the first one lowers it, and the last one lifts it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runs = 0
+        self._limits: Any = None
+
+    def lower(self, number: int) -> None:
+        with self._lock:
+            self._runs += 1
+            if self._runs == 1:
+                self._limits = threadpool_limits(number)
+
+    def lift(self) -> None:
+        with self._lock:
+            self._runs -= 1
+            if not self._runs:
+                self._limits.restore_original_limits()
+
+
+_caps = _Caps()
 
 
 def _drain(
@@ -329,14 +387,19 @@ class ProcessRunner(Runner):
         self._pool: Any = self._new_pool()
 
     def _new_pool(self) -> Any:
+        allow_late_ones()
         from loky.backend import get_context
-        from loky.process_executor import ProcessPoolExecutor
 
-        return ProcessPoolExecutor(
+        return _pool_class()(
             self.workers,
             context=get_context("loky"),
             initializer=_start_worker,
-            initargs=(list(sys.path), os.getcwd(), os.getpid()),
+            initargs=(
+                list(sys.path),
+                _folder(),
+                os.getpid(),
+                multiprocessing.get_start_method(allow_none=True),
+            ),
             env=capped_threads(max(1, cores() // self.workers)),
         )
 
@@ -357,17 +420,34 @@ class ProcessRunner(Runner):
         self._count += 1
         number = self._count
         names = dict.fromkeys(self._names[work.spec] for chain in batch for work in chain)
-        with _sending(f"{', '.join(names)}: an argument"):
-            payload = _pickled((self._make_worker, batch))
         try:
+            with _sending(f"{', '.join(names)}: an argument"):
+                payload = _pickled((self._make_worker, batch))
+        except DatabackedError as error:
+            self._refused(batch, error)
+            return
+        try:
+            allow_late_ones()
             future = self._pool.submit(_work, str(self._scratch), payload)
+            before_end_of("processes")
         except RuntimeError as error:
             if not _is_death(error):
-                raise
+                raise DatabackedError(
+                    f"no processes can be started ({error}). Where the main thread has ended, let "
+                    "it wait for the thread of the flow (.join()), or use runner='threads'."
+                ) from error
             self._put_off(batch, deaths)
             return
         self._running[number] = (future, batch)
         future.add_done_callback(lambda done: self._ended(number, done, deaths))
+
+    def _refused(self, batch: Sequence[Chain], error: BaseException) -> None:
+        """Try the chains of a batch that could not be run one by one: only what cannot is lost."""
+        if len(batch) == 1:
+            self._queue.put(lost(batch[0], error))
+            return
+        for chain in batch:
+            self._send([again(chain)], 0)
 
     def _put_off(self, batch: Sequence[Chain], deaths: int) -> None:
         """Keep a batch that the pool did not take: a worker died, and nobody has said so yet."""
@@ -397,14 +477,16 @@ class ProcessRunner(Runner):
             sent = self._running.pop(number, None)
             if sent is None:
                 return
-            if error is None:
-                self._renewed = 0
-                self._queue.put(pickle.loads(future.result()))
-            elif _is_death(error):
-                self._died(sent[1], deaths)
-            else:
-                self._queue.put(error)
             try:
+                if error is None:
+                    self._renewed = 0
+                    self._queue.put(pickle.loads(future.result()))
+                elif _is_death(error):
+                    self._died(sent[1], deaths)
+                elif isinstance(error, KeyboardInterrupt):
+                    self._queue.put(error)
+                else:
+                    self._refused(sent[1], error)
                 self._next()
             except Exception as problem:  # in a thread of the pool nobody else would see it
                 self._queue.put(problem)
@@ -412,7 +494,7 @@ class ProcessRunner(Runner):
     def _died(self, batch: Sequence[Chain], deaths: int) -> None:
         alone = len(batch) == 1 and deaths > 0
         if alone and deaths >= 2:
-            self._queue.put(_lost(batch[0]))
+            self._queue.put(lost(batch[0], WorkerLost(LOST)))
         else:
             self._suspects.extend((chain, deaths + 1) for chain in batch)
 
@@ -425,7 +507,7 @@ class ProcessRunner(Runner):
             self._pool = self._new_pool()
         if self._suspects:
             chain, deaths = self._suspects.popleft()
-            self._send([_again(chain)], deaths)
+            self._send([again(chain)], deaths)
             return
         for _ in range(len(self._waiting)):  # one that is put off comes to stand here again
             self._send(self._waiting.popleft(), 0)
@@ -455,17 +537,43 @@ def _is_death(error: BaseException) -> bool:
     return isinstance(error, BrokenProcessPool)
 
 
-def _again(chain: Chain) -> Chain:
-    """Return a chain that looks anew at what is there: part of it may have been done."""
-    return [work._replace(found=None) for work in chain]
+LOST = "the worker process died while it ran this item (out of memory, or a crash in C code)"
 
 
-def _lost(chain: Chain) -> DatabackedError:
-    error = DatabackedError(
-        "the worker process died while it ran this item (out of memory, or a crash in C code)"
-    )
-    error.lost = chain  # type: ignore[attr-defined]
-    return error
+def _folder() -> str | None:
+    """Return the current folder; None if somebody has removed it."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
+@contextmanager
+def _somewhere() -> Iterator[None]:
+    """Stand in a folder that is there: in one that is gone no process can be started."""
+    if _folder() is not None:
+        yield
+        return
+    here = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.chdir(os.sep)
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
+
+
+@cache
+def _pool_class() -> Any:
+    """Return the pool of processes; imported when it is needed."""
+    from loky.process_executor import ProcessPoolExecutor
+
+    class Pool(ProcessPoolExecutor):  # type: ignore[misc]
+        def _adjust_process_count(self) -> None:
+            with _somewhere():
+                super()._adjust_process_count()
+
+    return Pool
 
 
 # In the worker process
@@ -486,9 +594,16 @@ class _Specs(dict[int, Any]):
         return spec
 
 
-def _start_worker(path: list[str], folder: str, driver: int) -> None:
+def _start_worker(path: list[str], folder: str | None, driver: int, method: str | None) -> None:
     sys.path[:] = path
-    os.chdir(folder)
+    if folder is not None:
+        os.chdir(folder)
+    else:  # as its driver: in a folder that is gone
+        gone = tempfile.mkdtemp()
+        os.chdir(gone)
+        os.rmdir(gone)
+    # Processes that a task starts do not know loky's way to start one.
+    multiprocessing.set_start_method(method, force=True)
     said.start()  # for as long as this worker lives
     threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
 

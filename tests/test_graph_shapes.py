@@ -1,0 +1,195 @@
+"""Shapes of graphs in which items wait for one another in several ways at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from databacked import Failed, LocalResult, flatten, flow, group, last_run, same, sweep, task
+
+
+@task
+def load(file: Path):
+    return int(file.read_text())
+
+
+@task(result=LocalResult("parts"), target="{name}_{k}.json")
+def part(name, x, k):
+    return x + k
+
+
+@task(result=LocalResult("sheets"), target="{name}.json")
+def sheet(name, x, members):
+    return [x, *members]
+
+
+def write(*numbers: int) -> list[Path]:
+    """Write one input file a number."""
+    files = [Path(f"in{n}.txt") for n in range(len(numbers))]
+    for file, number in zip(files, numbers, strict=True):
+        file.write_text(str(number))
+    return files
+
+
+@pytest.mark.parametrize("loads", [load, load.with_options(keep=True)], ids=["unkept", "kept"])
+def test_group_members_beside_what_they_were_made_from(project, monkeypatch, loads):
+    """After an input was touched, changed, or a result removed: the run makes what it must."""
+    monkeypatch.chdir(project)
+
+    @flow(quiet=True)
+    def run(files):
+        names = [file.stem for file in files]
+        images = loads.map(files)
+        parts = part.map(names, images, sweep([1, 2]))
+        keys, members = group(parts, by=parts.of(names))
+        return sheet.map(keys, images, members)
+
+    files = write(10, 20, 30)
+    assert run(files) == [[10, 11, 12], [20, 21, 22], [30, 31, 32]]
+    files[1].write_text("20")
+    files[1].touch()
+    assert run(files)[1] == [20, 21, 22]
+    Path("sheets/in1.json").unlink()
+    files[1].write_text("200")
+    assert run(files) == [[10, 11, 12], [200, 201, 202], [30, 31, 32]]
+    assert last_run().counts["sheet"] == {"made": 1, "reused": 2}
+    assert run(files) == [[10, 11, 12], [200, 201, 202], [30, 31, 32]]
+    assert "made" not in last_run().counts["sheet"]
+
+
+@task(result=LocalResult("b"), target="{n}.json")
+def double(n, x):
+    return x * 2
+
+
+def total(n, xs, y):
+    found = xs["x"] if isinstance(xs, dict) else xs
+    return sum(x if isinstance(x, int) else x[0] for x in found) + y
+
+
+SHAPES = {
+    "a list of one": lambda a: [a],
+    "a tuple of one": lambda a: (a,),
+    "a dict": lambda a: {"x": [a]},
+    "twice": lambda a: [a, a],
+    "beside a plain value": lambda a: [a, 0],
+    "a list in a list": lambda a: [[a]],
+}
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "unkept"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_list_of_one_value_beside_what_was_made_from_it(project, kept, shape):
+    """With other code, too, and what the first run found counts in the second one."""
+    third = task(total, result=LocalResult("c"), target="{n}.json")
+    options: dict[str, Any] = {"result": LocalResult("a"), "target": "{n}.json"} if kept else {}
+
+    def make(step):
+        @task(name="first", **options)
+        def first(n):
+            return step
+
+        @flow(quiet=True)
+        def run():
+            a = first("b")
+            return third("b", SHAPES[shape](a), double("b", a))
+
+        return run
+
+    times = 2 if shape == "twice" else 1
+    for step in (1, 2):
+        assert make(step)() == step * times + step * 2
+        assert make(step)() == step * times + step * 2
+        assert last_run().counts["total"] == {"reused": 1}
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "unkept"])
+@pytest.mark.parametrize("shape", ["answer", "same", "row", "list of the answer", "dict a row"])
+def test_the_answer_of_a_map_of_one_beside_what_was_made_from_it(project, kept, shape):
+    """All of it, the same for every item, or a list a row."""
+    options: dict[str, Any] = {"result": LocalResult("a"), "target": "{n}.json"} if kept else {}
+
+    def make(step):
+        @task(name="first", **options)
+        def first(n):
+            return step
+
+        third = task(total, result=LocalResult("c"), target="{n}.json")
+
+        @flow(quiet=True)
+        def run():
+            a = first.map(["b"])
+            y = double.map(["b"], a)
+            if shape == "answer":
+                return [third("b", a, y[0])]
+            if shape == "list of the answer":
+                return [third("b", list(a), y[0])]
+            rows = {"same": same(a), "row": [[a[0]]], "dict a row": [{"x": a}]}
+            return third.map(["b"], rows[shape], y)
+
+        return run
+
+    for step in (1, 2):
+        assert make(step)() == [step * 3]
+        assert make(step)() == [step * 3]
+        assert last_run().counts["total"] == {"reused": 1}
+
+
+def test_a_map_of_unknown_length_beside_a_changed_file(project, monkeypatch):
+    """What decides the whole waits for the length; the length waits for nobody."""
+    monkeypatch.chdir(project)
+
+    @task
+    def find(n):
+        return [n] * n
+
+    @task
+    def read(n, file: Path):
+        return n * int(file.read_text())
+
+    @task
+    def add(cells):
+        return sum(cells)
+
+    @task(result=LocalResult("squares"), target="{n}.json")
+    def square(n, x):
+        return x * x
+
+    @flow(quiet=True)
+    def run(file):
+        return square(1, add(read.map(flatten(find.map([2, 3])), file)))
+
+    for number in (1, 2, 1, 3):
+        (file,) = write(number)
+        assert run(file) == (13 * number) ** 2
+        assert run(file) == (13 * number) ** 2
+
+
+@pytest.mark.parametrize("wants", ["skip", "mark"])
+@pytest.mark.parametrize("rows", [True, False], ids=["a list a row", "the same for all"])
+def test_a_list_that_holds_what_has_failed_already(project, wants, rows):
+    """Who reads it later is skipped, or gets a mark; nobody waits for it."""
+
+    @task(result=LocalResult("a"), target="{n}.json")
+    def first(n):
+        return 1 // n
+
+    @task(result=LocalResult("b"), target="{n}.json", failed=wants)
+    def second(n, xs):
+        return sum(x for x in xs if not isinstance(x, Failed))
+
+    @flow(quiet=True, on_error="collect")
+    def run():
+        early = first.map([0, 1])
+        assert early[1].result() == 1
+        with pytest.raises(Exception, match="ZeroDivisionError"):
+            early[0].result()
+        late = first.map([5])
+        xs = [early[0], early[1], late[0]]
+        return second.map(["x"], [xs]) if rows else second.map(["x"], same(xs))
+
+    for _ in range(2):
+        (found,) = run()
+        assert isinstance(found, Failed) if wants == "skip" else found == 1
