@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 LADDER = """
-    types errors hashes stats notebook said figures draw
+    types errors hashes stats descriptors renames adopted notebook said figures draw
     serializers.base serializers.images storage.base remotes.base runners.base
     plugins views project fingerprint records provenance links manifest arrays
     dataset

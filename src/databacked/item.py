@@ -19,10 +19,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from databacked import said
+from databacked.adopted import paths_in
 from databacked.arrays import BackedArray, Image
 from databacked.decide import Found, Recipe, contents, is_hit, is_hit_resolved, why_stale
-from databacked.errors import ArgumentChangedError, DatabackedError
-from databacked.fingerprint.files import SeenFiles
+from databacked.errors import ArgumentChangedError, DatabackedError, FingerprintError
+from databacked.fingerprint.files import SeenFiles, refusal
 from databacked.fingerprint.parameters import content as content_of_value
 from databacked.fingerprint.parameters import token as token_of_value
 from databacked.graph import is_large
@@ -363,6 +364,9 @@ class Worker:
             if is_large(source):
                 self._check(spec, name, source, slot.work.tokens)
             values[name] = self._value(slots, slot, source)
+        for name, token in zip(spec.order, slot.tokens or slot.work.tokens or (), strict=False):
+            if why := refusal(token):
+                raise FingerprintError(f"{spec.name}: {name} names {why}.")
         return values
 
     def _check(self, spec: Spec, name: str, value: Any, tokens: Any) -> None:
@@ -455,7 +459,8 @@ class Worker:
             "contents": contents or None,
             "start": round(started_at, 3),
         }
-        claim = Claim(spec.task, recipe, resolved, spec.context, spec.fields, said, spec.run)
+        given = tuple(paths_in(values)) if getattr(bound.options, "from_path", False) else ()
+        claim = Claim(spec.task, recipe, resolved, spec.context, spec.fields, said, spec.run, given)
         if not bound.always and contents and is_hit_resolved(found, resolved):
             # What it was made from came out the same: nothing to do but to say so.
             record = bound.confirm(found, claim)

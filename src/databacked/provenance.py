@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from databacked.notebook import code_cells
+from databacked.renames import replace
 
 LONGEST_DIFF = 1_000_000
 """Characters of a diff that are kept; what is cut is said."""
@@ -142,9 +143,15 @@ def write_run(folder: Path, record: RunRecord) -> None:
     """Write ``run.json``; a disk that does not take it is no reason to fail."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".run.json.{os.getpid()}"
-        temporary.write_text(json.dumps(asdict(record), indent=1, default=str) + "\n", "utf-8")
-        os.replace(temporary, folder / "run.json")
+        scratch = folder.parents[1] / "tmp"
+        scratch.mkdir(exist_ok=True)
+        # Named as what a run leaves there that was killed, which the next one clears away.
+        temporary = scratch / f"{socket.gethostname()}-{os.getpid()}-{folder.name}.json"
+        try:
+            temporary.write_text(json.dumps(asdict(record), indent=1, default=str) + "\n", "utf-8")
+            replace(str(temporary), str(folder / "run.json"))
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         print(f"The record of run {record.id} could not be written: {error}", file=sys.stderr)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from stat import S_ISDIR
 from typing import Any, Literal
 
+from databacked.adopted import check_written
 from databacked.arrays import Backed, BackedArray, BackedFile
 from databacked.decide import Found, is_hit, whose
 from databacked.errors import (
@@ -27,11 +28,12 @@ from databacked.errors import (
 from databacked.fingerprint.files import content_of
 from databacked.hashes import hash_texts
 from databacked.notebook import are_alike, is_gone
-from databacked.project import STATE, Project, can_write, project_at, project_of_code
+from databacked.project import STATE, Project, can_write, obstacle, project_at, project_of_code
 from databacked.records import NONE, Record, Records, details, journal_of, records_of
+from databacked.renames import remove
 from databacked.serializers.base import Serializer
-from databacked.stats import NOTHING, Stat, files_in, stat_of
-from databacked.storage.local import LocalStorage, remove, storage_error
+from databacked.stats import NOTHING, Stat, first_own_file, stat_of, to_open
+from databacked.storage.local import LocalStorage, storage_error
 from databacked.types import Description, PhysicalPixelSizes, Written
 
 TRIES = 8
@@ -179,6 +181,9 @@ class Claim:
 
     run: str
 
+    given: tuple[str, ...] = ()
+    """Files and folders among the arguments, where a task's own file is adopted."""
+
 
 @dataclass(frozen=True)
 class Bound:
@@ -228,6 +233,8 @@ class Bound:
         state = self.folder / STATE
         inside = (state, state / "journals", state / "tmp") if os.path.lexists(state) else ()
         for folder in (self.folder, *inside):
+            if why := obstacle(folder):
+                raise StorageError(f"{name}: nothing can be kept in {self.folder}: {why}.")
             if not can_write(folder):
                 raise StorageError(
                     f"{name}: some of its results are missing or stale, and new ones cannot be "
@@ -261,7 +268,7 @@ class Bound:
             alike=lambda other: are_alike(task, other),
             is_gone=lambda other: is_gone(other, self.root),
             content=lambda: content_of(path),
-            describe=lambda: self.serializer.describe(path),
+            describe=lambda: self.serializer.describe(to_open(path)),
         )
 
     def look_now(self, target: str, task: str) -> Found:
@@ -369,9 +376,7 @@ class Bound:
         if value is None:
             return Written(NONE, NOTHING.size)
         if self.options.from_path:
-            from databacked.serializers.as_written import check_written
-
-            check_written(value, claim.details["start"])
+            check_written(value, claim.details["start"], claim.given)
         try:
             return self.serializer.save(value, Path(temporary))
         except OSError as error:
@@ -384,7 +389,8 @@ class Bound:
 
         Nothing is left at the temporary name, unless an error is raised.
         """
-        stat = NOTHING if written.content == NONE else _settled(temporary)
+        own = self.serializer.format is None or self.options.from_path
+        stat = NOTHING if written.content == NONE else _settled(temporary, own)
         record = self.record("w", target, stat, written.content, written.description, claim)
         self.append(record, claim)
         notes: list[str] = []
@@ -392,8 +398,12 @@ class Bound:
             if judged.kind == "foreign" or (
                 judged.kind == "edited" and self.options.when_edited == "replace"
             ):
-                self.storage.move_aside(target, claim.run)
-                notes.append(f"moved aside to {STATE}/replaced/{claim.run}: {judged.why}")
+                try:
+                    self.storage.move_aside(target, claim.run)
+                    notes.append(f"moved aside to {STATE}/replaced/{claim.run}: {judged.why}")
+                except StorageError:  # another run was quicker
+                    if os.path.lexists(self.path(target)):
+                        raise
                 judged = Found("missing")
             if stat == NOTHING:
                 done = judged.stat is None or self.storage.withdraw(target, judged.stat, temporary)
@@ -403,6 +413,9 @@ class Bound:
                 return record, tuple(notes)
             # Something else lies there by now: read the journals on, and judge again.
             now = self.storage.stat(target)
+            if now is None and self.path(target).is_symlink():
+                self.storage.move_aside(target, claim.run)
+                notes.append(f"moved aside to {STATE}/replaced/{claim.run}: a link to nothing")
             judged = self.look(target, now, claim.task, self.records, without=record)
             if is_hit(judged, claim.recipe) and not self.always:
                 if judged.kind == "edited" and self.options.when_edited == "replace":
@@ -545,20 +558,25 @@ def part_of(value: Any, keys: Sequence[Any]) -> Any:
     return value
 
 
-def _settled(path: str) -> Stat:
+def _settled(path: str, own: bool) -> Stat:
     """Give what was written a time of its own, and return how it looks.
 
     A system's own time stamps are up to 10 ms coarse: two files could share one.
+
+    Parameters
+    ----------
+    own
+        Whether the user's own code wrote it: it may be one file with something else of theirs.
     """
     written_at = time.time_ns()
-    os.utime(path, ns=(written_at, written_at))
+    if not (own and os.path.isfile(path) and os.lstat(path).st_nlink > 1):
+        os.utime(path, ns=(written_at, written_at), follow_symlinks=False)
     info = os.stat(path)
     if not S_ISDIR(info.st_mode):
         return Stat(info.st_size, info.st_mtime_ns)
     # A folder's own time does not count, that of its first file does.
-    for _, first in files_in(path):
-        os.utime(first, ns=(written_at, written_at))
-        break
+    if first := first_own_file(path):
+        os.utime(first, ns=(written_at, written_at), follow_symlinks=False)
     return stat_of(path)
 
 

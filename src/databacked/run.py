@@ -224,7 +224,7 @@ class Run(Chains):
         self.show.close()
         if cancel:
             return
-        for folder in set(self._folders()):
+        for folder in {*self._folders(), self._values}:
             compact(records_of(folder, refresh=False))
 
 

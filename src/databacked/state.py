@@ -6,11 +6,11 @@ The driver holds what items count by (tokens), never their arrays.
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import tempfile
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from databacked.records import (
     Record,
     records_of,
 )
+from databacked.renames import remove
 from databacked.runners.base import Runner
 from databacked.said import Log
 from databacked.shares import Shares
@@ -107,14 +108,21 @@ class State(Calls):
         self._everything = False
         self._checked: set[Path] = set()
         """Places of which it is known that they can be written to."""
-        if can_write(project.state / "tmp"):
-            scratch = make_state_folder(project.root) / "tmp"
-            clear_scratch(scratch)
-            self._scratch = scratch / f"{socket.gethostname()}-{os.getpid()}-{id}"
-        else:  # another user's project: what is there can be used
-            self._scratch = Path(tempfile.mkdtemp(prefix="databacked-"))
+        self._scratch = self._make_scratch()
         self._values = project.state / "values"
         self._records_values = can_write(self._values / STATE / "journals")
+
+    def _make_scratch(self) -> Path:
+        """Return the folder of what travels between processes; made when it is needed."""
+        if can_write(self.project.state / "tmp"):
+            with suppress(OSError):  # a full disk: a run that has nothing to make needs none
+                scratch = make_state_folder(self.project.root) / "tmp"
+                clear_scratch(scratch)
+                return scratch / f"{socket.gethostname()}-{os.getpid()}-{self.id}"
+        # Another user's project, for instance: what is there can be used.
+        with suppress(OSError):
+            return Path(tempfile.mkdtemp(prefix="databacked-"))
+        return self.project.state / "tmp" / self.id  # who needs it says why it cannot be made
 
     def released(self, items: list[tuple[Node, int]]) -> None:
         """Let values go of which it is known by now that nobody reads them."""
@@ -180,6 +188,8 @@ class State(Calls):
 def clear_scratch(folder: Path) -> None:
     """Remove what runs of this host left behind that were killed."""
     here = socket.gethostname() + "-"
+    if os.path.islink(folder) or os.path.islink(folder.parent):
+        return  # what lies behind a link may be somebody's
     try:
         names = [name for name in os.listdir(folder) if name.startswith(here)]
     except OSError:
@@ -189,6 +199,7 @@ def clear_scratch(folder: Path) -> None:
         try:
             os.kill(int(number), 0)
         except ProcessLookupError:
-            shutil.rmtree(folder / name, ignore_errors=True)
+            with suppress(OSError):
+                remove(str(folder / name))
         except (ValueError, PermissionError):
             continue
