@@ -469,7 +469,7 @@ class Journal:
         with self._lock:
             if self._file is not None:
                 for folder in self._made:
-                    shutil.rmtree(folder, ignore_errors=True)
+                    _clear(folder)
                 for one in (self._folder, self._file):
                     if one is not None:
                         one.close()
@@ -680,4 +680,10 @@ def _clear_temporary(state: Path, journals: Path) -> None:
         return
     for name in filter(_is_temporary, os.listdir(temporary)):
         if not is_live(journals / f"{name}.tsv"):
-            shutil.rmtree(temporary / name, ignore_errors=True)
+            _clear(temporary / name)
+
+
+def _clear(folder: str | Path) -> None:
+    """Remove a folder; what is none is somebody's (and a pipe would be waited for)."""
+    if os.path.isdir(folder) and not os.path.islink(folder):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -227,7 +227,7 @@ def _stat_if_there(entry: os.DirEntry[str]) -> Stat | None:
 
 def _is_missing(error: OSError) -> bool:
     """Whether a look failed because there is nothing, and for some names never can be."""
-    return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+    return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 def _make_folder(path: str) -> None:
