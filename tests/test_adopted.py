@@ -31,22 +31,21 @@ def moved_into(new: Path, take: Callable[[str, str], object]) -> Way:
     return way
 
 
+def done(_: object, result: Path) -> Path:
+    """Return where a file is after something was done."""
+    return result
+
+
 WAYS: dict[str, Way] = {
     "itself": lambda scan: scan,
-    "after a chmod": lambda scan: scan.chmod(0o644) or scan,
-    "after a touch": lambda scan: os.utime(scan) or scan,
-    "changed in place": lambda scan: scan.write_text("data") and scan,
+    "after a chmod": lambda scan: done(os.popen(f"chmod 644 {scan}").close(), scan),
+    "after a touch": lambda scan: done(os.popen(f"touch {scan}").close(), scan),
+    "changed in place": lambda scan: done(scan.write_text("data"), scan),
     "by another name": lambda scan: scan.parent / "." / ".." / scan.parent.name / scan.name,
-    "a hard link": lambda scan: (
-        os.link(scan, scan.with_name("new.txt")) or scan.with_name("new.txt")
-    ),
-    "its folder": lambda scan: (
-        scan.parent.rename(scan.parent.with_name("x.txt")) and scan.parent.with_name("x.txt")
-    ),
-    "beside it": lambda scan: shutil.copy(scan.with_name("older.txt"), scan) and scan,
-    "another old one": lambda scan: (
-        os.chmod(scan.with_name("older.txt"), 0o600) or scan.with_name("older.txt")
-    ),
+    "a hard link": lambda scan: done(os.popen(f"ln {scan} new.txt").close(), Path("new.txt")),
+    "its folder": lambda scan: scan.parent.rename("x.txt"),
+    "copied over": lambda scan: done(shutil.copy("in/older.txt", scan), scan),
+    "another old one": lambda scan: scan.with_name("older.txt"),
     "renamed": lambda scan: scan.with_name("older.txt").rename(scan.with_name("newer.txt")),
     "in a new folder by a hard link": moved_into(Path("n.txt"), os.link),
     "in a new folder by a move": moved_into(Path("n.txt"), shutil.move),

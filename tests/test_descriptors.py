@@ -101,8 +101,8 @@ def test_a_memory_whose_file_was_closed_is_opened_anew(tmp_path):
     assert HashMemory(file).find("b", "2") == "y"
     assert HashMemory(file).find("a", "1") == "x"
     assert [os.fstat(one).st_size for one in others] == [0] * 8
-    for one in others:
-        os.close(one)
+    for number in others:
+        os.close(number)
 
 
 def test_a_descriptor_is_known_by_its_file(tmp_path):
