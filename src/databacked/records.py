@@ -154,6 +154,7 @@ class Records:
         self._read: dict[str, int] = {}
         self._lock = threading.RLock()
         self._noted: set[str] = set()
+        self._looked = False
         self._odd: set[str] = set()
         """What lies among the journals and is none."""
         self._was_read = False
@@ -209,8 +210,9 @@ class Records:
                     (names if is_one else odd).append(entry.name)
         except FileNotFoundError as error:
             above = (self.place, self.place / STATE, self.folder)
-            if any(map(os.path.islink, above)) and obstacle(self.folder):
+            if not self._looked and any(map(os.path.islink, above)) and obstacle(self.folder):
                 raise self._unreadable(self.folder, error) from error
+            self._looked = True  # once is enough: it costs a slow disk three looks
         except OSError as error:
             raise self._unreadable(self.folder, error) from error
         if odd:

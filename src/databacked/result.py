@@ -233,9 +233,9 @@ class Bound:
         state = self.folder / STATE
         inside = (state, state / "journals", state / "tmp") if os.path.lexists(state) else ()
         for folder in (self.folder, *inside):
-            if why := obstacle(folder):
-                raise StorageError(f"{name}: nothing can be kept in {self.folder}: {why}.")
             if not can_write(folder):
+                if why := obstacle(folder):
+                    raise StorageError(f"{name}: nothing can be kept in {self.folder}: {why}.")
                 raise StorageError(
                     f"{name}: some of its results are missing or stale, and new ones cannot be "
                     f"kept in {self.folder}: no permission to write to {folder}. Ask for write "
