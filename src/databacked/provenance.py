@@ -150,8 +150,9 @@ def write_run(folder: Path, record: RunRecord) -> None:
         try:
             temporary.write_text(json.dumps(asdict(record), indent=1, default=str) + "\n", "utf-8")
             replace(str(temporary), str(folder / "run.json"))
-        finally:
+        except BaseException:
             temporary.unlink(missing_ok=True)
+            raise
     except OSError as error:
         print(f"The record of run {record.id} could not be written: {error}", file=sys.stderr)
 
