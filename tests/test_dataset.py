@@ -246,11 +246,11 @@ def test_the_same_table_gives_the_same_bytes(readme):
     """Nothing but the table and the settings decides manifest and readme."""
     table = pd.DataFrame({"image": files(readme, "a.png"), "area": [1.5]})
     path = write(readme, table, units={"area": "µm²"}, descriptions={"area": "Of the cell"}).path
-    before = {one.name: one.read_bytes() for one in path.iterdir()}
-    for one in path.iterdir():
-        one.unlink()
+    before = {one.name: one.read_bytes() for one in path.iterdir() if one.is_file()}
+    for name in before:
+        (path / name).unlink()
     write(readme, table, units={"area": "µm²"}, descriptions={"area": "Of the cell"})
-    assert {one.name: one.read_bytes() for one in path.iterdir()} == before
+    assert {name: (path / name).read_bytes() for name in before} == before
     assert "| area | float64 | Of the cell | µm² |" in before["README.md"].decode()
     assert json.loads(before["provenance.json"])["rows"] == 1
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 LADDER = """
-    types errors hashes sameness stats like_numpy callables installed notebook outlive failures said
-    figures pyplot draw corrections serializers.base serializers.images serializers.tables
+    types errors hashes sameness stats descriptors renames adopted like_numpy callables installed
+    notebook outlive failures said figures pyplot draw
+    corrections serializers.base serializers.images serializers.tables
     storage.base remotes.base runners.base
     plugins views project owners marks scratch fingerprint records provenance links manifest arrays
     copies

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from databacked import CallingThreadRunner, ProcessRunner, ThreadRunner
+from databacked import CallingThreadRunner, ProcessRunner, ThreadRunner, renames
 from databacked.errors import StorageError
 from databacked.stats import Stat
 from databacked.storage import local
@@ -28,7 +28,7 @@ def check(storage: type[LocalStorage], folder: Path, **options: bool) -> None:
 
 def test_local_storage_keeps_the_contract(tmp_path):
     """A rename that does not replace, and an exchange of two names."""
-    check(LocalStorage, tmp_path, conditional=local._call is not None)
+    check(LocalStorage, tmp_path, conditional=renames._call is not None)
 
 
 @pytest.mark.parametrize("links", [True, False], ids=["links", "neither"])
@@ -38,7 +38,7 @@ def test_local_storage_keeps_the_contract_on_poorer_disks(tmp_path, monkeypatch,
     def refuse(source, target):
         raise PermissionError
 
-    monkeypatch.setattr(local, "_call", None)
+    monkeypatch.setattr(renames, "_call", None)
     if not links:
         monkeypatch.setattr(os, "link", refuse)
         # Two writers of a new file are told apart by nothing there.
@@ -219,13 +219,13 @@ def test_a_file_that_goes_while_it_is_replaced_is_no_error(tmp_path, monkeypatch
     (tmp_path / "a.txt").write_text("old")
     (tmp_path / "new").write_text("new")
     judged = storage.stat("a.txt")
-    exchange = local._exchange
+    exchange = renames.exchange
 
     def late(one, other):
         (tmp_path / "a.txt").unlink()
         return exchange(one, other)
 
-    monkeypatch.setattr(local, "_exchange", late)
+    monkeypatch.setattr(local, "exchange", late)
     assert storage.publish(str(tmp_path / "new"), "a.txt", judged) is False
     assert (tmp_path / "new").read_text() == "new"
 

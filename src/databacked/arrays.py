@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import resource
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from databacked.errors import ResultChangedError
+from databacked.errors import DatabackedError, ResultChangedError, StorageError, is_exhausted
 from databacked.fingerprint.files import content_of
 from databacked.like_numpy import CHANGE_FIRST, IN_PLACE, LikeNumpy
 from databacked.records import records_of
@@ -156,6 +160,59 @@ class BackedFile(Backed):
         return file_html(self)
 
 
+class _Readers:
+    """The backed arrays that hold their file open; those opened first give it back."""
+
+    def __init__(self) -> None:
+        self._opened: OrderedDict[int, weakref.ref[BackedArray]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, array: BackedArray) -> None:
+        """Note that an array holds its file open."""
+        with self._lock:
+            self._opened[id(array)] = weakref.ref(array)
+            self._give_back(_most())
+
+    def give_back(self) -> None:
+        """Have all of them give their files back."""
+        with self._lock:
+            self._give_back(0)
+
+    def _give_back(self, most: int) -> None:
+        while len(self._opened) > most:
+            array = self._opened.popitem(last=False)[1]()
+            if array is not None:
+                array._opened = None
+
+
+_readers = _Readers()
+
+
+def _most() -> int:
+    """Return how many files backed arrays may hold open: a fraction of what a process may."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 256 if soft == resource.RLIM_INFINITY else min(256, soft // 8)
+
+
+def _with_descriptors(read: Callable[[Path], Any], path: Path) -> Any:
+    """Read a file; where there are no descriptors left, after all arrays gave theirs back."""
+    try:
+        return read(path)
+    except (OSError, DatabackedError) as error:
+        if not is_exhausted(error):
+            raise
+        _readers.give_back()
+        try:
+            return read(path)
+        except (OSError, DatabackedError) as again:
+            if not is_exhausted(again):
+                raise
+            raise StorageError(
+                f"{path} could not be opened: this process has as many files open as it may. Close "
+                "what is not needed, or allow more (ulimit -n 4096), and run again."
+            ) from again
+
+
 class BackedArray(Backed, LikeNumpy):
     """An array that is a file: acts as numpy, and reads what is asked for.
 
@@ -249,14 +306,16 @@ class BackedArray(Backed, LikeNumpy):
         """Return what indexes the pixels, after a look that the file is still the one meant."""
         if self._value is not None:
             return self._value
-        if self._opened is None:
+        opened = self._opened  # another thread may give it back meanwhile
+        if opened is None:
             self._check()
-            self._opened = self._serializer.open(Path(self._path))
-        return self._opened
+            opened = self._opened = _with_descriptors(self._serializer.open, Path(self._path))
+            _readers.add(self)
+        return opened
 
     def __getitem__(self, key: Any) -> Any:
-        found = self._open()[key]
-        return np.array(found) if self._value is not None else np.asarray(found)[()]
+        # A copy: a view of a mapped file would hold it open.
+        return np.array(self._open()[key])[()]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if copy is False:
@@ -264,7 +323,7 @@ class BackedArray(Backed, LikeNumpy):
         if self._value is not None:
             return np.array(self._value, dtype=dtype)
         self._check()
-        read = np.asarray(self._serializer.read(Path(self._path)))
+        read = np.asarray(_with_descriptors(self._serializer.read, Path(self._path)))
         return read if dtype is None else read.astype(dtype, copy=False)
 
     def __setitem__(self, key: Any, value: Any) -> None:

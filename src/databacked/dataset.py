@@ -33,6 +33,8 @@ from databacked.manifest import (
     raise_problems,
 )
 from databacked.project import find_project
+from databacked.records import journal_of
+from databacked.renames import replace
 from databacked.types import Json
 from databacked.views import sorry_html, table_html
 
@@ -552,13 +554,13 @@ def _csv(table: pd.DataFrame) -> bytes:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Write a file as a whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a file as a whole; what a killed run leaves is not seen in the dataset."""
+    temporary = journal_of(path.parent).temporary(path.suffix)
     try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
+        Path(temporary).write_bytes(data)
+        replace(temporary, str(path))
     finally:
-        temporary.unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
 
 
 # Looking at a dataset again

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from databacked import pyplot, said
+from databacked.adopted import paths_in
 from databacked.arrays import BackedArray, Image
 from databacked.callables import is_library
 from databacked.copies import FIXED, copied, parts_of, read_only, replaced
@@ -28,10 +29,11 @@ from databacked.errors import (
     ArgumentChangedError,
     CorrectionError,
     DatabackedError,
+    FingerprintError,
     StorageError,
 )
 from databacked.failures import failure_of, in_short, in_words
-from databacked.fingerprint.files import SeenFiles
+from databacked.fingerprint.files import SeenFiles, refusal
 from databacked.fingerprint.parameters import content as content_of_value
 from databacked.fingerprint.parameters import token as token_of_value
 from databacked.fingerprint.parameters import told_apart
@@ -434,6 +436,9 @@ class Worker:
                 if self._is_changed(source, token):
                     raise ArgumentChangedError(_changed(spec, name))
             values[name] = self._value(slots, slot, source)
+        for name, given in zip(spec.order, slot.tokens or slot.work.tokens or (), strict=False):
+            if why := refusal(given):
+                raise FingerprintError(f"{spec.name}: {name} names {why}.")
         return values
 
     def _is_changed(self, value: Any, token: str) -> bool:
@@ -564,7 +569,10 @@ class Worker:
             "contents": contents or None,
             "start": round(started_at, 3),
         }
-        claim = Claim(spec.owner, recipe, resolved, spec.context, spec.fields, said, spec.run)
+        given = tuple(paths_in(values)) if getattr(bound.options, "from_path", False) else ()
+        claim = Claim(
+            spec.owner, recipe, resolved, spec.context, spec.fields, said, spec.run, given
+        )
         if not bound.always and contents and is_hit_resolved(found, resolved):
             # What it was made from came out the same: nothing to do but to say so.
             record = bound.confirm(found, claim)

@@ -41,6 +41,7 @@ from databacked.records import (
 )
 from databacked.said import Said, relay
 from databacked.state import ALIAS, GONE, LAZY, THERE, TODO, WAITS
+from databacked.storage.local import storage_error
 from databacked.tokens import Tokens
 from databacked.types import Failure
 
@@ -391,7 +392,10 @@ class Needs(Tokens):
         )
         line = record.line()  # in another user's project the value counts for this run alone
         if self._records_values:
-            line = journal_of(self._values).append(record, dict(spec.fields))
+            try:
+                line = journal_of(self._values).append(record, dict(spec.fields))
+            except OSError as error:
+                raise storage_error(error, str(self._values), "written") from error
         records_of(self._values, refresh=False).remember(line)
 
     def _maybe_drop(self, node: Node, row: int) -> None:

@@ -17,9 +17,9 @@ from databacked.decide import Found, rejoined
 from databacked.errors import SerializerError
 from databacked.owners import Owner
 from databacked.records import NONE, Record, Records, details, records_of
+from databacked.renames import remove
 from databacked.result import Bound, Claim, part_of
 from databacked.stats import JOIN, NOTHING, Stat, fold
-from databacked.storage.local import remove
 from databacked.types import Description
 
 

@@ -38,7 +38,7 @@ from databacked.known import holds_unknown
 from databacked.notebook import is_cell, notebook_name
 from databacked.outputs import BoundOutputs
 from databacked.owners import owner_of
-from databacked.project import STATE, Project
+from databacked.project import STATE, Project, lies_in, same_folder
 from databacked.records import Records, context_of
 from databacked.result import Bound, LocalResult
 from databacked.stats import JOIN, Stat
@@ -158,11 +158,19 @@ class Fingerprints:
         )
 
     def _check_places(self, name: str, folder: Path) -> None:
-        """Raise if a place lies inside another one: whose would a file in both be?"""
-        others = [bound.folder for _, bound in self._bounds.values()]
-        others += [above for above in folder.parents if (above / STATE / "journals").is_dir()]
-        for other in others:
-            if folder != other and (folder in other.parents or other in folder.parents):
+        """Raise if two places are one folder, or lie in one another: whose would a file be?"""
+        places = [bound.folder for _, bound in self._bounds.values()]
+        above = dict.fromkeys((*folder.parents, *Path(os.path.realpath(folder)).parents))
+        places += [one for one in above if os.path.isdir(one / STATE / "journals")]
+        for other in dict.fromkeys(places):
+            if folder == other:
+                continue
+            if same_folder(folder, other):
+                raise TargetError(
+                    f"{name}: the places {folder} and {other} are one and the same folder. Name it "
+                    "in one way, or give each its own folder."
+                )
+            if any(lies_in(*pair) for pair in ((folder, other), (other, folder))):
                 raise TargetError(
                     f"{name}: the places {folder} and {other} lie inside one another. Give each "
                     "its own folder, side by side."
@@ -522,7 +530,9 @@ def _names_file(text: str) -> bool:
     if is_url(text):
         return True
     looks = "/" in text or os.sep in text or "." in text[1:]
-    return looks and len(text) < 4096 and "\0" not in text and os.path.exists(text)
+    if not looks or len(text) >= 4096 or "\0" in text:
+        return False
+    return os.path.isfile(text) or os.path.isdir(text)  # the name of a device is a text
 
 
 def large_arguments(node: Node) -> tuple[tuple[str, str], ...]:
@@ -611,7 +621,7 @@ class _Repeated(Sequence[Any]):
 
 def check_legal(targets: Sequence[str], bound: Bound, name: str) -> None:
     """Raise for targets that cannot be files of this place."""
-    check_targets(targets, name)
+    check_targets(targets, name, len(getattr(bound, "parts", "?")))
     odd = [
         (file, part.serializer)
         for target in targets

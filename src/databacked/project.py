@@ -53,7 +53,13 @@ class Project:
 
     def resolve(self, place: str | os.PathLike[str]) -> Path:
         """Return a place as an absolute path."""
-        return Path(os.path.normpath(self.root / Path(place).expanduser()))
+        given = self.root / Path(place).expanduser()
+        path = Path(os.path.normpath(given))
+        if ".." not in given.parts:
+            return path
+        # "link/.." is above what the link leads to, not above the link.
+        real = os.path.realpath(given)
+        return path if os.path.realpath(path) == real else Path(real)
 
 
 def find_project(start: Path) -> Project:
@@ -114,10 +120,82 @@ def _project_of_file(file: str) -> Project:
 def make_state_folder(folder: Path) -> Path:
     """Create ``.databacked`` in a folder, ignored by git through a ``.gitignore`` of its own."""
     state = folder / STATE
-    if not (state / ".gitignore").exists():
+    ignore = state / ".gitignore"
+    if not os.path.lexists(ignore):
         state.mkdir(parents=True, exist_ok=True)
-        (state / ".gitignore").write_text("*\n")
+        try:
+            with open(ignore, "x", encoding="utf-8") as file:
+                file.write("*\n")
+        except FileExistsError:
+            pass  # another process was quicker
+        except OSError:
+            ignore.unlink(missing_ok=True)  # an empty one would never be filled again
+            raise
     return state
+
+
+def obstacle(folder: Path) -> str:
+    """Say what stands where a folder should be, or above it; empty where it can be made."""
+    for one in (folder, *folder.parents):
+        if os.path.isdir(one):
+            return ""
+        if os.path.islink(one):
+            where = os.readlink(one)
+            return f"{one} is a link to {where}, where no folder is (is its disk mounted?)"
+        if os.path.lexists(one):
+            return f"{one} is a file, and a folder was expected there; move it away"
+    return ""
+
+
+def owner_of(path: str | os.PathLike[str]) -> str:
+    """Return whose a file or folder is, or the folder that it lies in."""
+    for one in (Path(path), *Path(path).parents):
+        try:
+            return one.owner()
+        except (KeyError, OSError, NotImplementedError):
+            continue
+    return "?"
+
+
+def same_folder(one: Path, other: Path) -> bool:
+    """Whether two paths are one folder by device and inode, also where it is not there yet."""
+    return _identity(one) == _identity(other)
+
+
+def lies_in(inner: Path, outer: Path) -> bool:
+    """Whether a folder lies in another one, by its name or by where links lead."""
+    identity = _identity(outer)
+    above = (*inner.parents, *Path(os.path.realpath(inner)).parents)
+    return any(identity == _identity(one) for one in dict.fromkeys(above))
+
+
+def _identity(folder: Path) -> tuple[object, ...]:
+    """Return device and inode of a folder, or of what is there above it and the names below."""
+    below: tuple[str, ...] = ()
+    real = Path(os.path.realpath(folder))
+    for one in (real, *real.parents):
+        try:
+            info = os.stat(one)
+        except OSError:
+            below = (one.name, *below)
+            continue
+        if below and _ignores_case(one):
+            below = tuple(name.casefold() for name in below)
+        return info.st_dev, info.st_ino, below
+    return (str(real),)
+
+
+def _ignores_case(folder: Path) -> bool:
+    """Whether names in a folder differ by more than case, as far as what lies in it tells."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                other = entry.name.swapcase()
+                if other != entry.name:
+                    return os.path.samefile(entry.path, folder / other)
+    except OSError:
+        pass
+    return False
 
 
 def can_write(folder: Path) -> bool:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from databacked.notebook import code_cells
+from databacked.renames import replace
 from databacked.said import tell
 
 LONGEST_DIFF = 1_000_000
@@ -170,9 +171,15 @@ def write_run(folder: Path, record: RunRecord) -> None:
     """Write ``run.json``; a disk that does not take it is no reason to fail."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".run.json.{os.getpid()}"
-        temporary.write_text(json.dumps(asdict(record), indent=1, default=str) + "\n", "utf-8")
-        os.replace(temporary, folder / "run.json")
+        scratch = folder.parents[1] / "tmp"
+        scratch.mkdir(exist_ok=True)
+        temporary = scratch / f"run-{folder.name}.json"  # which another run clears away one day
+        try:
+            temporary.write_text(json.dumps(asdict(record), indent=1, default=str) + "\n", "utf-8")
+            replace(str(temporary), str(folder / "run.json"))
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     except (OSError, ValueError) as error:
         tell(f"The record of run {record.id} could not be written: {error}", sys.stderr)
 

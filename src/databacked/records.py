@@ -17,6 +17,7 @@ names a line ``=  context  {task, project, root, code, serializer, run …}``, w
 from __future__ import annotations
 
 import atexit
+import errno
 import fcntl
 import json
 import os
@@ -33,10 +34,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from databacked.descriptors import Descriptor
 from databacked.errors import RecordError
 from databacked.hashes import hash_texts
 from databacked.owners import Owner, Relation
-from databacked.project import STATE, make_state_folder
+from databacked.project import STATE, make_state_folder, obstacle, owner_of
 from databacked.stats import NOTHING, Stat, look_at, stat_of_target
 from databacked.types import Description, Json
 
@@ -60,6 +62,14 @@ OWNER = ("task", "project", "root", "host")
 
 _DESCRIBES = frozenset((*asdict(Description()), "outputs", "form"))
 """Details without which a file cannot be handed over."""
+
+JOURNAL = r"\d{19,}-[0-9a-f]{8}"
+"""What the name of a journal begins with: when it was begun, and something of its own."""
+
+_is_named = re.compile(rf"{JOURNAL}.*\.tsv").fullmatch
+_is_temporary = re.compile(JOURNAL).fullmatch
+_is_begun = re.compile(rf"\.(?:{JOURNAL}|[0-9a-f]{{8}})").fullmatch
+"""A journal that was never finished, by a run that was killed."""
 
 _NOTHING: dict[str, Any] = {}
 
@@ -152,6 +162,9 @@ class Records:
         self._read: dict[str, int] = {}
         self._lock = threading.RLock()
         self._noted: set[str] = set()
+        self._looked = False
+        self._odd: set[str] = set()
+        """What lies among the journals and is none."""
         self._was_read = False
         self._relations: dict[tuple[Owner, str], Relation] = {}
 
@@ -180,12 +193,7 @@ class Records:
             self._was_read = True
             self._relations.clear()  # others may have gone since
             for _ in range(3):
-                try:
-                    names = sorted(
-                        entry.name for entry in os.scandir(self.folder) if entry.name[0] != "."
-                    )
-                except FileNotFoundError:
-                    names = []
+                names = self._journals()
                 if not names:  # none yet, or somebody removed them all
                     self._read.clear()
                     self._lines.clear()
@@ -199,20 +207,58 @@ class Records:
         if not self._was_read:
             self.refresh()
 
+    def _journals(self) -> list[str]:
+        """Return the names of the journals; what else lies among them is passed over."""
+        names: list[str] = []
+        odd: list[str] = []
+        try:
+            with os.scandir(self.folder) as entries:
+                for entry in entries:
+                    if entry.name[0] == "." or entry.name in self._odd:
+                        continue
+                    is_one = entry.name.endswith(".tsv") and entry.is_file(follow_symlinks=False)
+                    (names if is_one else odd).append(entry.name)
+        except FileNotFoundError as error:
+            above = (self.place, self.place / STATE, self.folder)
+            if not self._looked and any(map(os.path.islink, above)) and obstacle(self.folder):
+                raise self._unreadable(self.folder, error) from error
+            self._looked = True  # once is enough: it costs a slow disk three looks
+        except OSError as error:
+            raise self._unreadable(self.folder, error) from error
+        if odd:
+            self._pass_over(sorted(odd))
+        return sorted(names)
+
+    def _pass_over(self, names: list[str]) -> None:
+        self._odd.update(names)
+        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        self._notes.append(f"{self.folder}: {shown}: no journal; passed over.")
+
+    def _unreadable(self, path: Path, error: OSError) -> RecordError:
+        """Return an error that says whose records cannot be read, and what to do."""
+        if why := obstacle(self.folder):
+            return RecordError(f"The records of {self.place} cannot be read: {why}.")
+        return RecordError(
+            f"The records of {self.place} cannot be read: {path}: {error.strerror}. It is "
+            f"{owner_of(path)}'s. Without its records a result would look like a file of unknown "
+            f"origin: ask for the right to read it (chmod -R g+rX {self.place / STATE}), or choose "
+            "another place."
+        )
+
     def _read_on(self, name: str) -> bool:
         path = self.folder / name
         offset = self._read.get(name, 0)
         try:
-            with open(path, "rb") as file:
+            with open(path, "rb", opener=_open_journal) as file:
                 file.seek(offset)
                 data = file.read()
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise RecordError(
-                f"The journal {path} cannot be read: {error.strerror}. Its results would look like "
-                "files of unknown origin; make it readable and run again."
-            ) from error
+            raise self._unreadable(path, error) from error
+        if offset == 0 and not _is_named(name) and not data.startswith(b"#databacked"):
+            self._pass_over([name])  # somebody's own table
+            return True
         if offset == 0 and data:
             version = data[: data.find(b"\n") + 1]
             if version and version != HEADER % FORMAT:
@@ -223,7 +269,7 @@ class Records:
                 )
         end = data.rfind(b"\n") + 1
         self._read[name] = offset + end
-        if end < len(data) and name not in self._noted and not _is_live(path):
+        if end < len(data) and name not in self._noted and not is_live(path):
             self._noted.add(name)
             self._notes.append(
                 f"The last line of {path} is cut (a process was stopped while it wrote); "
@@ -384,8 +430,10 @@ class Journal:
     def __init__(self, place: Path) -> None:
         self.place = place
         self._lock = threading.Lock()
-        self._file: int | None = None
-        self._name = ""
+        self._file: Descriptor | None = None
+        self._folder: Descriptor | None = None
+        self._temporary = ""
+        self._made: list[str] = []
         self._defined: set[str] = set()
         self._torn = False
         self._count = 0
@@ -407,13 +455,13 @@ class Journal:
             if self._torn:
                 data = b"\n" + data
             try:
-                written = os.write(file, data)
+                written = os.write(file.number, data)
             except OSError:
                 self._torn = True
                 raise
             if written != len(data):
                 self._torn = True
-                raise OSError(28, "No space left on device")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._torn = False
             self._defined.add(record.context)
         return line
@@ -422,43 +470,77 @@ class Journal:
         """Return a fresh name for a file that is not visible yet, on the same disk."""
         with self._lock:
             self._open()
+            if self._folder is None or not self._folder.has_name:
+                self._make_folder()  # somebody removed it
             self._count += 1
             return f"{self._temporary}{os.sep}{self._count}{suffix}"
 
-    def _open(self) -> int:
-        if self._file is not None and not os.fstat(self._file).st_nlink:
-            os.close(self._file)  # somebody removed it: begin a new one
+    def _open(self) -> Descriptor:
+        if self._file is not None and not self._file.has_name:
+            self._file.close()  # somebody removed it, or closed its number: begin a new one
             self._file = None
             self._defined.clear()
         if self._file is None:
-            state = make_state_folder(self.place)
-            folder = state / "journals"
+            folder = make_state_folder(self.place) / "journals"
             folder.mkdir(exist_ok=True)
             # Sorted by time of start, so that a reader meets old claims first.
-            self._name = f"{time.time_ns():019d}-{secrets.token_hex(4)}"
-            path = folder / f"{self._name}.tsv"
-            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-            try:
-                # Held while this process lives: an unlocked journal is one of an ended run.
-                fcntl.flock(file, fcntl.LOCK_EX)
-                os.write(file, HEADER % FORMAT)
-                self._temporary = state / "tmp" / self._name
-                self._temporary.mkdir(parents=True, exist_ok=True)
-                _take_group(self.place, path, self._temporary)
-            except BaseException:
-                os.close(file)
-                raise
-            self._file = file
+            name = f"{time.time_ns():019d}-{secrets.token_hex(4)}"
+            path = folder / f"{name}.tsv"
+            self._file = _begin_journal(folder / f".{name}", path)
+            _take_group(self.place, path)
+            self._temporary = str(folder.parent / "tmp" / name)
+            self._made.append(self._temporary)
+            self._make_folder()
         return self._file
+
+    def _make_folder(self) -> None:
+        """Make the folder of files that are not visible yet."""
+        if self._folder is not None:
+            self._folder.close()
+            self._folder = None
+        os.makedirs(self._temporary, exist_ok=True)
+        _take_group(self.place, self._temporary)
+        self._folder = Descriptor(os.open(self._temporary, os.O_RDONLY | os.O_CLOEXEC))
 
     def close(self) -> None:
         """Close the journal: from now on it is one of an ended run."""
         with self._lock:
             if self._file is not None:
-                shutil.rmtree(self._temporary, ignore_errors=True)
-                os.close(self._file)
-                self._file = None
+                for folder in self._made:
+                    _clear(folder)
+                for one in (self._folder, self._file):
+                    if one is not None:
+                        one.close()
+                self._made.clear()
+                self._folder = self._file = None
                 self._defined.clear()
+
+
+def _begin_journal(hidden: Path, path: Path) -> Descriptor:
+    """Make a journal that is locked and has its first line before anybody can see it."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+    number = os.open(hidden, flags, 0o666)
+    try:
+        # Held while this process lives: an unlocked journal is one of an ended run.
+        fcntl.flock(number, fcntl.LOCK_EX)
+        header = HEADER % FORMAT
+        if os.write(number, header) != len(header):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.rename(hidden, path)
+    except BaseException:
+        os.close(number)
+        hidden.unlink(missing_ok=True)
+        raise
+    return Descriptor(number)
+
+
+def _open_journal(path: str, flags: int) -> int:
+    """Open what is a regular file; nothing else is waited for, and no link is followed."""
+    number = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise FileNotFoundError(errno.ENOENT, "it is no regular file", path)
+    return number
 
 
 _journals: dict[tuple[int, str], Journal] = {}
@@ -512,7 +594,7 @@ def writing(place: Path) -> Iterator[None]:
             os.close(guard)
 
 
-def _take_group(place: Path, *made: Path) -> None:
+def _take_group(place: Path, path: str | Path) -> None:
     """Hand the group of a place down, as its setgid bit asks for, where the system did not.
 
     That is so where ``.databacked`` is older than the bit: every result comes from a folder in it.
@@ -520,21 +602,20 @@ def _take_group(place: Path, *made: Path) -> None:
     above = os.stat(place)
     if not above.st_mode & stat.S_ISGID:
         return
-    for path in made:
-        mine = os.stat(path)
-        if mine.st_gid != above.st_gid:
-            try:
-                os.chown(path, -1, above.st_gid)
-                if stat.S_ISDIR(mine.st_mode):
-                    os.chmod(path, stat.S_IMODE(mine.st_mode) | stat.S_ISGID)
-            except OSError:
-                pass  # not a member of the group: what others can do is theirs to say
+    mine = os.lstat(path)
+    if mine.st_gid != above.st_gid and not stat.S_ISLNK(mine.st_mode):
+        try:
+            os.chown(path, -1, above.st_gid, follow_symlinks=False)
+            if stat.S_ISDIR(mine.st_mode):
+                os.chmod(path, stat.S_IMODE(mine.st_mode) | stat.S_ISGID)
+        except OSError:
+            pass  # not a member of the group: what others can do is theirs to say
 
 
-def _is_live(path: Path) -> bool:
+def is_live(path: Path) -> bool:
     """Whether the process that writes this journal is still there (here or on another host)."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = _open_journal(str(path), os.O_RDONLY)
     except FileNotFoundError:
         return False
     except OSError:
@@ -558,23 +639,27 @@ def compact(records: Records, *, always: bool = False) -> int:
     -------
     How many journals were replaced.
     """
+    try:
+        return _compact(records, always)
+    except (OSError, RecordError):
+        return 0  # a full disk, for instance: it can wait
+
+
+def _compact(records: Records, always: bool) -> int:
     state = records.place / STATE
+    if os.path.islink(state) or os.path.islink(records.folder):
+        return 0  # what lies behind a link may be more than this place's
     if not os.access(records.folder, os.W_OK):
         return 0
-    try:
-        guard = os.open(state / "compaction.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError:
-        return 0  # another user's: they do it
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    guard = os.open(state / "compaction.lock", flags, 0o666)  # another user's: they do it
     try:
         try:
             fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return 0  # another process is at it
-        ended = [
-            path
-            for path in sorted(records.folder.iterdir())
-            if path.name[0] != "." and not _is_live(path)
-        ]
+        paths = [records.folder / name for name in records._journals()]
+        ended = [path for path in paths if not is_live(path)]
         folder = os.stat(records.folder)
         if folder.st_mode & stat.S_ISVTX and os.geteuid() not in (0, folder.st_uid):
             # As in /tmp, nobody can remove what is another's.
@@ -585,6 +670,9 @@ def compact(records: Records, *, always: bool = False) -> int:
         old = Records(records.place)
         for path in ended:
             old._read_on(path.name)
+        ended = [path for path in ended if path.name in old._read]
+        if len(ended) < 2:
+            return 0
         base = f"{records.place}{os.sep}"
         several = [target for target, lines in old._lines.items() if isinstance(lines, list)]
         looks = look_at(lambda target: _look(base, target), several)
@@ -663,10 +751,19 @@ def _bare(claim: Record, contexts: dict[str, dict[str, Any]]) -> Record:
 
 
 def _clear_temporary(state: Path, journals: Path) -> None:
-    try:
-        names = os.listdir(state / "tmp")
-    except OSError:
+    """Clear what killed runs left; only what is named as ours, and never behind a link."""
+    for name in filter(_is_begun, os.listdir(journals)):
+        if not is_live(journals / name):
+            (journals / name).unlink(missing_ok=True)
+    temporary = state / "tmp"
+    if os.path.islink(temporary) or not os.path.isdir(temporary):
         return
-    for name in names:
-        if not _is_live(journals / f"{name}.tsv"):
-            shutil.rmtree(state / "tmp" / name, ignore_errors=True)
+    for name in filter(_is_temporary, os.listdir(temporary)):
+        if not is_live(journals / f"{name}.tsv"):
+            _clear(temporary / name)
+
+
+def _clear(folder: str | Path) -> None:
+    """Remove a folder; what is none is somebody's (and a pipe would be waited for)."""
+    if os.path.isdir(folder) and not os.path.islink(folder):
+        shutil.rmtree(folder, ignore_errors=True)

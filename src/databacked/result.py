@@ -16,6 +16,7 @@ from pathlib import Path
 from stat import S_ISDIR
 from typing import Any, Literal
 
+from databacked.adopted import check_written
 from databacked.arrays import Backed, BackedArray, BackedFile
 from databacked.corrections import Correction
 from databacked.decide import Found, is_hit, whose
@@ -29,7 +30,7 @@ from databacked.fingerprint.files import content_of
 from databacked.hashes import hash_texts
 from databacked.marks import is_marked, marked
 from databacked.owners import Owner
-from databacked.project import STATE, Project, can_write, project_at, project_of_code
+from databacked.project import STATE, Project, can_write, obstacle, project_at, project_of_code
 from databacked.records import (
     NONE,
     Record,
@@ -39,9 +40,10 @@ from databacked.records import (
     records_of,
     writing,
 )
+from databacked.renames import remove
 from databacked.serializers.base import Corrected, Serializer
-from databacked.stats import NOTHING, Stat, files_in, stat_of
-from databacked.storage.local import LocalStorage, remove, storage_error
+from databacked.stats import NOTHING, Stat, first_own_file, stat_of, to_open
+from databacked.storage.local import LocalStorage, storage_error
 from databacked.types import Description, PhysicalPixelSizes, Written
 
 TRIES = 8
@@ -189,6 +191,9 @@ class Claim:
 
     run: str
 
+    given: tuple[str, ...] = ()
+    """Files and folders among the arguments, where a task's own file is adopted."""
+
 
 @dataclass(frozen=True)
 class Bound:
@@ -244,6 +249,8 @@ class Bound:
         inside = (state, state / "journals", state / "tmp") if os.path.lexists(state) else ()
         for folder in (self.folder, *inside):
             if not can_write(folder):
+                if why := obstacle(folder):
+                    raise StorageError(f"{name}: nothing can be kept in {self.folder}: {why}.")
                 raise StorageError(
                     f"{name}: some of its results are missing or stale, and new ones cannot be "
                     f"kept in {self.folder}: no permission to write to {folder}. Ask for write "
@@ -274,7 +281,7 @@ class Bound:
                 raise SerializerError(
                     "it is not as it was written, and reading it could run what somebody put there"
                 )
-            return self.serializer.correction(path, described(claim))
+            return self.serializer.correction(to_open(path), described(claim))
 
         return whose(
             stat,
@@ -383,9 +390,7 @@ class Bound:
         if value is None:
             return Written(NONE, NOTHING.size)
         if self.options.from_path:
-            from databacked.serializers.as_written import check_written
-
-            check_written(value, claim.details["start"])
+            check_written(value, claim.details["start"], claim.given)
         try:
             return self.serializer.save(value, Path(temporary))
         except OSError as error:
@@ -398,16 +403,21 @@ class Bound:
 
         Nothing is left at the temporary name, unless an error is raised.
         """
+        own = self.serializer.format is None or self.options.from_path
         nothing = written.content == NONE
-        stat = NOTHING if nothing else _settled(temporary, written.content, target)
+        stat = NOTHING if nothing else _settled(temporary, written.content, target, own)
         record = self.record("w", target, stat, written.content, written.description, claim)
         self.append(record, claim)
         notes: list[str] = []
         for _ in range(TRIES):
             if judged.kind in ("foreign", "edited", "unusable"):  # not proved to be ours
-                self.storage.move_aside(target, claim.run)
                 why = judged.why or "edited by hand"
-                notes.append(f"moved aside to {STATE}/replaced/{claim.run}: {why}")
+                try:
+                    self.storage.move_aside(target, claim.run)
+                    notes.append(f"moved aside to {STATE}/replaced/{claim.run}: {why}")
+                except StorageError:  # another run was quicker
+                    if os.path.lexists(self.path(target)):
+                        raise
                 judged = Found("missing")
             if stat == NOTHING:
                 done = judged.stat is None or self.storage.withdraw(target, judged.stat, temporary)
@@ -417,6 +427,9 @@ class Bound:
                 return record, tuple(notes)
             # Something else lies there by now: read the journals on, and judge again.
             now = self.storage.stat(target)
+            if now is None and self.path(target).is_symlink():
+                self.storage.move_aside(target, claim.run)
+                notes.append(f"moved aside to {STATE}/replaced/{claim.run}: a link to nothing")
             judged = self.look(target, now, claim.owner, self.records, without=record)
             if is_hit(judged, claim.recipe) and not self.always:
                 if judged.kind == "edited" and self.options.when_edited == "replace":
@@ -576,22 +589,27 @@ def described(record: Record) -> Description:
 
 def _written_at(path: Path) -> int:
     """Return the time in which a mark would stand: a file's own, or that of a folder's first."""
-    if os.path.isdir(path):
-        path = next((Path(first) for _, first in files_in(path)), path)
-    return os.stat(path).st_mtime_ns
+    first = first_own_file(str(path)) if os.path.isdir(path) else None
+    return os.stat(first or path).st_mtime_ns
 
 
-def _settled(path: str, content: str, target: str) -> Stat:
-    """Give what was written a time that carries its mark, and return how it looks."""
+def _settled(path: str, content: str, target: str, own: bool = False) -> Stat:
+    """Give what was written a time that carries its mark, and return how it looks.
+
+    Parameters
+    ----------
+    own
+        Whether the user's own code wrote it: it may be one file with something else of theirs.
+    """
     written_at = marked(time.time_ns(), content, target)
-    os.utime(path, ns=(written_at, written_at))
+    if not (own and os.path.isfile(path) and os.lstat(path).st_nlink > 1):
+        os.utime(path, ns=(written_at, written_at), follow_symlinks=False)
     info = os.stat(path)
     if not S_ISDIR(info.st_mode):
         return Stat(info.st_size, info.st_mtime_ns)
     # A folder's own time does not count, that of its first file does.
-    for _, first in files_in(path):
-        os.utime(first, ns=(written_at, written_at))
-        break
+    if first := first_own_file(path):
+        os.utime(first, ns=(written_at, written_at), follow_symlinks=False)
     return stat_of(path)
 
 

@@ -6,6 +6,7 @@ be made) and `chains` (to the runner). Here is what a flow asks of them, and wha
 
 from __future__ import annotations
 
+import errno
 import secrets
 import time
 from collections import Counter
@@ -36,6 +37,7 @@ from databacked.plan import locate
 from databacked.records import compact, records_of
 from databacked.result import Bound
 from databacked.state import GONE
+from databacked.storage.local import storage_error
 from databacked.types import Failed
 
 
@@ -124,6 +126,10 @@ class Run(Chains):
         except KeyboardInterrupt:
             self.close(cancel=True)
             raise
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise storage_error(error, error.filename or str(self._scratch), "written") from error
 
     def _complete(self, dynamic: Dynamic) -> None:
         self._plan_up_to(len(self.nodes))

@@ -12,7 +12,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from itertools import groupby
 from typing import Any, NamedTuple, TextIO
 
@@ -235,32 +235,32 @@ class _Stream:
 
 
 class Log:
-    """The file of a run that holds what its items said; it is made with the first line."""
+    """The file of a run that holds what its items said; it is made with the first line.
+
+    It is opened for each item: what stays open may be closed by a task, and its number reused.
+    """
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
         self.path = path
         self.lines = 0
-        self._file: Any = None
 
     def write(self, item: str, said: Sequence[Said]) -> None:
         """Append what an item said, each line with its name."""
         if self.path is None:
             return
+        lines = [
+            f"{item}\t{one.kind}\t{line}{f' ({one.where})' if one.where else ''}\n"
+            for one in said
+            for line in one.text.splitlines() or [""]
+        ]
         try:
-            if self._file is None:
+            if not self.lines:
                 os.makedirs(os.path.dirname(self.path), exist_ok=True)
-                self._file = open(self.path, "a", encoding="utf-8", errors="replace")  # noqa: SIM115
-            for one in said:
-                where = f" ({one.where})" if one.where else ""
-                for line in one.text.splitlines() or [""]:
-                    self._file.write(f"{item}\t{one.kind}\t{line}{where}\n")
-                    self.lines += 1
+            with open(self.path, "a", encoding="utf-8", errors="replace") as file:
+                file.writelines(lines)
         except OSError:  # a full disk is said by what matters
             self.path = None
+        self.lines += len(lines)
 
     def close(self) -> None:
-        """Close the file."""
-        file, self._file = self._file, None
-        if file is not None:
-            with suppress(OSError):  # a full disk, again
-                file.close()
+        """Nothing: it is closed."""

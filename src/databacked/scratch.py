@@ -6,12 +6,15 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from databacked.project import Project, can_write, make_state_folder
 
 LOCK = ".lock"
+LONG_AGO = 3600
+"""Seconds after which nobody writes the record of a run any more."""
 
 
 class Scratch:
@@ -49,9 +52,13 @@ class Scratch:
 
 def clear(above: Path) -> None:
     """Remove what runs left behind that were killed: nobody holds their lock."""
-    if above.is_symlink():
+    if above.is_symlink() or above.parent.is_symlink():
         return  # what lies behind a link may be somebody's
     for name in os.listdir(above):
+        if name.startswith("run-") and name.endswith(".json"):  # the record of a run, half written
+            with suppress(OSError):
+                if time.time() - os.lstat(above / name).st_mtime > LONG_AGO:
+                    os.unlink(above / name)
         if not (name.startswith("run-") and name.endswith(LOCK)):
             continue
         path = str(above / name)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from pathlib import Path
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from xxhash import xxh3_64
 
@@ -26,6 +28,7 @@ THREADS = 32
 
 T = TypeVar("T")
 R = TypeVar("R")
+_Path = TypeVar("_Path", str, Path)
 
 
 class Stat(NamedTuple):
@@ -97,13 +100,95 @@ def fold(stats: Iterable[Stat | None]) -> Stat | None:
 
 
 def files_in(folder: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
-    """Yield the name below the folder (with ``/``) and the path of each file, in a fixed order."""
+    """Yield the name below the folder (with ``/``) and the path of each file, in a fixed order.
+
+    Links are followed, also to folders; one that leads back to a folder that it lies in ends there.
+    A folder inside that cannot be listed is yielded itself.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be listed.
+    """
     base = os.fspath(folder)
-    for where, folders, names in os.walk(base):
-        folders.sort()
-        for name in sorted(names):
-            path = os.path.join(where, name)
-            yield os.path.relpath(path, base).replace(os.sep, "/"), path
+    yield from _below(_listed(base), "", (base,))
+
+
+def first_own_file(folder: str) -> str | None:
+    """Return the first file of a folder that is no link, in no linked folder, and in no other."""
+    for _, path in files_in(folder):
+        info = os.lstat(path)
+        if stat.S_ISREG(info.st_mode) and info.st_nlink == 1 and _is_below(path, folder):
+            return path
+    return None
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep)
+
+
+_Listed: TypeAlias = tuple[list[tuple[str, str]], list[tuple[str, str, bool]]]
+
+
+def _listed(folder: str) -> _Listed:
+    """Return name and path of each file and each folder in a folder; of these, which are links."""
+    files: list[tuple[str, str]] = []
+    folders: list[tuple[str, str, bool]] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if _is_folder(entry):
+                folders.append((entry.name, entry.path, entry.is_symlink()))
+            else:
+                files.append((entry.name, entry.path))
+    return sorted(files), sorted(folders)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link to itself, or to where nobody may look
+
+
+def _below(listed: _Listed, prefix: str, above: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    files, folders = listed
+    for name, path in files:
+        yield prefix + name, path
+    for name, path, linked in folders:
+        try:
+            if linked and any(os.path.samefile(path, one) for one in above):
+                continue
+            inside = _listed(path)
+        except OSError:
+            yield prefix + name, path
+        else:
+            yield from _below(inside, f"{prefix}{name}/", (*above, path))
+
+
+EXPECTED = ", and a file or folder was expected"
+
+
+def is_special(mode: int) -> str:
+    """Say what a thing is that is neither file nor folder and must not be opened; else nothing."""
+    if stat.S_ISFIFO(mode):
+        return "named pipe"
+    if stat.S_ISSOCK(mode):
+        return "socket"
+    return "device" if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else ""
+
+
+def to_open(path: _Path) -> _Path:
+    """Return a path, unless opening it could wait for ever or move a device.
+
+    Raises
+    ------
+    OSError
+        If it is no file and no folder, or missing.
+    """
+    kind = is_special(os.stat(path).st_mode)
+    if kind and os.fspath(path) != os.devnull:
+        raise OSError(errno.EINVAL, f"it is a {kind}{EXPECTED}", str(path))
+    return path
 
 
 def _of_file(info: os.stat_result) -> Stat:
@@ -113,10 +198,17 @@ def _of_file(info: os.stat_result) -> Stat:
 def _of_folder(folder: str | os.PathLike[str]) -> Stat:
     size, said = 0, []
     for name, path in files_in(folder):
-        info = os.stat(path)
+        info = _info(path)
         size += info.st_size
         said.append(f"{name},{info.st_size},{info.st_mtime_ns}")
     return Stat(size, _number(";".join(said)))
+
+
+def _info(path: str) -> os.stat_result:
+    try:
+        return os.stat(path)
+    except OSError:
+        return os.lstat(path)  # a link to nothing is in its folder, too
 
 
 def _number(said: str) -> int:

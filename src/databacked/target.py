@@ -66,6 +66,9 @@ class Target:
     parts: tuple[tuple[str, str | None, tuple[str, ...], str, str | None], ...] = ()
     """Text, parameter, attributes, format and conversion, piece by piece."""
 
+    task: str = ""
+    """Whose target it is, for errors."""
+
     @property
     def is_callable(self) -> bool:
         """Whether it has to be called for each item."""
@@ -102,11 +105,17 @@ class Target:
             if name is None:
                 continue
             value = values[name]
-            for attribute in attributes:
-                value = getattr(PurePath(value), attribute)
-            if conversion:
-                value = _CONVERSIONS[conversion](value)
-            made.append(format(value, spec))
+            try:
+                for attribute in attributes:
+                    value = getattr(PurePath(value), attribute)
+                if conversion:
+                    value = _CONVERSIONS[conversion](value)
+                made.append(format(value, spec))
+            except (TypeError, ValueError) as error:
+                raise TargetError(
+                    f"{self.task}: the target {self.given!r} cannot be made of "
+                    f"{name}={values[name]!r}: {error}. Change what stands in its braces."
+                ) from error
         return "".join(made)
 
     def call(self, values: Mapping[str, Any], task: str) -> str:
@@ -177,7 +186,7 @@ def read_target(given: Any, parameters: Sequence[str], task: str) -> Target:
             )
         outputs = {name: read_target(one, parameters, task) for name, one in given.items()}
         used = dict.fromkeys(name for one in outputs.values() for name in one.names)
-        return Outputs("", tuple(used), (), outputs)
+        return Outputs("", tuple(used), (), task, outputs)
     if callable(given):
         return Target(given)
     if isinstance(given, PurePath):
@@ -194,6 +203,12 @@ def read_target(given: Any, parameters: Sequence[str], task: str) -> Target:
             if field is None:
                 parts.append((text, None, (), "", None))
                 continue
+            if conversion and conversion not in _CONVERSIONS:
+                raise ValueError(
+                    f"!{conversion} in {{{field}!{conversion}}}; one of !r, !s, !a was expected"
+                )
+            if "{" in (spec or ""):
+                raise ValueError(f"braces in the format of {{{field}:{spec}}}")
             name, *attributes = field.split(".")
             if name not in parameters:
                 raise unknown_key(name, parameters, task)
@@ -207,7 +222,7 @@ def read_target(given: Any, parameters: Sequence[str], task: str) -> Target:
             parts.append((text, name, tuple(attributes), spec or "", conversion))
     except ValueError as error:
         raise TargetError(f"{task}: the target {given!r} cannot be read: {error}.") from error
-    return Target(given, tuple(dict.fromkeys(names)), tuple(parts))
+    return Target(given, tuple(dict.fromkeys(names)), tuple(parts), task)
 
 
 def unknown_key(name: str, known: Any, task: str) -> TargetError:
@@ -218,9 +233,20 @@ def unknown_key(name: str, known: Any, task: str) -> TargetError:
     )
 
 
-def check_targets(targets: Sequence[str], task: str) -> None:
-    """Raise one `TargetError` that names every kind of target that cannot be used."""
-    targets = [part for target in targets for part in target.split(JOIN)]
+def check_targets(targets: Sequence[str], task: str, files: int = 1) -> None:
+    """Raise one `TargetError` that names every kind of target that cannot be used.
+
+    Parameters
+    ----------
+    files
+        How many files an item has; their targets are joined to one.
+    """
+    # What is joined of too many parts holds a control character of its own: it is left whole.
+    targets = [
+        part
+        for target in targets
+        for part in (target.split(JOIN) if target.count(JOIN) == files - 1 else [target])
+    ]
     plain = _PLAIN.fullmatch
     odd = [
         target

@@ -6,6 +6,7 @@ is a cache of this machine, never part of the records.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sqlite3
 import stat as stat_module
@@ -16,12 +17,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from xxhash import xxh3_128
 
+from databacked.descriptors import Descriptor, opened_of
 from databacked.fingerprint.urls import is_url, url_token
 from databacked.hashes import BLOCK, hash_file, hash_texts
-from databacked.stats import files_in, look_at, stat_of
+from databacked.stats import EXPECTED, JOIN, files_in, is_special, look_at, stat_of, to_open
 
 SAMPLED_ABOVE = 256 << 20
 """Bytes above which a file counts by its size and sampled blocks."""
@@ -48,8 +51,10 @@ class HashMemory:
         self._lock = threading.Lock()
         self._known: dict[str, tuple[str, str]] = {}
         self._connection: sqlite3.Connection | None = None
+        self._opened: list[Descriptor] = []
+        self._finalizer: Any = None
         self._tried = False
-        self._unwritten: list[tuple[str, str, str]] = []
+        self._unwritten: list[tuple[str | bytes, str, str]] = []
         self._collecting = 0
 
     def find(self, path: str, identity: str) -> str | None:
@@ -63,7 +68,8 @@ class HashMemory:
                 return None
             try:
                 row = connection.execute(
-                    "SELECT hash FROM hashes WHERE path = ? AND identity = ?", (path, identity)
+                    "SELECT hash FROM hashes WHERE path = ? AND identity = ?",
+                    (_key(path), identity),
                 ).fetchone()
             except sqlite3.Error:
                 return None
@@ -74,7 +80,7 @@ class HashMemory:
         rows = list(found)
         self._known.update((path, (identity, digest)) for path, identity, digest in rows)
         with self._lock:
-            self._unwritten += rows
+            self._unwritten += [(_key(path), identity, digest) for path, identity, digest in rows]
             if not self._collecting:
                 self._write()
 
@@ -102,20 +108,39 @@ class HashMemory:
                 pass  # a cache that is full or locked only costs time
 
     def _open(self) -> sqlite3.Connection | None:
+        if self._connection is not None and not all(one.is_ours for one in self._opened):
+            self._abandon()
         if not self._tried:
             self._tried = True
             try:
                 self._file.parent.mkdir(parents=True, exist_ok=True)
                 connection = sqlite3.connect(self._file, timeout=5, check_same_thread=False)
-                weakref.finalize(self, connection.close)
+                self._finalizer = weakref.finalize(self, connection.close)
                 connection.execute(
                     "CREATE TABLE IF NOT EXISTS hashes"
                     " (path TEXT PRIMARY KEY, identity TEXT, hash TEXT)"
                 )
+                self._opened = opened_of(self._file)
                 self._connection = connection
             except (sqlite3.Error, OSError):
                 self._connection = None
         return self._connection
+
+    def _abandon(self) -> None:
+        """Let go of a connection whose file somebody closed: the number may be theirs by now."""
+        self._finalizer.detach()
+        # Never closed, not even when Python ends: that would close what has the number now.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
+        self._connection, self._tried = None, False
+
+
+def _key(path: str) -> str | bytes:
+    """Return a path as SQLite takes it: one that is no text as its bytes."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return path
 
 
 def cache_folder() -> Path:
@@ -155,6 +180,8 @@ def content_of(path: str | Path, *, sampled: bool = False) -> str:
     found = os.stat(path)
     if stat_module.S_ISDIR(found.st_mode):
         return _tree(path, sampled)
+    if kind := is_special(found.st_mode):
+        return kind  # never opened
     large = sampled and found.st_size > SAMPLED_ABOVE
     key = f"{path}\0sampled" if large else path
     identity = _identity(found)
@@ -191,13 +218,26 @@ def file_token(path: str, how: str = "sampled") -> str:
     """
     if is_url(path):
         return url_token(path)
-    name = os.path.basename(path)
+    name = _named(path)
     try:
+        to_open(path)
         if how == "stat":
             return "file:{}:stat:{}:{}".format(name, *stat_of(path))
         return f"file:{name}:{content_of(path, sampled=how == 'sampled')}"
     except OSError as error:
         return f"file:{name}:{error.strerror}"
+
+
+def _named(path: str) -> str:
+    """Return the last name of a path as tokens hold it: without what stands between tokens."""
+    return os.path.basename(path).replace(JOIN, r"\x1f")
+
+
+def refusal(token: str | None) -> str:
+    """Return why what a token stands for must not be opened; empty for everything else."""
+    if token is None or not token.endswith(EXPECTED):
+        return ""
+    return token.split(":", 1)[1].replace(":", ": ", 1)
 
 
 def file_tokens(paths: Sequence[str], how: str = "sampled") -> dict[str, str]:
@@ -230,7 +270,7 @@ def known_file_tokens(paths: Sequence[str], how: str = "sampled") -> dict[str, s
         known = None
         if not stat_module.S_ISDIR(info.st_mode):
             known = memory().find(key, _identity(info))
-        found[path] = None if known is None else f"file:{os.path.basename(path)}:{known}"
+        found[path] = None if known is None else f"file:{_named(path)}:{known}"
     return found
 
 
@@ -277,7 +317,21 @@ def _identity(found: os.stat_result) -> str:
 
 
 def _tree(folder: str, sampled: bool) -> str:
-    return tree_hash({name: content_of(path, sampled=sampled) for name, path in files_in(folder)})
+    return tree_hash({name: _inside(path, sampled) for name, path in files_in(folder)})
+
+
+def _inside(path: str, sampled: bool) -> str:
+    """Return what one thing in a folder counts by: what cannot be read hides none of the others."""
+    try:
+        if not os.path.isdir(path):  # those here could not be listed
+            return content_of(path, sampled=sampled)
+        why = "not listed"
+    except OSError as error:
+        why = f"{error.strerror}"
+    found = os.lstat(path)
+    if stat_module.S_ISLNK(found.st_mode):
+        return f"{why}: {os.readlink(path)}"
+    return f"{why}: {found.st_size} {found.st_mtime_ns}"
 
 
 def _sampled(path: str, size: int) -> str:

@@ -7,17 +7,17 @@ what came out is looked at again before it goes.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
-import shutil
-import sys
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
 from databacked.errors import StorageError
-from databacked.project import STATE
+from databacked.project import STATE, obstacle, owner_of
+from databacked.records import JOURNAL, is_live
+from databacked.renames import copy, exchange, move_new, remove, rename_new
 from databacked.stats import (
     JOIN,
     Stat,
@@ -32,8 +32,8 @@ from databacked.storage.base import Storage
 FEW = 16
 """Up to this many targets in a folder are looked up one by one instead of listing it."""
 
-_NOREPLACE, _EXCHANGE = 1, 2
-_AT_FDCWD = -100
+_BESIDE = re.compile(rf"\.databacked-({JOURNAL})-.*").fullmatch
+"""A file that is not visible yet, where it cannot be in the place's own temporary folder."""
 
 
 class LocalStorage(Storage):
@@ -99,46 +99,98 @@ class LocalStorage(Storage):
                 if parent not in self._made:
                     _make_folder(parent)
                     self._made.add(parent)
-                return _rename_new(temporary, final)
-            if self.stat(target) != judged:
-                return False
-            if not _exchange(temporary, final):
-                if os.path.isdir(temporary) or os.path.isdir(final):
-                    # Old one out, new one in: a kill between them means missing, never mixed.
-                    return self.withdraw(target, judged, f"{temporary}.out") and _rename_new(
-                        temporary, final
-                    )
-                os.replace(temporary, final)
-                return True
-            # What came out lies at the temporary name now: if it is not what was judged, both
-            # go back to where they were.
-            if stat_of(temporary) != judged:
-                _exchange(temporary, final)
-                return False
-            remove(temporary)
-            return True
+                return rename_new(temporary, final)
+            return self._replace(temporary, target, judged)
         except OSError as error:
+            if error.errno == errno.EXDEV and os.path.dirname(temporary) != parent:
+                return self._publish_beside(temporary, target, judged)
             if error.errno == errno.ENOENT and os.path.lexists(temporary):
-                # The file that was judged went this moment, or the folder since it was made.
-                self._made.discard(parent)
                 if judged is not None:
-                    return False
-                if not os.path.isdir(parent):
+                    return False  # the file that was judged went this moment
+                if why := obstacle(Path(parent)):
+                    raise StorageError(f"{final} cannot be written: {why}.") from error
+                if parent in self._made:  # the folder went since it was made
+                    self._made.discard(parent)
                     return self.publish(temporary, target, judged)
             raise self._error(error, target, "written") from error
+
+    def _replace(self, temporary: str, target: str, judged: Stat) -> bool:
+        final = self._base + target
+        if self.stat(target) != judged:
+            return False
+        try:
+            exchanged = exchange(temporary, final)
+        except OSError as error:
+            if error.errno != errno.EXDEV or os.path.dirname(temporary) != os.path.dirname(final):
+                raise
+            # A folder in a lower layer of an overlay cannot be renamed: old one out, new one in.
+            remove(final)
+            return rename_new(temporary, final)
+        if not exchanged:
+            if os.path.isdir(temporary) or os.path.isdir(final):
+                # Old one out, new one in: a kill between them means missing, never mixed.
+                return self.withdraw(target, judged, f"{temporary}.out") and rename_new(
+                    temporary, final
+                )
+            os.replace(temporary, final)
+            return True
+        # What came out lies at the temporary name now: if it is not what was judged, both
+        # go back to where they were.
+        if stat_of(temporary) != judged:
+            exchange(temporary, final)
+            return False
+        remove(temporary)
+        return True
+
+    def _publish_beside(self, temporary: str, target: str, judged: Stat | None) -> bool:
+        """Publish by a copy beside the target: its folder is on another disk, or in a layer."""
+        beside = self._beside(temporary, target)
+        try:
+            copy(temporary, beside)
+            done = self.publish(beside, target, judged)
+        except OSError as error:
+            raise self._error(error, target, "written") from error
+        finally:
+            if os.path.lexists(beside):
+                remove(beside)
+        if done:
+            remove(temporary)
+        return done
+
+    def _beside(self, temporary: str, target: str) -> str:
+        """Return a hidden name in a target's folder, and clear those that ended runs left there."""
+        parent = (self._base + target).rpartition(os.sep)[0]
+        journals = Path(self._base, STATE, "journals")
+        with os.scandir(parent) as entries:
+            hidden = [(one.path, found[1]) for one in entries if (found := _BESIDE(one.name))]
+        for path, journal in hidden:
+            if not is_live(journals / f"{journal}.tsv"):
+                remove(path)
+        folder, name = os.path.split(temporary)
+        return f"{parent}{os.sep}.databacked-{os.path.basename(folder)}-{name}"
 
     def withdraw(self, target: str, judged: Stat, temporary: str) -> bool:
         final = self._base + target
         try:
             if self.stat(target) != judged:
                 return False
-            os.rename(final, temporary)
+            try:
+                os.rename(final, temporary)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                if os.path.dirname(temporary) != os.path.dirname(final):
+                    return self.withdraw(target, judged, self._beside(temporary, target))
+                remove(final)  # a folder in a lower layer of an overlay
+                return True
             if stat_of(temporary) != judged:
-                if not _rename_new(temporary, final):  # a third one took its place: keep both
+                if not rename_new(temporary, final):  # a third one took its place: keep both
                     self._keep_aside(temporary, "conflict", target)
                 return False
             remove(temporary)
         except OSError as error:
+            if error.errno == errno.ENOENT and not os.path.lexists(final):
+                return True  # another run took it away: that is what was wanted
             raise self._error(error, target, "removed") from error
         return True
 
@@ -150,7 +202,7 @@ class LocalStorage(Storage):
         aside, number = base, 1
         try:
             os.makedirs(os.path.dirname(base), exist_ok=True)
-            while not _rename_new(source, aside):
+            while not move_new(source, aside):
                 number += 1
                 aside = f"{base}.{number}"
         except OSError as error:
@@ -175,7 +227,7 @@ def _stat_if_there(entry: os.DirEntry[str]) -> Stat | None:
 
 def _is_missing(error: OSError) -> bool:
     """Whether a look failed because there is nothing, and for some names never can be."""
-    return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+    return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 def _make_folder(path: str) -> None:
@@ -187,23 +239,14 @@ def _make_folder(path: str) -> None:
         os.makedirs(path, exist_ok=True)
 
 
-def remove(path: str) -> None:
-    """Remove a file, or a folder with all that is in it."""
-    try:
-        os.unlink(path)  # nearly always it is a file: no look before
-    except (IsADirectoryError, PermissionError):  # systems differ in what they say of a folder
-        if not os.path.isdir(path) or os.path.islink(path):
-            raise
-        shutil.rmtree(path)
-
-
 def storage_error(error: OSError, path: str, what: str) -> StorageError:
     """Return the error of the operating system in words that say what to do."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             advice = "the disk is full; free some space and run again, what is done is kept"
         case errno.EACCES | errno.EPERM | errno.EROFS:
-            advice = "no permission; ask for write access or choose another place"
+            owner = owner_of(path)
+            advice = f"no permission; it is {owner}'s: ask for access or choose another place"
         case errno.ENAMETOOLONG:
             advice = "the name is too long for this disk; shorten the target"
         case errno.ENOTDIR | errno.EISDIR:
@@ -213,58 +256,3 @@ def storage_error(error: OSError, path: str, what: str) -> StorageError:
     raised = StorageError(f"{path} could not be {what}: {error.strerror or error} ({advice}).")
     raised.errno = error.errno  # type: ignore[attr-defined]
     return raised
-
-
-def _renameat2() -> ctypes._NamedFuncPointer | None:
-    if not sys.platform.startswith("linux"):
-        return None
-    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if call is not None:
-        call.argtypes = [
-            ctypes.c_int,
-            ctypes.c_char_p,
-            ctypes.c_int,
-            ctypes.c_char_p,
-            ctypes.c_uint,
-        ]
-    return call
-
-
-_call = _renameat2()
-_UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}
-
-
-def _rename_new(source: str, target: str) -> bool:
-    """Rename without replacing; False if `target` exists."""
-    if _call is not None:
-        if _call(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _NOREPLACE) == 0:
-            return True
-        number = ctypes.get_errno()
-        if number == errno.EEXIST:
-            return False
-        if number not in _UNSUPPORTED:
-            raise OSError(number, os.strerror(number), target)
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        return False
-    except OSError:
-        # Neither call is there on this disk (FAT, some network mounts): look, then rename.
-        if os.path.lexists(target):
-            return False
-        os.rename(source, target)
-        return True
-    os.unlink(source)
-    return True
-
-
-def _exchange(one: str, other: str) -> bool:
-    """Exchange two names at once; False where the system cannot."""
-    if _call is None:
-        return False
-    if _call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _EXCHANGE) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number in _UNSUPPORTED:
-        return False
-    raise OSError(number, os.strerror(number), other)
