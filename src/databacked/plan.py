@@ -180,12 +180,18 @@ class Fingerprints:
         """Return what all items of a node share, as it is sent to workers."""
         task = node.task
         code = self.code(task.fn)
-        symbols = dict(code.symbols)
         files = file_tokens([str(path) for path in code.paths.values()])
-        symbols.update((f"{name}{ITS_FILE}", files[str(p)]) for name, p in code.paths.items())
         further = self._reads(task)
-        symbols.update(further)
-        digest = hash_texts([code.digest, *(f"{n}={symbols[n]}" for n in sorted(symbols))])
+        digest = hash_texts(
+            [
+                code.digest,
+                *(files[str(path)] for path in code.paths.values()),
+                *(f"{name}={token}" for name, token in sorted(further.items())),
+                *((task.name,) if task.draws else ()),  # its generator is seeded from its name
+            ]
+        )
+        named = {f"{name}{ITS_FILE}": files[str(path)] for name, path in code.paths.items()}
+        symbols = {**code.symbols, **named, **further}
         owner = owner_of(symbol_of(task.fn, self.project.root), self.project.root)
         folder = self.project.state / "values" if bound is None else bound.folder
         fields: dict[str, Json] = {

@@ -46,7 +46,7 @@ from databacked.hashes import hash_texts
 from databacked.installed import Installed, installed
 from databacked.notebook import UNNAMED, is_cell, is_timed, looks_like_cell, timed_cells
 
-RULES = 1
+RULES = 2
 """Version of these rules; part of every digest."""
 
 SHOWN = 80
@@ -80,7 +80,8 @@ class CodeFingerprint:
     """Modules of third-party packages that it names."""
 
     paths: Mapping[str, Path] = field(default_factory=dict)
-    """Path constants that name an existing file or folder: it counts by its content."""
+    """Path constants that name an existing file or folder, in the order in which they are met: each
+    counts by its content."""
 
 
 def code_fingerprint(function: Any, *, root: Path, own: Sequence[str] = ()) -> CodeFingerprint:
@@ -98,19 +99,21 @@ def code_fingerprint(function: Any, *, root: Path, own: Sequence[str] = ()) -> C
     FingerprintError
         If a source file was changed since it was imported: what runs is not what stands there.
     """
-    walk = _Walk(Path(os.path.realpath(root)), own, function)
+    top = Path(os.path.realpath(root))
+    walk, nameless = _Walk(top, own, function), _Walk(top, own, function, nameless=True)
     with _lock:
         walk.visit(function)
+        nameless.visit(function)
         walk.finish()
-    symbols = dict(sorted(walk.symbols.items()))
+    counted = sorted(nameless.symbols.items())
     return CodeFingerprint(
-        hash_texts([f"rules {RULES}", *(part for pair in symbols.items() for part in pair)]),
-        symbols,
+        hash_texts([f"rules {RULES}", *(part for pair in counted for part in pair)]),
+        dict(sorted(walk.symbols.items())),
         dict(sorted(walk.values.items())),
         tuple(sorted(walk.opaque)),
         dict(sorted(walk.packages.items())),
         frozenset(walk.modules),
-        dict(sorted(walk.paths.items())),
+        walk.paths,
     )
 
 
@@ -285,8 +288,12 @@ def _node_of(code: CodeType, source: _Source) -> ast.AST | None:
 class _Walk:
     """One walk from a function through all that it reaches."""
 
-    def __init__(self, root: Path, own: Sequence[str], function: Any) -> None:
+    def __init__(
+        self, root: Path, own: Sequence[str], function: Any, *, nameless: bool = False
+    ) -> None:
         self.root = str(root)
+        self._numbers: dict[tuple[str, str], int] | None = {} if nameless else None
+        self._first = _unwrapped(function)
         self.own = tuple(own)
         self.symbols: dict[str, str] = {}
         self.values: dict[str, str] = {}
@@ -350,6 +357,14 @@ class _Walk:
         return any(self.is_own(file, module.__name__) for file in _files(module) or [""])
 
     def symbol(self, file: str, name: str) -> str:
+        """Return the name of what stands in a file.
+
+        For the digest it is a number, in the order in which names are met: what is renamed or moved
+        as a whole stays what it was.
+        """
+        if self._numbers is not None:
+            key = (UNNAMED if is_cell(file) else os.path.realpath(file), name)
+            return f"#{self._numbers.setdefault(key, len(self._numbers))}"
         if is_cell(file):
             # Without the notebook's own name: one that is renamed or copied stays fresh.
             return f"{UNNAMED}:{name}"
@@ -414,7 +429,7 @@ class _Walk:
             parts += self._names(symbol, scope, {(name,) for name in names})
         else:
             skipped = self._own_decorators(node, scope)
-            parts.append(normal_form(node, without=skipped))
+            parts.append(normal_form(node, without=skipped, named=function is not self._first))
             used = _globals_of(code) | set(code.co_freevars)
             chains = {c for c in _chains(node) if c[0] in used}
             for decorator in getattr(node, "decorator_list", []):

@@ -8,6 +8,7 @@ functions and of their variables, and fields that are empty (later versions add 
 from __future__ import annotations
 
 import ast
+import copy
 from collections.abc import Iterable
 
 _SKIPPED = frozenset({"ctx", "type_comment", "kind", "type_ignores", "simple"})
@@ -16,15 +17,20 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _SCOPES = (*_FUNCTIONS, ast.Lambda)
 
 
-def normal_form(node: ast.AST, *, without: Iterable[ast.AST] = ()) -> str:
+def normal_form(node: ast.AST, *, without: Iterable[ast.AST] = (), named: bool = True) -> str:
     """Return the normal form of a function, class or expression.
 
     Parameters
     ----------
     without
         Nodes that do not count, for example decorators that say where a result is kept.
+    named
+        Whether the name of the function itself counts.
     """
     parts: list[str] = []
+    if not named and isinstance(node, _FUNCTIONS):
+        node = copy.copy(node)
+        node.name = "_"
     _write(node, parts, set(map(id, without)), in_class=False)
     return "".join(parts)
 
