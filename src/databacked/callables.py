@@ -30,6 +30,7 @@ _HOLDS = ("func", "py_func", "pyfunc", "__wrapped__")
 """Attributes by which partials, compilers and ``np.vectorize`` know their function."""
 
 
+@functools.lru_cache(maxsize=4096)  # to follow links costs a look at each folder above
 def is_library(file: str) -> bool:
     """Whether a file belongs to Python itself or to an installed package."""
     real = os.path.realpath(file)

@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -57,7 +56,7 @@ def _installed(paths: tuple[tuple[str, int], ...]) -> Installed:
             copied.update(_import_names(one))
     for path, _ in paths:
         # Older ways of linking (setup.py develop, conda develop) leave nothing but these.
-        linked.update(_links(Path(path)) if is_library(path) else ())
+        linked.update(_links(path) if is_library(path) else ())
     return Installed(
         tuple(sorted(os.path.realpath(one) + os.sep for one in linked)), frozenset(copied)
     )
@@ -70,12 +69,16 @@ def _import_names(one: importlib.metadata.Distribution) -> Iterator[str]:
             yield top.partition(".")[0]
 
 
-def _links(site: Path) -> Iterator[str]:
-    for pattern in ("*.pth", "*.egg-link"):
-        for file in site.glob(pattern):
-            try:
-                lines = file.read_text(encoding="utf-8").splitlines()
-            except (OSError, ValueError):
-                continue
-            folders = [line.strip() for line in lines if os.path.isabs(line)]
-            yield from (one for one in folders if os.path.isdir(one) and not is_library(one))
+def _links(site: str) -> Iterator[str]:
+    try:
+        names = [name for name in os.listdir(site) if name.endswith((".pth", ".egg-link"))]
+    except OSError:  # nobody has to be able to read all of the path
+        return
+    for name in names:
+        try:
+            with open(os.path.join(site, name), encoding="utf-8") as opened:
+                lines = opened.read().splitlines()
+        except (OSError, ValueError):
+            continue
+        folders = [line.strip() for line in lines if os.path.isabs(line)]
+        yield from (one for one in folders if os.path.isdir(one) and not is_library(one))

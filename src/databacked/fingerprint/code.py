@@ -416,7 +416,7 @@ class _Walk:
         self._seen[id(function)] = symbol
         node, parts = self._node(function), []
         scope = _Scope(function.__globals__, closure_of(function))
-        source = _source(code.co_filename)
+        _, source = _sources.get(code.co_filename, (None, None))  # read by now
         scope.late = source.late if source is not None else {}
         if node is None:
             self.opaque.add(
