@@ -165,6 +165,8 @@ class _Copies:
             return value
         if isinstance(value, Image):
             return dataclasses.replace(value, data=self.of(value.data))
+        if kind.__module__.startswith("databacked.") and isinstance(value, list):
+            return self.many(value)  # the answer of a map: a list like any other one
         if hasattr(kind, "__databacked_token__") or kind.__module__.startswith("databacked."):
             return value
         if issubclass(kind, tuple) and hasattr(kind, "_fields"):
