@@ -46,6 +46,7 @@ from databacked.item import get_keys
 from databacked.known import Unknown, holds_unknown
 from databacked.target import NotYet, Target, Touched
 from databacked.task import Options, Task
+from databacked.types import Unlooked
 
 current: ContextVar[Calls | None] = ContextVar("databacked_run", default=None)
 """What calls of tasks belong to: a run, or the outline of one; None outside of flows."""
@@ -154,12 +155,18 @@ class Calls:
                 for item in items
             ):
                 return Items(first.node, [item.index for item in items], first.keys)
+        try:
+            return self._taken(items)
+        except (RecursionError, FingerprintError):  # one odd value is no reason to lose the others
+            return self._taken(list(map(_looked_at, items)))
+
+    def _taken(self, items: list[Any]) -> Arg:
         refs = [[self._live(future) for future in futures_in(item)] for item in items]
         items, large = taken(items)
         if any(refs):
             check_futures(items)
             return NestedColumn(items, refs)
-        if large:
+        if large and not any(type(item) is Unlooked for item in items):
             return Column(items, [str(token(item)) for item in items])
         return Column(items)
 
@@ -558,18 +565,33 @@ class Calls:
         return node
 
 
+TOO_DEEP = "is nested too deeply to be looked at. Pass it flat, for example as one list."
+
+
 @contextmanager
 def _named(task: Task[..., Any], name: str) -> Iterator[None]:
     """Say which argument it is that cannot be taken."""
     try:
         yield
     except RecursionError:
-        raise GraphError(
-            f"{task.name}: the argument {name!r} is nested too deeply to be looked at. Pass it "
-            "flat, for example as one list."
-        ) from None
+        raise GraphError(f"{task.name}: the argument {name!r} {TOO_DEEP}") from None
     except FingerprintError as error:
         raise FingerprintError(f"{task.name}: the argument {name!r}: {error}") from None
+
+
+def _looked_at(value: Any) -> Any:
+    """Return a value of a map, or what says that it cannot be looked at."""
+    try:
+        for _ in futures_in(value):
+            pass
+        copy, large = taken(value)
+        if large:
+            token(copy)
+    except RecursionError:
+        return Unlooked(FingerprintError(TOO_DEEP))
+    except FingerprintError as error:
+        return Unlooked(error)
+    return value
 
 
 class _Lost:

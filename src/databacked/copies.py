@@ -27,6 +27,7 @@ import numpy as np
 from databacked.arrays import Backed, Image
 from databacked.errors import FingerprintError
 from databacked.fingerprint.values import is_plain_class, state_of
+from databacked.types import Unlooked
 
 SMALL = 1 << 20
 """Bytes up to which an array is copied; a larger one is handed on so that it cannot be written."""
@@ -37,7 +38,7 @@ FIXED = frozenset(
         datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone,
         decimal.Decimal, fractions.Fraction, uuid.UUID, zoneinfo.ZoneInfo, re.Pattern,
         types.FunctionType, types.ModuleType, types.CodeType,
-        type(NotImplemented), types.GenericAlias, types.UnionType,
+        type(NotImplemented), types.GenericAlias, types.UnionType, Unlooked,
     }
 )  # fmt: skip
 """Types whose values do not change."""

@@ -44,7 +44,7 @@ from databacked.result import Bound, LocalResult
 from databacked.stats import JOIN, Stat
 from databacked.target import Outputs, Target, check_case, check_targets
 from databacked.task import Task
-from databacked.types import Json
+from databacked.types import Json, Unlooked
 
 RULES = 1
 """Version of how recipes are made; a record made by other rules is checked by its parts."""
@@ -435,11 +435,16 @@ def element_token(arg: Element, row: int, root: Path) -> str | None:
 
 
 def plain_tokens(
-    node: Node, files: Mapping[str, bool], root: Path, how: str = "sampled"
+    node: Node, files: Mapping[str, bool], root: Path, how: str, odd: dict[int, Exception]
 ) -> dict[str, Any]:
     """Return the tokens of all arguments of a node that hold no futures.
 
     A file that would have to be read has none yet: None, one an item.
+
+    Parameters
+    ----------
+    odd
+        Takes the items of which a value cannot be looked at, and why; the others go on.
     """
     found: dict[str, Any] = {}
     for name, arg in node.args.items():
@@ -456,7 +461,7 @@ def plain_tokens(
             found[name] = (
                 _file_tokens(arg.values, how)
                 if files.get(name)
-                else _value_tokens(arg.values, where, root)
+                else _value_tokens(arg.values, where, root, odd)
             )
     return found
 
@@ -470,15 +475,24 @@ def _value_token(value: Any, where: str, root: Path | None = None) -> str:
         raise FingerprintError(f"{where}: {error}") from None
 
 
-def _value_tokens(values: Sequence[Any], where: str, root: Path) -> list[str]:
-    if {type(value).__name__ for value in values} & {"BackedArray"}:
-        return [_value_token(value, where, root) for value in values]
-    try:
-        return list(tokens_of_values(values, root))
-    except FingerprintError:
-        return [
-            _value_token(value, f"{where} of item {row}", root) for row, value in enumerate(values)
-        ]
+def _value_tokens(
+    values: Sequence[Any], where: str, root: Path, odd: dict[int, Exception]
+) -> list[str]:
+    if not {type(value).__name__ for value in values} & {"BackedArray", "Unlooked"}:
+        try:
+            return list(tokens_of_values(values, root))
+        except FingerprintError:
+            pass  # one by one: which is it?
+    found: list[str] = []
+    for row, value in enumerate(values):
+        try:
+            if type(value) is Unlooked:
+                raise FingerprintError(f"{where} of item {row}: {value.error}")
+            found.append(_value_token(value, f"{where} of item {row}", root))
+        except FingerprintError as error:
+            odd.setdefault(row, error)
+            found.append(FAILED_TOKEN)
+    return found
 
 
 def _file_tokens(values: Sequence[Any], how: str) -> list[str | None]:

@@ -94,7 +94,8 @@ class Tokens(State):
             if files.get(name) or not isinstance(arg, Plain | Column) or _holds_backed(arg)
         ]
         spec = self._fingerprints.spec(node, bound, inputs)
-        columns: dict[str, Any] = plain_tokens(node, files, self.project.root, spec.how)
+        odd: dict[int, Exception] = {}
+        columns: dict[str, Any] = plain_tokens(node, files, self.project.root, spec.how, odd)
         for line in spec.fields["opaque"]:
             self._opaque.setdefault(line, None)
         plan = node.plan = Plan(spec, bound, columns, [0] * node.n, bytearray(node.n))
@@ -123,6 +124,9 @@ class Tokens(State):
                     node.state[row] = LAZY
         else:
             self._judge(node, plan, bound, recipes)
+        for row, error in odd.items():
+            node.token[row] = None
+            self._fail(node, row, error)
         for row in range(node.n):
             if node.token[row] is not None:
                 self._told(node, row)

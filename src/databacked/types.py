@@ -97,3 +97,11 @@ class Failed:
 
     def __bool__(self) -> bool:
         return False
+
+
+@dataclass(frozen=True)
+class Unlooked:
+    """Stands among the values of a map for one that cannot be looked at: its item fails."""
+
+    error: Exception
+    """Why."""
