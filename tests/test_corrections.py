@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from hypothesis import given
@@ -164,6 +165,47 @@ def test_what_cannot_be_used_fails_its_item_and_stays(project, edited, said):
     assert file.read_bytes() == there
     by_tifffile(file, CORRECTED)
     assert run()["sum"] == CORRECTED.sum()
+
+
+def by_excel(table, path: Path) -> None:
+    """As a German Excel does: semicolons, decimal commas, a byte order mark."""
+    table.to_csv(path, sep=";", decimal=",", index=False, encoding="utf-8-sig")
+
+
+SHEETS = {
+    "pandas": lambda table, path: table.to_csv(path, index=False),
+    "with its index": lambda table, path: table.to_csv(path),
+    "Excel": by_excel,
+    "tabs": lambda table, path: table.to_csv(path, sep="\t", index=False, encoding="utf-16"),
+    "western": lambda table, path: table.to_csv(path, sep=";", index=False, encoding="cp1252"),
+}
+
+
+@pytest.mark.parametrize("program", SHEETS)
+def test_a_table_that_a_spreadsheet_saved_is_used(project, program):
+    """Without an outlier, with a column of notes, and with its own separators."""
+    table = pd.DataFrame({"cell": ["a", "b", "c"], "area": [1.5, 2.25, 100.0], "n": [1, 2, 3]})
+
+    @task(result=LocalResult("kept"), target="a.csv")
+    def measured():
+        return table
+
+    @task(keep=True)
+    def seen(found):
+        return [found["cell"].tolist(), float(found["area"].sum()), int(found["n"].sum())]
+
+    @flow(quiet=True)
+    def run():
+        return seen(measured())
+
+    assert run()[1:] == [103.75, 6]
+    SHEETS[program](table.assign(note="größer")[:2], project / "kept/a.csv")
+    for _ in range(2):
+        assert run() == [["a", "b"], 3.75, 3]
+        assert "edited by hand, used as it is" in last_run().notes["measured"]
+    table.drop(columns=["n"]).to_csv(project / "kept/a.csv", index=False)
+    with pytest.raises(FlowFailed, match="2 columns, and the result had 3"):
+        run()
 
 
 def test_a_picture_saved_with_colours_is_still_gray(project):

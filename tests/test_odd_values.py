@@ -47,7 +47,7 @@ class Odd:
     __eq__ = __hash__ = __reduce__ = __reduce_ex__ = __repr__ = __getattr__ = _no
 
 
-OPENED = []
+OPENED: list[Any] = []
 
 
 def opened(n):

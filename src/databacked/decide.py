@@ -5,6 +5,7 @@ Nothing here touches a disk; what has to be looked up comes as a callable.
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -113,16 +114,34 @@ def whose(
         "",
         "edited by hand" if mine else f"a result of {owner(near[-1])}, edited by hand",
     )
-    for claim in reversed(near):
+    # What a task made tells more of what its readers expect than an earlier correction of it.
+    for claim in sorted(reversed(near), key=lambda claim: claim.state != "w"):
         try:
             seen = correction(claim)
         except Exception as error:  # any reason why it does not open makes it damaged
+            if _is_unread(error):
+                raise
             return Found("foreign", stat, (), digest, f"it does not open ({error})")
         if not seen.problem:
             kind: Kind = "edited" if mine else "foreign"
             return Found(kind, stat, (), digest, why, claim, seen.description, seen.form)
         problem = problem or seen.problem
     return Found("unusable" if mine else "foreign", stat, (), digest, problem)
+
+
+def _is_unread(error: BaseException | None) -> bool:
+    """Whether a file could not be looked at, which says nothing of what it holds."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _UNREAD:
+            return True
+        error = error.__cause__
+    return False
+
+
+_UNREAD = {
+    *(errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+}
 
 
 def _nothing(claims: Sequence[Record], relation: Callable[[Record], Relation]) -> Found:

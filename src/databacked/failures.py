@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from databacked.errors import DatabackedError
 from databacked.notebook import looks_like_cell
 from databacked.types import Failure
 
@@ -65,5 +66,7 @@ def _where(error: BaseException, root: str) -> str:
         if mine and not frame.filename.startswith(own):
             return f"{os.path.relpath(frame.filename, root)}:{frame.lineno}"
     outside = [frame for frame in frames if not frame.filename.startswith(own)]
+    if isinstance(error, DatabackedError) and not outside:
+        return ""  # it says itself what is to be done, and where
     last = (outside or list(frames))[-1:]
     return f"{last[0].filename}:{last[0].lineno}" if last else "?"

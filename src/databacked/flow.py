@@ -414,6 +414,7 @@ def _failed(run: Run) -> str:
     for (name, _, where), members in sorted(groups.items(), key=lambda item: -len(item[1])):
         first = members[0]
         given = ", ".join(f"{key}={value}" for key, value in first.parameters.items())
-        lines.append(f"  {len(members):,} × {name} at {where}: {first.exception}")
+        at = f" at {where}" if where else ""
+        lines.append(f"  {len(members):,} × {name}{at}: {first.exception}")
         lines.append(f"      for example {first.item} ({given}) after {first.seconds:.2g} s")
     return "\n".join(lines)

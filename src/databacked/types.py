@@ -85,7 +85,8 @@ class Failure:
     """The whole traceback as text."""
 
     def __str__(self) -> str:
-        return f"{self.task}[{self.item}]: {self.exception} ({self.where})"
+        where = f" ({self.where})" if self.where else ""
+        return f"{self.task}[{self.item}]: {self.exception}{where}"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from enum import Enum
@@ -17,13 +17,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from databacked.corrections import Correction, fit
 from databacked.errors import SerializerError, did_you_mean
 from databacked.figures import FORMATS, drawn, figure_of, forget
 from databacked.hashes import hash_bytes
 from databacked.sameness import plain_array
 from databacked.serializers.base import Kind, Serializer
 from databacked.serializers.images import checked_order, names_of, sizes_of
-from databacked.serializers.tables import read_csv, read_parquet, to_csv, to_parquet
+from databacked.serializers.tables import dialect_of, read_csv, read_parquet, to_csv, to_parquet
 from databacked.types import Description, Json, Written
 
 _PICTURES = (".png", ".jpg", ".jpeg")
@@ -141,6 +142,23 @@ class ArrayToDefaultWriter(Serializer):
         if suffix == ".npy":
             return np.load(path, mmap_mode="r", allow_pickle=False)
         return self.read(path)
+
+    def correction(self, path: Path, recorded: Description) -> Correction:
+        """Say how a file that was saved by hand is read; a table also as spreadsheets save it."""
+        if _ending(path) == ".csv" and recorded.shape is not None:
+            dialect = dialect_of(path.read_bytes(), recorded.shape[-1])
+            if dialect:
+                table = self.read_corrected(path, dialect)
+                seen = fit(recorded, Description(tuple(table.shape)), lambda: table)
+                return replace(seen, form=dialect)
+        return super().correction(path, recorded)
+
+    def read_corrected(self, path: Path, form: Mapping[str, Any]) -> Any:
+        """Read a file that was saved by hand in the form that `correction` found."""
+        suffix = _ending(path)
+        if suffix in (*_TIFF, *_ZARR):
+            return self._of_images(suffix).read_corrected(path, form)
+        return read_csv(path, **form) if suffix == ".csv" else super().read_corrected(path, form)
 
     def kind(self, suffix: str) -> Kind:
         """Pictures and arrays come as backed arrays, drawings as files, the rest as it is."""

@@ -5,7 +5,9 @@ Plain numbers and texts are known to come back; all other tables are read back a
 
 from __future__ import annotations
 
+import csv
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -74,14 +76,48 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def read_csv(file: Any) -> Any:
+def dialect_of(data: bytes, columns: int) -> dict[str, str]:
+    """Return how a CSV that a spreadsheet saved differs from ours, as `read_csv` takes it.
+
+    Parameters
+    ----------
+    columns
+        How many columns it has to have, at least.
+    """
+    found: dict[str, str] = {}
+    encodings = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+    for mark, encoding in encodings.items():
+        if data.startswith(mark):
+            found["encoding"] = encoding
+    try:
+        text = data.decode(found.get("encoding", "utf-8"))
+    except UnicodeDecodeError:
+        found["encoding"] = "cp1252"  # as spreadsheets write it where it is their system's
+        text = data.decode("cp1252", "replace")
+    lines = text.splitlines()
+    widths = {sep: len(next(csv.reader(lines[:1], delimiter=sep), [])) for sep in ",;\t|"}
+    if widths[","] < columns:
+        separator = max(widths, key=lambda sep: widths[sep])
+        if widths[separator] >= columns and separator != ",":
+            found["sep"] = separator
+            cells = {cell for row in csv.reader(lines[1:], delimiter=separator) for cell in row}
+            if any(map(_COMMA, cells)) and not any(map(_POINT, cells)):
+                found["decimal"] = ","
+    return found
+
+
+_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?").fullmatch
+_POINT = re.compile(r"[-+]?\d+\.\d+(?:[eE][-+]?\d+)?").fullmatch
+
+
+def read_csv(file: Any, **dialect: Any) -> Any:
     """Return the table of a path or a file, with every digit."""
     import pandas as pd
 
     # pandas 3.1 reads every digit by default, and warns of being asked to.
     old = tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1)
     exact: dict[str, Any] = {"float_precision": "round_trip"} if old else {}
-    return pd.read_csv(file, **exact)
+    return pd.read_csv(file, **exact, **dialect)
 
 
 def to_parquet(value: Any) -> bytes:
