@@ -386,3 +386,25 @@ def test_a_loaded_model_is_handed_on_as_it_is(project):
         return use.map(range(3), model)
 
     assert set(run()) == {id(model)}
+
+
+class Missing:
+    """Stands for nothing, as libraries have it for their defaults."""
+
+
+MISSING = Missing()
+
+
+@pytest.mark.parametrize("runner", ["calling", "threads"])
+def test_what_stands_for_nothing_stays_itself(project, runner):
+    """A function asks of its default whether it is the one that it knows."""
+
+    @task(result=LocalResult("out"), target="{n}.json")
+    def work(n, given=MISSING):
+        return given is MISSING
+
+    @flow(quiet=True, runner=runner)
+    def run():
+        return work.map([1, 2])
+
+    assert list(run()) == [True, True]

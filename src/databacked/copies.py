@@ -170,6 +170,8 @@ class _Copies:
             return self.many(value)  # the answer of a map: a list like any other one
         if hasattr(kind, "__databacked_token__") or kind.__module__.startswith("databacked."):
             return value
+        if _is_bare(value):
+            return value
         if issubclass(kind, tuple) and hasattr(kind, "_fields"):
             return self._state(tuple.__new__(kind, [self.of(item) for item in value]), value)
         library = kind.__module__.partition(".")[0]
@@ -270,6 +272,20 @@ class _Copies:
                 one.attrs = self.of(one.attrs)
             new.attrs = self.of(new.attrs)
         return new
+
+
+def _is_bare(value: Any) -> bool:
+    """Whether an object holds nothing that could change: it stands for itself, as a default does.
+
+    Functions ask of such a one whether it *is* the one they know (``x is MISSING``).
+    """
+    kind = type(value)
+    return (
+        kind.__basicsize__ <= object.__basicsize__ + 16  # a dict and weak references, at most
+        and not kind.__itemsize__
+        and not any(getattr(base, "__slots__", ()) for base in kind.__mro__)
+        and not getattr(value, "__dict__", None)
+    )
 
 
 def _variables(value: Any) -> list[Any]:

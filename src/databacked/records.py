@@ -506,11 +506,11 @@ class Journal:
         """Close the journal: from now on it is one of an ended run."""
         with self._lock:
             if self._file is not None:
+                if self._folder is not None:  # before it goes: some disks then know it no more
+                    self._folder.close()
                 for folder in self._made:
                     _clear(folder)
-                for one in (self._folder, self._file):
-                    if one is not None:
-                        one.close()
+                self._file.close()
                 self._made.clear()
                 self._folder = self._file = None
                 self._defined.clear()
