@@ -101,6 +101,7 @@ def code_fingerprint(function: Any, *, root: Path, own: Sequence[str] = ()) -> C
     """
     top = Path(os.path.realpath(root))
     walk, nameless = _Walk(top, own, function), _Walk(top, own, function, nameless=True)
+    nameless._reals = walk._reals
     with _lock:
         walk.visit(function)
         nameless.visit(function)
@@ -294,6 +295,7 @@ class _Walk:
         self.root = str(root)
         self._numbers: dict[tuple[str, str], int] | None = {} if nameless else None
         self._first = _unwrapped(function)
+        self._reals: dict[str, str] = {}
         self.own = tuple(own)
         self.symbols: dict[str, str] = {}
         self.values: dict[str, str] = {}
@@ -334,12 +336,19 @@ class _Walk:
     def _installed(self) -> Installed:
         return installed()
 
+    def _real(self, file: str) -> str:
+        """Return where a file really lies; asked once, as a slow disk takes its time."""
+        found = self._reals.get(file)
+        if found is None:
+            found = self._reals[file] = os.path.realpath(file)
+        return found
+
     # Whose is it
 
     def is_own(self, file: str, module: str) -> bool:
         if not file or (is_cell(file) and not os.path.isdir(file)):
             return module == "__main__" or file.startswith("<") or looks_like_cell(file)
-        real = os.path.realpath(file)
+        real = self._real(file)
         if real.startswith(_HERE):
             return False
         if module.partition(".")[0] in self.own:
@@ -363,12 +372,12 @@ class _Walk:
         as a whole stays what it was.
         """
         if self._numbers is not None:
-            key = (UNNAMED if is_cell(file) else os.path.realpath(file), name)
+            key = (UNNAMED if is_cell(file) else self._real(file), name)
             return f"#{self._numbers.setdefault(key, len(self._numbers))}"
         if is_cell(file):
             # Without the notebook's own name: one that is renamed or copied stays fresh.
             return f"{UNNAMED}:{name}"
-        real = os.path.realpath(file)
+        real = self._real(file)
         if real.startswith(self.root + os.sep) and not is_library(real):
             return f"{os.path.relpath(real, self.root).replace(os.sep, '/')}:{name}"
         base = (
