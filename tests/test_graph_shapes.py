@@ -193,3 +193,37 @@ def test_a_list_that_holds_what_has_failed_already(project, wants, rows):
     for _ in range(2):
         (found,) = run()
         assert isinstance(found, Failed) if wants == "skip" else found == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"result": LocalResult("steps"), "target": "{k}.json"}, {}, {"keep": True}],
+    ids=["kept", "unkept", "remembered"],
+)
+def test_five_hundred_steps_one_after_another(project, options):
+    """Frame by frame; also where the first step came out the same, or a late one is missing."""
+
+    @task
+    def start(v):
+        return 0 * v
+
+    @task(**options)
+    def step(k, x):
+        return x + 1
+
+    @task(**options)
+    def step_of_list(k, xs):
+        return xs[0] + 1
+
+    @flow(quiet=True)
+    def run(v):
+        x = start.with_options(keep=True)(v)
+        for k in range(500):
+            x = step(k, x) if k % 2 else step_of_list(k, [x])
+        return x
+
+    assert run(1) == 500
+    assert run(2) == 500
+    for late in project.glob("steps/498.json"):
+        late.unlink()
+    assert run(3) == 500

@@ -12,7 +12,7 @@ import pytest
 
 from databacked import LocalResult, flow, last_run, records, task
 from databacked.errors import DatabackedError, RecordError, StorageError, TargetError
-from databacked.project import Project, make_state_folder
+from databacked.project import Project, can_write, make_state_folder
 from databacked.records import compact, records_of
 
 STATE = ".databacked"
@@ -305,3 +305,16 @@ def test_what_another_run_took_away_is_gone_as_it_was_to_be(project, monkeypatch
 
     monkeypatch.setattr(os, "rename", late)
     assert run(1) == [None, None]
+
+
+def test_a_folder_that_somebody_makes_meanwhile_can_be_written_to(tmp_path, monkeypatch):
+    """Two runs begin at once in a place that is new."""
+    new, access = tmp_path / "new", os.access
+
+    def late(path, mode):
+        found = access(path, mode)
+        new.mkdir(exist_ok=True)
+        return found
+
+    monkeypatch.setattr(os, "access", late)
+    assert can_write(new)

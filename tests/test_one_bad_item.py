@@ -323,6 +323,25 @@ def test_failures_that_are_collected_are_told(project, capsys, monkeypatch):
     assert "1 × work at" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_flow_may_ask_in_several_threads(project, runner):
+    """One after another takes its turn."""
+
+    @task(result=LocalResult("out"), target="{n}.json")
+    def work(n):
+        return n * 10
+
+    async def asked():
+        made = await asyncio.gather(*[asyncio.to_thread(work, n) for n in range(30)])
+        return await asyncio.gather(*[asyncio.to_thread(one.result) for one in made])
+
+    @flow(quiet=True, runner=runner)
+    def run():
+        return asyncio.run(asked())
+
+    assert run() == [n * 10 for n in range(30)]
+
+
 @pytest.mark.parametrize(
     "runner", [ThreadRunner(2), ProcessRunner(2)], ids=["threads", "processes"]
 )
@@ -384,6 +403,10 @@ def work(n):
     if os.environ.get("SPAWNS"):
         import multiprocessing
         with multiprocessing.get_context("spawn").Pool(1) as pool: return pool.map(abs, [-n])[0]
+    if "FORKS" in os.environ:
+        copy = os.fork()
+        if not copy: return {"exit": sys.exit, "fail": float, "end": str}[os.environ["FORKS"]]("x")
+        os.waitpid(copy, 0)
     return n
 @flow(runner=os.environ.get("RUNNER", "threads"), on_error="collect")
 def go(): return work.map(range(5))
@@ -445,6 +468,15 @@ def test_a_crash_in_c_code_is_its_items_failure(tmp_path):
 def test_a_task_may_start_processes_of_its_own(tmp_path):
     """By Python's own ways, in a process of the run."""
     assert run_script(tmp_path, "python s.py", RUNNER="processes", SPAWNS="1") == ALL
+
+
+@pytest.mark.parametrize("ends", ["exit", "fail", "end"])
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_copy_of_the_process_ends_where_its_function_does(tmp_path, runner, ends):
+    """However it ends: it neither goes on with the run nor keeps who waits for it."""
+    assert run_script(tmp_path, "python s.py", RUNNER=runner, FORKS=ends) == ALL
+    found = [(tmp_path / "out" / name).read_text() for name in ALL]
+    assert [int(text) for text in found] == list(range(5))
 
 
 @pytest.mark.parametrize("runner", RUNNERS)

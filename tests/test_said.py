@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
 import warnings
 
@@ -104,3 +105,25 @@ def test_warnings_that_are_errors_stay_errors(project):
         warnings.simplefilter("error")
         with pytest.raises(FlowFailed, match="RuntimeWarning: item 1 is odd"):
             run()
+
+
+LOGS = """
+import logging, sys
+from databacked import LocalResult, flow, last_run, task
+@task(result=LocalResult("out"), target="{n}.json")
+def work(n):
+    logging.warning("%d nuclei", "many")
+    return n
+@flow(runner=sys.argv[1])
+def run(): return work.map([1])
+print(list(run()), last_run().log.count("erro" "r ---"))
+"""
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_message_that_cannot_be_told_fails_nothing(project, runner):
+    """As without a flow: logging says so, and goes on."""
+    (project / "s.py").write_text(LOGS)
+    line = [sys.executable, "s.py", runner]
+    done = subprocess.run(line, cwd=project, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[1] 1"

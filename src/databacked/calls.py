@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -58,6 +59,8 @@ class Calls:
     """The graph of one run, as its flow's function builds it."""
 
     def __init__(self) -> None:
+        self.turn = threading.RLock()
+        """Held by the thread that calls or asks: a flow may do so in several."""
         self.nodes: list[Node] = []
         """In the order of the calls, so that what a node reads stands before it."""
         self.waiting_for: dict[tuple[int, int], list[Callable[[], None]]] = {}
@@ -78,7 +81,8 @@ class Calls:
                 )
             with _named(task, name):
                 made[name] = self._same(value.value if isinstance(value, Same | Each) else value)
-        return Future(self._node(task, made, 1, single=True), 0)
+        with self.turn:
+            return Future(self._node(task, made, 1, single=True), 0)
 
     def map(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Futures:
         """Take a map into the graph."""
@@ -91,7 +95,8 @@ class Calls:
             from_call = name in given or name in kwargs
             with _named(task, name):
                 columns[name] = self._column(task, name, value) if from_call else self._same(value)
-        return Futures(self._map(task, columns))
+        with self.turn:
+            return Futures(self._map(task, columns))
 
     # One argument
 

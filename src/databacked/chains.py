@@ -52,6 +52,9 @@ BATCH_SECONDS = 0.03
 LONGEST_BATCH = 512
 """Chains in one batch, at most."""
 
+LONGEST_CHAIN = 64
+"""Items in one chain, at most: what follows from what asks by calls within calls."""
+
 
 class Chains(Needs):
     """How items are put together and sent."""
@@ -76,7 +79,8 @@ class Chains(Needs):
                     continue
                 for follower in rows if len(rows) == 1 else ():
                     if (
-                        (reader.id, follower) not in places
+                        len(members) < LONGEST_CHAIN
+                        and (reader.id, follower) not in places
                         and reader.state[follower] in (WAITS, LAZY, TODO)
                         and (reader.targets is None or reader.targets[follower] is not None)
                         and self._relevant(reader, follower)

@@ -517,10 +517,10 @@ class Worker:
                 values["rng"] = self._generator(slot)
             try:
                 if not said.is_capturing():
-                    return spec.of_call(values)
+                    return _called(spec, values)
                 before = said.listen(slot.said)
                 try:
-                    return spec.of_call(values)
+                    return _called(spec, values)
                 finally:
                     said.listen(before)
             except BaseException as error:
@@ -675,6 +675,24 @@ MOVED = (
     "the working folder changed while it ran: it is one for all threads, so what others read by a "
     "relative path may be another file"
 )
+
+
+def _called(spec: Spec, values: Mapping[str, Any]) -> Any:
+    """Call the function; a copy of this process that it made by `os.fork` ends where it ends.
+
+    Such a copy would go on with the run, beside the one that waits for it.
+    """
+    process, status = os.getpid(), 1
+    try:
+        value = spec.of_call(values)
+        status = 0
+        return value
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+        raise
+    finally:
+        if os.getpid() != process:
+            os._exit(status & 0xFF)
 
 
 def _folder() -> str | None:

@@ -152,7 +152,7 @@ class Needs(Tokens):
                 self._skip(node, row, upstream, index)
                 return
             blocked = True
-            self._want(upstream, index)
+            self._later.append((self._want, (upstream, index)))
         if plan.nested_open is None:
             self._open_nested(node)
         if plan.nested_open:
@@ -180,7 +180,7 @@ class Needs(Tokens):
                 continue
             plan.nested_open.add((upstream.id, index))
             self._await_value[upstream.id, index].append(node)
-            self._want(upstream, index)
+            self._later.append((self._want, (upstream, index)))
 
     def _there(self, node: Node, row: int) -> None:
         """Go on with what reads an item that is there now."""

@@ -203,8 +203,8 @@ def can_write(folder: Path) -> bool:
     for one in (folder, *folder.parents):
         if os.access(one, os.W_OK | os.X_OK):
             return True
-        if os.path.lexists(one):
-            return False
+        if os.path.lexists(one):  # or is there only now: somebody else made it meanwhile
+            return os.access(one, os.W_OK | os.X_OK)
     return False
 
 

@@ -46,6 +46,10 @@ class Run(Chains):
 
     def result(self, asked: Future | Futures) -> Any:
         """Run what a future needs, and return its value; a list for the answer of a map."""
+        with self.turn:
+            return self._result(asked)
+
+    def _result(self, asked: Future | Futures) -> Any:
         if isinstance(asked, Futures):
             if isinstance(asked.node, Dynamic):
                 self._complete(asked.node)
@@ -65,23 +69,25 @@ class Run(Chains):
 
     def finish(self, returned: Any) -> Any:
         """Run everything that is wanted, and return what the flow returned, with its values."""
-        returned = self.returned(returned)
-        self._plan_up_to(len(self.nodes))
-        self._everything = True
-        for future in futures_in(returned):
-            self._pin_future(future)
-        for node in list(self.nodes):
-            self._want_node(node)
-        self._go(lambda: not (self._wants or self._unplanned or self.waiting_for))
-        self.raise_fatal()
-        return replace_futures(returned, self._value_of_future, _answered)
+        with self.turn:
+            returned = self.returned(returned)
+            self._plan_up_to(len(self.nodes))
+            self._everything = True
+            for future in futures_in(returned):
+                self._pin_future(future)
+            for node in list(self.nodes):
+                self._want_node(node)
+            self._go(lambda: not (self._wants or self._unplanned or self.waiting_for))
+            self.raise_fatal()
+            return replace_futures(returned, self._value_of_future, _answered)
 
     def table(self, answer: Futures) -> Any:
         """Return what is known of each item of a map, as a DataFrame."""
         from databacked.tables import table_of
 
-        self._plan_up_to(len(self.nodes))
-        return table_of(answer)
+        with self.turn:
+            self._plan_up_to(len(self.nodes))
+            return table_of(answer)
 
     def _pin_future(self, future: Future) -> None:
         """Hold what a future stands for, also where it is not known yet how many items it has."""

@@ -196,8 +196,14 @@ def _note(said: Said) -> None:
 
 class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        if _item.heard is not None:
-            _note(Said("log", f"{record.levelname} {record.name}: {record.getMessage()}"))
+        if _item.heard is None:
+            return
+        try:
+            text = record.getMessage()
+        except Exception:  # logging says so and goes on, whatever was to be logged
+            self.handleError(record)
+        else:
+            _note(Said("log", f"{record.levelname} {record.name}: {text}"))
 
 
 class _Stream:

@@ -432,7 +432,7 @@ class Tokens(State):
         if node.state[row] == TODO:
             self._check_writable(node.name, plan.bound)
         if node.state[row] == THERE:
-            self._there(node, row)
+            self._later.append((self._there, (node, row)))
             if (node.id, row) in self.waiting_for:
                 self._later.append((self._want_known, (node, row)))
 
