@@ -296,6 +296,20 @@ def test_many_runs_leave_few_journals(project):
     assert last_run().counts["number"] == {"reused": 3}
 
 
+def test_the_name_of_a_journal_does_not_grow(tmp_path, monkeypatch):
+    """A clock was ahead once: the journal that was made one stays the last for years."""
+    with monkeypatch.context() as ahead:
+        ahead.setattr("databacked.records.time.time_ns", lambda: 3 * 10**18)
+        written(tmp_path, record("a.txt"))
+    names = []
+    for _ in range(3):
+        written(tmp_path, record("b.txt"))
+        assert compact(read(tmp_path)[0], always=True) == 2
+        (path,) = (tmp_path / ".databacked/journals").iterdir()
+        names.append(path.name)
+    assert len(set(map(len, names))) == 1
+
+
 def test_temporary_files_of_a_killed_process_go(tmp_path):
     """Nothing half-written stays for ever; what lives is left alone."""
     code = (
