@@ -185,13 +185,17 @@ print(json.dumps(dict(last_run().counts["number"])))
 """
 
 
-def test_without_journals_files_are_of_unknown_origin(project):
-    """Nothing is overwritten, and the message says what can be done."""
+@pytest.mark.parametrize("left", [None, b"", b"\0" * 200, b"#databacked\t1\n"])
+def test_without_journals_files_are_of_unknown_origin(project, left):
+    """Nothing is overwritten, and the message says what can be done; also where they are empty."""
     kept = kept_numbers()
     kept()
     records.close_journals()
     for path in (project / "kept/.databacked/journals").iterdir():
         path.unlink()
+        if left is not None:
+            path.write_bytes(left)
+    records._registry.clear()
     with pytest.raises(UnknownFilesError, match="when_unknown='accept'"):
         kept()
     assert (project / "kept/1.json").read_text() == "1\n"

@@ -178,8 +178,8 @@ class Records:
 
     @property
     def known(self) -> bool:
-        """Whether the place has any journal."""
-        return bool(self._read)
+        """Whether anything is known of the place: an emptied journal is as good as none."""
+        return bool(self._lines)
 
     def refresh(self) -> None:
         """Read what was appended since the last time.
