@@ -115,8 +115,11 @@ def test_labels_that_a_viewer_itself_saved_are_used(project, peer, program, dtyp
     assert "edited by hand, used as it is" in last_run().notes["made"]
 
 
-def test_an_imagej_hyperstack_comes_back_in_its_own_order(project):
-    """ImageJ stores ZCYX, whatever the order of an image was."""
+@pytest.mark.parametrize(
+    "saved", [{"imagej": True}, {"ome": True, "compression": "zlib"}], ids=["ImageJ", "compressed"]
+)
+def test_a_hyperstack_in_another_order_comes_back_in_its_own(project, saved):
+    """ImageJ stores ZCYX, whatever the order of an image was; others compress it, too."""
     image = np.arange(2 * 3 * 4 * 5, dtype=np.uint16).reshape(2, 3, 4, 5)
 
     @task(result=LocalResult("kept", ArrayToOmeTiff(dim_order="CZYX")), target="a.ome.tiff")
@@ -127,8 +130,8 @@ def test_an_imagej_hyperstack_comes_back_in_its_own_order(project):
     tifffile.imwrite(
         project / "kept/a.ome.tiff",
         (image + 1).transpose(1, 0, 2, 3),
-        imagej=True,
         metadata={"axes": "ZCYX"},
+        **saved,
     )
     assert (np.asarray(made()) == image + 1).all()
     assert (made()[1, 2] == image[1, 2] + 1).all()

@@ -86,6 +86,18 @@ def test_a_label_painted_in_place_is_seen(project):
     assert counts("label") == {"made": 2, "reused": 1}
 
 
+@pytest.mark.parametrize("left", [".DS_Store", "0/Thumbs.db", "0/._zarr.json", "desktop.ini"])
+def test_looking_at_a_folder_with_a_file_manager_corrects_nothing(project, left):
+    """What Finder and Explorer leave in it is no part of the result, which is made again."""
+    make_flow()()
+    (project / "labels/1.ome.zarr" / left).write_bytes(b"x")
+    make_flow()()
+    assert counts("label") == {"reused": 3}
+    assert "label" not in last_run().notes
+    make_flow(2)()
+    assert counts("label") == {"made": 3}
+
+
 @pytest.mark.parametrize("damage", ["a chunk is gone", "a chunk is cut", "metadata are gone"])
 def test_a_damaged_folder_is_moved_aside_and_made_again(project, damage):
     """Nothing of it is lost, nothing of it is used."""

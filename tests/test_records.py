@@ -185,13 +185,17 @@ print(json.dumps(dict(last_run().counts["number"])))
 """
 
 
-def test_without_journals_files_are_of_unknown_origin(project):
-    """Nothing is overwritten, and the message says what can be done."""
+@pytest.mark.parametrize("left", [None, b"", b"\0" * 200, b"#databacked\t1\n"])
+def test_without_journals_files_are_of_unknown_origin(project, left):
+    """Nothing is overwritten, and the message says what can be done; also where they are empty."""
     kept = kept_numbers()
     kept()
     records.close_journals()
     for path in (project / "kept/.databacked/journals").iterdir():
         path.unlink()
+        if left is not None:
+            path.write_bytes(left)
+    records._registry.clear()
     with pytest.raises(UnknownFilesError, match="when_unknown='accept'"):
         kept()
     assert (project / "kept/1.json").read_text() == "1\n"
@@ -294,6 +298,20 @@ def test_many_runs_leave_few_journals(project):
     assert any("compacted" in name for name in names)
     kept_numbers()()
     assert last_run().counts["number"] == {"reused": 3}
+
+
+def test_the_name_of_a_journal_does_not_grow(tmp_path, monkeypatch):
+    """A clock was ahead once: the journal that was made one stays the last for years."""
+    with monkeypatch.context() as ahead:
+        ahead.setattr("databacked.records.time.time_ns", lambda: 3 * 10**18)
+        written(tmp_path, record("a.txt"))
+    names = []
+    for _ in range(3):
+        written(tmp_path, record("b.txt"))
+        assert compact(read(tmp_path)[0], always=True) == 2
+        (path,) = (tmp_path / ".databacked/journals").iterdir()
+        names.append(path.name)
+    assert len(set(map(len, names))) == 1
 
 
 def test_temporary_files_of_a_killed_process_go(tmp_path):

@@ -99,7 +99,8 @@ class Conformed:
     """A lazily opened array that is cast where it is read; other forms need the whole of it."""
 
     def __init__(self, opened: Any, form: Mapping[str, Any]) -> None:
-        self._opened = opened if form.keys() <= {"dtype"} else conform(opened, form)
+        # Not np.asarray: what reads by tiles is no sequence, and numpy would make one object of it.
+        self._opened = opened if form.keys() <= {"dtype"} else conform(opened[...], form)
         self._form = form if form.keys() <= {"dtype"} else {}
         self.shape: tuple[int, ...] = tuple(self._opened.shape)
         self.dtype = np.dtype(self._form.get("dtype", self._opened.dtype))

@@ -178,8 +178,8 @@ class Records:
 
     @property
     def known(self) -> bool:
-        """Whether the place has any journal."""
-        return bool(self._read)
+        """Whether anything is known of the place: an emptied journal is as good as none."""
+        return bool(self._lines)
 
     def refresh(self) -> None:
         """Read what was appended since the last time.
@@ -696,9 +696,9 @@ def _compact(records: Records, always: bool) -> int:
                 file.writelines(record.line() for record in kept)
                 file.flush()
                 os.fsync(file.fileno())
-            os.rename(
-                new, ended[-1].with_name(f"{ended[-1].stem}-compacted-{secrets.token_hex(2)}.tsv")
-            )
+            # Once: the last one may be such a one itself, for ever where a clock was ahead.
+            begun = ended[-1].stem.partition("-compacted-")[0]
+            os.rename(new, ended[-1].with_name(f"{begun}-compacted-{secrets.token_hex(4)}.tsv"))
         finally:  # stopped, or the disk is full: the old ones stay
             new.unlink(missing_ok=True)
         for path in ended:

@@ -325,7 +325,8 @@ class Bound:
             return None
         path = self.path(record.target)
         kind = self.serializer.kind(_suffix(record.target))
-        form = record.details.get("form")
+        # Looked for first: reading the details of what was written as it is costs small items much.
+        form = record.details.get("form") if b'"form"' in record.body else None
         serializer = self.serializer if form is None else Corrected(self.serializer, form)
         if kind == "value":
             return serializer.read(self._unchanged(path, record))

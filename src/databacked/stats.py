@@ -26,6 +26,9 @@ FIRST = 16
 THREADS = 32
 """Looks at once on a slow disk."""
 
+LEFT_BY_VIEWING = (".DS_Store", "._", "Thumbs.db", "desktop.ini")
+"""How names begin of what file managers put into folders that somebody only looked at."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 _Path = TypeVar("_Path", str, Path)
@@ -103,7 +106,8 @@ def files_in(folder: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
     """Yield the name below the folder (with ``/``) and the path of each file, in a fixed order.
 
     Links are followed, also to folders; one that leads back to a folder that it lies in ends there.
-    A folder inside that cannot be listed is yielded itself.
+    A folder inside that cannot be listed is yielded itself. What file
+    managers leave is passed over.
 
     Raises
     ------
@@ -138,7 +142,7 @@ def _listed(folder: str) -> _Listed:
         for entry in entries:
             if _is_folder(entry):
                 folders.append((entry.name, entry.path, entry.is_symlink()))
-            else:
+            elif not entry.name.startswith(LEFT_BY_VIEWING):
                 files.append((entry.name, entry.path))
     return sorted(files), sorted(folders)
 

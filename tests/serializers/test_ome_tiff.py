@@ -380,3 +380,16 @@ def test_another_process_writes_the_same_bytes(tmp_path):
         env = os.environ | {"PYTHONHASHSEED": str(seed)}
         subprocess.run([sys.executable, "-c", script, str(path)], env=env, check=True)
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+@pytest.mark.parametrize("key", [np.s_[:], np.s_[0], np.s_[0:1, 2:4], np.s_[1:], np.s_[..., 3]])
+def test_an_axis_that_another_program_did_not_name_is_there(tmp_path, key):
+    """A viewer's compressed stack of one plane is read by tiles, in all its axes."""
+    stack, file = pixels(1, 20, 30), tmp_path / "a.ome.tiff"
+    said = '{"shape": [1, 20, 30]}'
+    tifffile.imwrite(
+        file, stack, tile=(16, 16), compression="zlib", metadata=None, description=said
+    )
+    read = ArrayToOmeTiff(dim_order="ZYX").open(file)[key]
+    assert read.shape == stack[key].shape
+    assert (read == stack[key]).all()

@@ -298,7 +298,18 @@ class _Tiled:
                     whole = np.asarray(array[...]).reshape(self.shape)
                     return np.asarray(whole[key])
                 by_axis = dict(zip(self._order, keys, strict=True))
-                return np.asarray(array[tuple(by_axis.get(axis, 0) for axis in self._axes)])
+                read = np.asarray(array[tuple(by_axis.get(axis, 0) for axis in self._axes)])
+                # Axes of length one that another program's file does not name.
+                lacking = set(self._order) - set(self._axes)
+                if not lacking:
+                    return read
+                stay = {axis: key for axis, key in by_axis.items() if isinstance(key, slice)}
+                for axis in lacking - set(stay):
+                    _ = range(1)[by_axis[axis]]  # raises where numpy would
+                read = read[tuple(np.newaxis if axis in lacking else slice(None) for axis in stay)]
+                return read[
+                    tuple(key if axis in lacking else slice(None) for axis, key in stay.items())
+                ]
             finally:
                 store.close()
 
