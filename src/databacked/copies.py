@@ -79,7 +79,7 @@ def replaced(
 def parts_of(value: Any, wanted: type | tuple[type, ...]) -> Iterator[Any]:
     """Yield everything of some types in a value, wherever copies look."""
     kind = type(value)
-    if kind in FIXED:
+    if kind in FIXED or (kind is np.ndarray and value.dtype.kind != "O"):
         return
     if isinstance(value, wanted):
         yield value
@@ -109,7 +109,8 @@ def parts_of(value: Any, wanted: type | tuple[type, ...]) -> Iterator[Any]:
 def _parts_of_all(values: Any, wanted: type | tuple[type, ...]) -> Iterator[Any]:
     if not FIXED.issuperset(map(type, values)):
         for one in values:
-            yield from parts_of(one, wanted)
+            if type(one) not in FIXED:
+                yield from parts_of(one, wanted)
 
 
 def read_only(value: Any) -> Any:
@@ -200,17 +201,20 @@ class _Copies:
         """Return copies of items; of plain ones there is nothing to copy."""
         if FIXED.issuperset(map(type, values)):
             return list(values)
-        return [self.of(item) for item in values]
+        return [item if type(item) in FIXED else self.of(item) for item in values]
 
     def pairs(self, value: Any) -> dict[Any, Any]:
         """Return copies of the keys and values of a mapping."""
-        return dict(zip(self.many(value), self.many(value.values()), strict=True))
+        if not FIXED.issuperset(map(type, value)):
+            return dict(zip(self.many(value), self.many(value.values()), strict=True))
+        return {key: item if type(item) in FIXED else self.of(item) for key, item in value.items()}
 
     def _array(self, value: Any) -> Any:
         if value.dtype.hasobject and value.dtype.kind != "T":
             return self._objects(value)
         if value.nbytes <= SMALL and value.flags.writeable:
-            return self._state(value.copy(), value)
+            new = value.copy()
+            return new if type(value) is np.ndarray else self._state(new, value)
         if self.at_call and value.nbytes > SMALL:
             self.large = True
             return value

@@ -6,6 +6,7 @@ checks. `plain_array` is what every format of arrays keeps of a value.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import datetime
 import decimal
@@ -15,6 +16,7 @@ import numpy as np
 
 from databacked.errors import SerializerError
 
+_ITERATES = (dict.__iter__, collections.OrderedDict.__iter__)
 _SIMPLE = {int, str, bytes, bool, type(None), float}
 
 
@@ -36,7 +38,7 @@ def difference(value: Any, back: Any, where: str = "") -> str | None:
         return found
     if isinstance(value, list | tuple):
         return _of_items(value, back, where)
-    if isinstance(value, dict):
+    if isinstance(value, dict) and getattr(one, "__iter__", None) in _ITERATES:  # no sparse matrix
         if list(value) != list(back):
             return _at(where, f"the keys {_short(list(value))} came back as {_short(list(back))}")
         keys = _of_items(list(value), list(back), f"{where}.keys()")
@@ -120,6 +122,8 @@ def _of_arrays(value: Any, back: Any, where: str) -> str | None:
     if isinstance(value, np.ma.MaskedArray):
         if value is back:  # np.ma.masked, whose fill value cannot be asked for
             return None
+        if value.hardmask != back.hardmask:
+            return _at(where, f"its hard mask ({value.hardmask}) came back as {back.hardmask}")
         return (
             _of_arrays(np.ma.getmaskarray(value), np.ma.getmaskarray(back), f"{where}.mask")
             or difference(value.data, back.data, f"{where}.data")
@@ -174,6 +178,7 @@ def _of_pandas(value: Any, back: Any, where: str) -> Any:
             or _of_index(value.index, back.index, _join(where, "the index"))
             or _of_column(value.array, back.array, where)
             or difference(value.attrs, back.attrs, _join(where, "attrs"))
+            or difference(own_of(value), own_of(back), where)
         )
     if isinstance(value, pd.Index):
         return _of_index(value, back, where)
@@ -194,7 +199,10 @@ def _of_frames(value: Any, back: Any, where: str) -> str | None:
         )
         or _of_index(value.index, back.index, _join(where, "the index"))
         or difference(value.attrs, back.attrs, _join(where, "attrs"))
+        or difference(own_of(value), own_of(back), _join(where, "its attributes"))
     )
+    if found is None and len(names) and {"object", "str"}.isdisjoint({str(value.columns.dtype)}):
+        found = _of_index(value.columns, back.columns, _join(where, "the columns"))
     if found:
         return found
     if value.flags.allows_duplicate_labels != back.flags.allows_duplicate_labels:
@@ -205,6 +213,11 @@ def _of_frames(value: Any, back: Any, where: str) -> str | None:
         if found:
             return found
     return None
+
+
+def own_of(table: Any) -> dict[str, Any]:
+    """Return what somebody set on a table or column besides its columns (``table.px = 0.1``)."""
+    return {name: one for name, one in vars(table).items() if name[0] != "_"}
 
 
 def _join(where: str, part: str) -> str:
@@ -320,6 +333,17 @@ def check_parts(value: Any, place: str) -> None:
 _LETTERS = {int: "iu", float: "f", bool: "b", complex: "c"}
 
 
+def _gives_array(value: Any) -> bool:
+    """Whether a value says itself that it is an array: of a graph numpy takes the nodes alone."""
+    if any(hasattr(value, name) for name in ("__array__", "__array_interface__", "__dlpack__")):
+        return True
+    try:
+        memoryview(value)
+    except TypeError:
+        return False
+    return True
+
+
 def _fits(value: Any, array: Any, place: str) -> bool:
     """Whether an array holds what the lists hold that it was made of."""
     if isinstance(value, list | tuple):
@@ -332,5 +356,7 @@ def _fits(value: Any, array: Any, place: str) -> bool:
     ):
         return difference(value, array.item()) is None
     check_parts(value, place)
+    if not isinstance(value, range) and not _gives_array(value):
+        return False
     dtype = getattr(value, "dtype", array.dtype)
     return bool(dtype == array.dtype)

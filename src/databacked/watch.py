@@ -7,7 +7,7 @@ the next run makes it again.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -36,8 +36,8 @@ class Given(NamedTuple):
 
 
 def watch(
-    given: Iterable[Given],
-    reads: Iterable[tuple[str, str, str]],
+    given: Sequence[Given],
+    reads: Sequence[tuple[str, str, str]],
     values: Mapping[str, Any],
     files: SeenFiles,
     how: str,
@@ -54,6 +54,9 @@ def watch(
     values
         What the function gets: results that are read by their path or piece by piece.
     """
+    looked_at = [part for value in values.values() for part in parts_of(value, (Path, Backed))]
+    if not looked_at and not reads and not any(one.token.startswith("file:") for one in given):
+        return list  # as for most items: nothing that could change
     paths: list[tuple[str, str, str, str]] = []
     holding: list[Given] = []
     for one in given:
@@ -65,7 +68,7 @@ def watch(
     paths += [(path, path, token, which) for path, token, which in reads]
     before = [_look(path) for _, path, _, _ in paths]
     inside = [[_look(path) for path in parts_of(one.value, Path)] for one in holding]
-    backed = [one for value in values.values() for one in parts_of(value, Backed)]
+    backed = [part for part in looked_at if isinstance(part, Backed)]
 
     def changed() -> list[str]:
         for one in backed:

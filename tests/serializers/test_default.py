@@ -141,6 +141,7 @@ WRONG = [
     (".csv", pd.DataFrame([[1, 2]], columns=["a", "a"]), "each once"),
     (".parquet", pd.DataFrame([[1, 2]], columns=["a", "a"]), "each once"),
     (".parquet", pd.DataFrame({"a": [1, "x", None, []]}), "would come back from .parquet"),
+    (".parquet", pd.DataFrame({"a": [1, "x", None]}), "cannot be kept as .parquet"),
     (".txt", 5, "a text was expected"),
     (".txt", "\ud800", "cannot be written as UTF-8"),
     (".svg", "<svg/>", "a matplotlib figure or axes was expected"),

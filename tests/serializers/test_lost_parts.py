@@ -73,6 +73,7 @@ def back(value, path, writer=None):
         (pd.DataFrame(GREY), "without its index and names"),
         ([[1, 2.5], [3, 4]], "numbers of one type"),
         ([[1, 2], [3]], "is no array"),
+        (collections.deque([GREY, GREY]), "return an array"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -272,10 +273,15 @@ def test_parts_of_a_table_that_would_go_are_named(tmp_path):
     table.attrs = {"unit": ("µm",)}
     flagged = frame(1, 2)
     flagged.flags.allows_duplicate_labels = False
+    owned = frame(1, 2)
+    owned.pixel_size = 0.1  # pandas takes it for an attribute, without a word
+    kinds = frame(1, 2).set_axis(pd.CategoricalIndex(["n", "x"]), axis=1)
     dates = frame(1, 2).set_axis(pd.date_range("2024", periods=2))
     for value, said in [
         (table, "attrs"),
         (flagged, "flags"),
+        (owned, "pixel_size"),
+        (kinds, ".parquet"),
         (dates, "its freq"),
         (Frame(frame(1)), "a Frame would come back"),
         (frame(1)["x"], "a DataFrame was expected"),
@@ -288,6 +294,8 @@ def test_parts_of_a_table_that_would_go_are_named(tmp_path):
     table.attrs = {"unit": "µm"}
     assert back(table, tmp_path / "b.parquet").attrs == {"unit": "µm"}
     assert "attrs" in refused(table, tmp_path / "b.csv")
+    assert "pixel_size" in refused(owned, tmp_path / "b.csv")
+    assert "the columns" in refused(kinds, tmp_path / "b.csv")
 
 
 def test_plain_tables_are_not_read_back(tmp_path, monkeypatch):
@@ -343,6 +351,10 @@ def test_a_pickle_that_nobody_could_read_is_refused(tmp_path):
     length.unit = "µm"
     assert "unit" in refused([length], tmp_path / "a.pkl", ToPickle())
     assert difference(MASKED, back(MASKED, tmp_path / "b.pkl", ToPickle())) is None
+    hard = np.ma.array([1, 2], mask=[False, True], hard_mask=True)
+    assert "its hard mask" in refused(hard, tmp_path / "c.pkl", ToPickle())
+    sparse = pytest.importorskip("scipy.sparse").dok_matrix(np.eye(2))
+    assert back(sparse, tmp_path / "d.pkl", ToPickle()).nnz == 2
     assert back(circle(), tmp_path / "c.pkl", ToPickle())
 
 

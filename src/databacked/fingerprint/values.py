@@ -431,7 +431,7 @@ class Tokens:
                     self._of_values(value.iloc[:, number], f"{where}[{name!r}]"),
                 )
             ]
-            names = [] if value.columns.empty else self._of_index(value.columns, where)
+            names = self._of_index(value.columns, where)
             more = [*names, *self._of_table(value, where)]
             return self._hash("frame", self.of(value.index, where), *columns, *more)
         if isinstance(value, pd.Series):
@@ -522,7 +522,7 @@ class Tokens:
             kind = self.of(value.dtype, where)
         elif kind == _type_of_texts():  # a type of its own since pandas 3
             kind = "object"
-        elif kind == "object" and all(type(one) is str or one is np.nan for one in items):
+        elif kind == "object" and all(type(one) is str or _is_nan(one) for one in items):
             kind = "object of texts"
         elif kind == "string":
             kind = repr(value.dtype)
@@ -626,6 +626,11 @@ def _is_more_than_fields(kind: type) -> bool:
         and isinstance(one, FunctionType | property | classmethod | staticmethod)
     )
     return kind.__bases__ != (tuple,) or any(own)
+
+
+def _is_nan(value: Any) -> bool:
+    """Whether a value is the NaN of Python or numpy: what was pickled is another object."""
+    return type(value) is float and value != value
 
 
 def _without_gaps(data: Any) -> Any:

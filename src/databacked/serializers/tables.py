@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from databacked.errors import SerializerError
-from databacked.sameness import difference
+from databacked.sameness import difference, own_of
 
 
 def _table(value: Any, suffix: str) -> Any:
@@ -181,6 +181,8 @@ def _is_plain(table: Any) -> bool:
         and table.index.name is None
         and table.columns.name is None
         and not table.attrs
+        and not own_of(table)
+        and str(table.columns.dtype) in ("object", "str")
         and table.flags.allows_duplicate_labels
         and all(
             dtype.isnative and dtype.kind in "biuf" and dtype.itemsize <= 8
