@@ -309,3 +309,19 @@ def test_a_value_brings_its_own_metadata(project):
     for _ in range(2):
         images = [crop(n, size) for n, size in enumerate((0.65, 0.325, None))]
         assert [image.physical_pixel_sizes.Y for image in images] == [0.65, 0.325, 1.0]
+
+
+def test_a_corrected_output_stays_when_what_lies_beside_it_is_made_again(project):
+    """Nothing that old code made is taken for new code's because of a file beside it."""
+    make_flow()()
+    painted = np.full((8, 8), 7, np.uint8)
+    tifffile.imwrite(project / "cells/2_mask.ome.tiff", painted)
+    totals, areas, _ = make_flow()()
+    assert (totals[1], areas[1]) == (7 * 64, 128)
+    assert counts("segment") == {"reused": 3}
+    for expected in ({"made": 3}, {"reused": 3}):
+        totals, areas, _ = make_flow(3)()
+        assert counts("segment") == expected
+        assert totals == [3 * 64, 7 * 64, 9 * 64]
+        assert areas == [3 * 64, 6 * 64, 9 * 64]
+    assert (tifffile.imread(project / "cells/2_mask.ome.tiff") == painted).all()

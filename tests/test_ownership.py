@@ -370,3 +370,13 @@ def test_mistake_20_two_writers_at_once(tmp_path, factors):
     moved = list(tmp_path.glob("shared/.databacked/replaced"))
     assert bool(moved) == (len(set(factors)) > 1)
     assert not list(tmp_path.glob("shared/.databacked/tmp/*/*"))
+
+
+def test_all_files_of_an_unknown_place_are_accepted_also_those_found_late(project):
+    """What was accepted first does not speak against the others."""
+    make_flow()()
+    records.close_journals()
+    shutil.rmtree(project / "masks/.databacked")
+    tifffile.imwrite(project / "masks/1.ome.tiff", np.full((8, 8), 9, np.uint8))
+    assert make_flow(2, when_unknown="accept")() == [9 * 64, 128, 192]
+    assert counts("mask") == {"reused": 3}

@@ -50,6 +50,9 @@ class Found:
     form: Mapping[str, Any] | None = None
     """For a file edited just now: how it is read as what was recorded, if not as it is."""
 
+    partly: bool = False
+    """Of an item with several files: whether only some were edited, the others being its task's."""
+
 
 def whose(
     stat: Stat | None,
@@ -171,15 +174,16 @@ def rejoined(parts: Mapping[str, Found], stat: Stat, claims: Sequence[Record]) -
     now = {name: NONE if part.stat is None else part.content for name, part in parts.items()}
     joined = ",".join(f"{name}={content}" for name, content in now.items())
     fitting = tuple(claim for claim in claims if claim.content == joined)
+    edited = {name for name, part in parts.items() if part.kind == "edited"}
+    partly = len(edited) < len(parts)
     if fitting:
         kind: Kind = "edited" if fitting[-1].state != "w" else "ours"
-        return Found(kind, stat, fitting, joined)
-    edited = {name for name, part in parts.items() if part.kind == "edited"}
+        return Found(kind, stat, fitting, joined, partly=partly)
     for claim in reversed(claims):
         before = contents(claim.content)
         if edited and all(before.get(name) == now[name] for name in now if name not in edited):
             why = f"edited by hand ({', '.join(edited)})"
-            return Found("edited", stat, (), joined, why, claim)
+            return Found("edited", stat, (), joined, why, claim, partly=partly)
     return Found("missing", stat)  # one was removed, or they are of different runs
 
 
@@ -190,8 +194,11 @@ def contents(joined: str) -> dict[str, str]:
 
 def is_hit(found: Found, recipe: str) -> bool:
     """Whether what was found can be used for a recipe as it is."""
-    if found.kind == "edited":
+    if found.kind == "edited" and not found.partly:
         return True
+    if found.kind == "edited":  # what the task made beside it is of this recipe, or made again
+        made = found.records or (() if found.origin is None else (found.origin,))
+        return any(recipe in (record.recipe, record.resolved) for record in made)
     if found.kind == "foreign" and found.origin is not None:
         # A correction of what the same task made elsewhere, of the same.
         return recipe in (found.origin.recipe, found.origin.resolved)

@@ -103,6 +103,8 @@ class State(Calls):
         self._said: set[tuple[str, str]] = set()
         self._opaque: dict[str, None] = {}
         self._everything = False
+        self._known_places: dict[Path, bool] = {}
+        """Whether a place had any record when this run first looked at it."""
         self._checked: set[Path] = set()
         """Places of which it is known that they can be written to."""
         self._scratch = Scratch(project, id)

@@ -227,6 +227,7 @@ class Tokens(State):
         wanted = [target for target in node.targets if target is not None]
         stats = bound.storage.find(dict.fromkeys(wanted))
         records = bound.records  # after the listing: a file that another run made has its record
+        self._known_places.setdefault(bound.folder, records.known)
         refuse_unknown(node, bound, records, stats)
         folder, claims, name = str(bound.folder), self._claims, node.name
         fits, owner = records.fits, plan.spec.owner
@@ -287,12 +288,11 @@ class Tokens(State):
         bound, target = plan.bound, node.targets[row]  # type: ignore[index]
         assert bound is not None
         assert target is not None
-        records = records_of(bound.folder, refresh=False)
         tokens = plan.row_tokens(row)
         if not bound.always:
             if (
                 found.kind == "foreign"
-                and not records.known
+                and not self._known_places[bound.folder]
                 and (bound.options.when_unknown == "accept")
             ):
                 found = bound.accept(found, target, bare_claim(plan.spec, recipe))

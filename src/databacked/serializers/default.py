@@ -417,7 +417,7 @@ def _numbers(value: Any, place: str) -> np.ndarray[Any, Any]:
             f"an Image would come back from {place} without its {', '.join(said)}: return its "
             ".data, or keep it as .ome.tiff."
         )
-    if hasattr(value, "dims") and hasattr(value, "coords"):
+    if hasattr(value, "dims") and hasattr(value, "attrs"):  # of xarray
         raise SerializerError(
             f"a {type(value).__name__} would come back from {place} without its axes and "
             "coordinates: return x.to_numpy(), or keep it as .ome.tiff."
