@@ -179,6 +179,9 @@ SHEETS = {
     "pandas": lambda table, path: table.to_csv(path, index=False),
     "with its index": lambda table, path: table.to_csv(path),
     "Excel": by_excel,
+    "LibreOffice": lambda table, path: (
+        table.astype(str).replace(r"\.", ",", regex=True).to_csv(path, index=False)
+    ),
     "tabs": lambda table, path: table.to_csv(path, sep="\t", index=False, encoding="utf-16"),
     "western": lambda table, path: table.to_csv(path, sep=";", index=False, encoding="cp1252"),
 }
@@ -207,7 +210,10 @@ def test_a_table_that_a_spreadsheet_saved_is_used(project, program):
         assert run() == [["a", "b"], 3.75, 3]
         assert "edited by hand, used as it is" in last_run().notes["measured"]
     table.drop(columns=["n"]).to_csv(project / "kept/a.csv", index=False)
-    with pytest.raises(FlowFailed, match="2 columns, and the result had 3"):
+    with pytest.raises(FlowFailed, match="its column 'n' is missing"):
+        run()
+    table.assign(area=["1", "#DIV/0!", "3"]).to_csv(project / "kept/a.csv", index=False)
+    with pytest.raises(FlowFailed, match="its column 'area' holds texts, and the result's numbers"):
         run()
 
 

@@ -119,6 +119,16 @@ def _table(recorded: Description, held: Description) -> Correction:
     assert recorded.shape is not None
     if held.shape is None or len(held.shape) != 2:
         return Correction(held, problem="it holds no table; one was expected")
+    if recorded.columns and held.columns:
+        there, problems = dict(held.columns), []
+        for name, kind in recorded.columns:
+            if name not in there:
+                problems.append(f"its column {name!r} is missing")
+            elif held.shape[0] and there[name] == "text" != kind:
+                problems.append(f"its column {name!r} holds texts, and the result's {kind}s")
+        wrong = "; ".join(problems)
+        advice = "rows may go and columns may come, but those that were there have to stay"
+        return Correction(held, problem=f"{wrong}: {advice}" if problems else "")
     if len(recorded.shape) == 2 and held.shape[1] < recorded.shape[1]:
         return Correction(
             held,

@@ -540,6 +540,7 @@ class Bound:
                 "channel_names": description.channel_names,
                 "physical_pixel_sizes": description.physical_pixel_sizes,
                 "chunks": description.chunks,
+                "columns": description.columns,
             }
         )
         return Record(
@@ -585,6 +586,7 @@ def described(record: Record) -> Description:
         channel_names=_tuple(said.get("channel_names")),
         physical_pixel_sizes=None if sizes is None else PhysicalPixelSizes(*sizes),
         chunks=_tuple(said.get("chunks")),
+        columns=_tuple(map(tuple, said["columns"])) if said.get("columns") else None,
     )
 
 

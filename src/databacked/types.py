@@ -38,6 +38,9 @@ class Description:
     chunks: tuple[int, ...] | None = None
     """Pixels along each axis that are read at once."""
 
+    columns: tuple[tuple[str, str], ...] | None = None
+    """Name and kind (``number``, ``flag``, ``time``, ``text``) of each column of a table."""
+
 
 @dataclass(frozen=True)
 class Written:

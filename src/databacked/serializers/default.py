@@ -24,7 +24,14 @@ from databacked.hashes import hash_bytes
 from databacked.sameness import plain_array
 from databacked.serializers.base import Kind, Serializer
 from databacked.serializers.images import checked_order, names_of, sizes_of
-from databacked.serializers.tables import dialect_of, read_csv, read_parquet, to_csv, to_parquet
+from databacked.serializers.tables import (
+    describe_table,
+    dialect_of,
+    read_csv,
+    read_parquet,
+    to_csv,
+    to_parquet,
+)
 from databacked.types import Description, Json, Written
 
 _PICTURES = (".png", ".jpg", ".jpeg")
@@ -130,7 +137,7 @@ class ArrayToDefaultWriter(Serializer):
             return self._of_images(suffix).describe(path)  # type: ignore[no-any-return]
         if self.kind(suffix) != "array":
             value = self.read(path)
-            return Description(tuple(value.shape)) if hasattr(value, "columns") else Description()
+            return describe_table(value) if hasattr(value, "columns") else Description()
         array = np.asarray(self.open(path))  # a map of the file, where there may be one
         return _of_picture(array) if suffix in _PICTURES else _of_array(array)
 
@@ -146,10 +153,10 @@ class ArrayToDefaultWriter(Serializer):
     def correction(self, path: Path, recorded: Description) -> Correction:
         """Say how a file that was saved by hand is read; a table also as spreadsheets save it."""
         if _ending(path) == ".csv" and recorded.shape is not None:
-            dialect = dialect_of(path.read_bytes(), recorded.shape[-1])
+            dialect = dialect_of(path.read_bytes(), recorded)
             if dialect:
                 table = self.read_corrected(path, dialect)
-                seen = fit(recorded, Description(tuple(table.shape)), lambda: table)
+                seen = fit(recorded, describe_table(table), lambda: table)
                 return replace(seen, form=dialect)
         return super().correction(path, recorded)
 
@@ -546,11 +553,11 @@ def _plain(value: Any) -> str:
 
 
 def _write_csv(value: Any, writer: ArrayToDefaultWriter) -> Made:
-    return to_csv(value), Description(tuple(value.shape)), ()
+    return to_csv(value), describe_table(value), ()
 
 
 def _write_parquet(value: Any, writer: ArrayToDefaultWriter) -> Made:
-    return to_parquet(value), Description(tuple(value.shape)), ()
+    return to_parquet(value), describe_table(value), ()
 
 
 def _write_txt(value: Any, writer: ArrayToDefaultWriter) -> Made:

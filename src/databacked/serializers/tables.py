@@ -15,6 +15,7 @@ import numpy as np
 
 from databacked.errors import SerializerError
 from databacked.sameness import difference, own_of
+from databacked.types import Description
 
 
 def _table(value: Any, suffix: str) -> Any:
@@ -76,14 +77,31 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def dialect_of(data: bytes, columns: int) -> dict[str, str]:
+def describe_table(table: Any) -> Description:
+    """Return what a table holds: rows and columns, and the kind of each column."""
+    kinds = tuple((str(name), _kind(table[name])) for name in table.columns)
+    return Description(tuple(table.shape), columns=kinds)
+
+
+def _kind(column: Any) -> str:
+    import pandas as pd
+
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return "flag"
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return "number"
+    return "time" if column.dtype.kind in "mM" else "text"
+
+
+def dialect_of(data: bytes, recorded: Description) -> dict[str, str]:
     """Return how a CSV that a spreadsheet saved differs from ours, as `read_csv` takes it.
 
     Parameters
     ----------
-    columns
-        How many columns it has to have, at least.
+    recorded
+        The table that it took the place of.
     """
+    columns = recorded.shape[-1] if recorded.shape else 1
     found: dict[str, str] = {}
     encodings = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
     for mark, encoding in encodings.items():
@@ -100,9 +118,11 @@ def dialect_of(data: bytes, columns: int) -> dict[str, str]:
         separator = max(widths, key=lambda sep: widths[sep])
         if widths[separator] >= columns and separator != ",":
             found["sep"] = separator
-            cells = {cell for row in csv.reader(lines[1:], delimiter=separator) for cell in row}
-            if any(map(_COMMA, cells)) and not any(map(_POINT, cells)):
-                found["decimal"] = ","
+    rows = csv.DictReader(lines, delimiter=found.get("sep", ","))
+    numbers = {name for name, kind in recorded.columns or () if kind == "number"}
+    cells = {cell for row in rows for name, cell in row.items() if name in numbers and cell}
+    if any(map(_COMMA, cells)) and not any(map(_POINT, cells)):
+        found["decimal"] = ","
     return found
 
 
