@@ -200,5 +200,5 @@ TestStory.settings = settings(max_examples=25, stateful_step_count=12, deadline=
 @pytest.mark.slow
 def test_long_stories():
     """Nothing that a person made is lost or passed over; nothing of other code is used."""
-    long = settings(max_examples=400, stateful_step_count=30, deadline=None)
+    long = settings(max_examples=150, stateful_step_count=25, deadline=None)
     run_state_machine_as_test(Story, settings=long)
