@@ -81,6 +81,18 @@ def test_a_renamed_script_finds_its_results_and_corrections(tmp_path):
     assert moved_aside(tmp_path / "kept") == []
 
 
+def test_a_reason_knows_what_was_renamed(tmp_path):
+    """What changed is said, not that everything has another name."""
+    old = script(tmp_path)
+    run(old)
+    new = script(tmp_path, "two.py", factor=5)
+    old.unlink()
+    text = new.read_text().replace("quiet=True", "")
+    new.write_text(text)
+    done = subprocess.run([sys.executable, new], capture_output=True, text=True, check=True)
+    assert "work: 2 of 2 recomputed: two.FACTOR changed (1 → 5)" in done.stderr + done.stdout
+
+
 def test_a_renamed_function_finds_its_results(tmp_path):
     """The task of the old name is gone from its file."""
     path = script(tmp_path)
