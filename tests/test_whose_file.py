@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import settings
@@ -24,6 +26,8 @@ from hypothesis.stateful import (
 from databacked import LocalResult, flow, records, task, testing
 from databacked.hashes import hash_file
 from databacked.marks import is_marked
+
+NOW = time.time_ns
 
 
 def number_task(factor: int, **options):
@@ -54,7 +58,7 @@ class Story(RuleBasedStateMachine):
         self.seen: list[tuple[bytes, int]] = []
         """What lay there once, as a backup has it: bytes and time."""
         self.accepted = ""
-        self.count = 0
+        self.count = self.clock = 0
 
     def teardown(self) -> None:
         self.end_process()
@@ -67,6 +71,10 @@ class Story(RuleBasedStateMachine):
             (self.folder / name / "databacked.toml").touch()
         self.project, self.users = "one", set[str]()
         self.run(1, "keep")
+
+    def now(self) -> int:
+        """Return the time where the runs are."""
+        return NOW() + self.clock
 
     def end_process(self) -> None:
         records.close_journals()
@@ -86,16 +94,21 @@ class Story(RuleBasedStateMachine):
 
     # Runs
 
-    @rule(factor=st.sampled_from([1, 2, 3]), edited=st.sampled_from(["keep"] * 5 + ["replace"]))
-    def run(self, factor: int, edited: str) -> None:
+    @rule(
+        factor=st.sampled_from([1, 2, 3]),
+        edited=st.sampled_from(["keep"] * 5 + ["replace"]),
+        stale=st.sampled_from(["recompute"] * 5 + ["warn", "keep"]),
+    )
+    def run(self, factor: int, edited: str, stale: str = "recompute") -> None:
         before = self.text()
-        options = {"when_edited": edited, "when_unknown": "accept"}
-        unknown = not self.journals()
+        options = {"when_edited": edited, "when_stale": stale, "when_unknown": "accept"}
         journals = b"".join(path.read_bytes() for path in self.journals())
+        unknown = re.search(rb"^[wea]\t", journals, re.MULTILINE) is None
         recorded = b"\ta.json\t" in journals
         if before is not None and before not in self.by_hand and not self.is_known(journals):
             self.accepted = before  # neither its record is left nor its time: as if by hand
-        with testing.project(self.folder / self.project):
+        clock = mock.patch.object(time, "time_ns", self.now)
+        with testing.project(self.folder / self.project), clock:
             value = number_task(factor, **options)()
         self.end_process()
         if before is not None and unknown:
@@ -108,11 +121,18 @@ class Story(RuleBasedStateMachine):
         elif is_person and edited == "keep" and known:
             assert value == json.loads(before or ""), "what somebody made is used"
             assert self.text() == before, "and stays"
+        elif not is_person and stale != "recompute" and value == json.loads(before or "null"):
+            pass  # asked for: what is there is kept
         elif not (is_person and value == json.loads(before or "")):
             assert value == ["computed", factor], "nothing of other code is used"
             assert json.loads(self.text() or "") == value
             self.accepted = ""
         self.remember()
+
+    @rule(days=st.sampled_from([-400, -1, 0, 1, 400]))
+    def other_host(self, days: int) -> None:
+        """Runs go on where the clock is behind, or ahead."""
+        self.clock = days * 86_400 * 10**9
 
     @rule()
     def other_project(self) -> None:
