@@ -58,6 +58,8 @@ class Story(RuleBasedStateMachine):
         self.seen: list[tuple[bytes, int]] = []
         """What lay there once, as a backup has it: bytes and time."""
         self.accepted = ""
+        self.taken: set[str] = set()
+        """What was accepted once: a record says so ever after."""
         self.count = self.clock = 0
 
     def teardown(self) -> None:
@@ -116,7 +118,9 @@ class Story(RuleBasedStateMachine):
         is_person = before is not None and (before in self.by_hand or before == self.accepted)
         self.users.add(self.project)
         known = unknown or (recorded and len(self.users) == 1)
-        if before == self.accepted and not unknown:
+        if before is not None:
+            self.taken |= {before} & {self.accepted}
+        if before in self.taken and not unknown:
             pass  # it can be taken for either
         elif is_person and edited == "keep" and known:
             assert value == json.loads(before or ""), "what somebody made is used"
