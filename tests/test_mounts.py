@@ -189,6 +189,7 @@ def test_a_run_that_has_nothing_to_make_needs_no_space(project, mount, runner):
     assert failed.returncode == 1
     assert "the disk is full" in failed.stderr.splitlines()[-1] + failed.stderr
     assert "leaked" not in failed.stderr
+    assert "Nothing was computed for it" in failed.stderr  # it is known before the work
     journals = [*disk.rglob("journals/*"), *disk.rglob("journals/.*")]
     assert [one for one in journals if not one.stat().st_size or one.name[0] == "."] == []
     left.unlink()

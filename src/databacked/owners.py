@@ -20,6 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from databacked.callables import LIBRARIES
 from databacked.hashes import hash_texts
 from databacked.notebook import UNNAMED
 from databacked.project import STATE, make_state_folder
@@ -27,8 +28,6 @@ from databacked.project import STATE, make_state_folder
 Relation = Literal["mine", "alike", "other"]
 """``mine``: to be used and replaced. ``alike``: the same task elsewhere, whose recipe makes a hit,
 but whose file is not to be replaced without a copy."""
-
-LIBRARIES = ("site-packages", "dist-packages")
 
 
 @dataclass(frozen=True)

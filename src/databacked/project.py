@@ -208,6 +208,20 @@ def can_write(folder: Path) -> bool:
     return False
 
 
+def space_left(folder: Path) -> int | None:
+    """Return how many bytes a disk still takes; None where it does not say."""
+    for one in (folder, *folder.parents):
+        try:
+            found = os.statvfs(one)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+        blocks = found.f_bfree if os.geteuid() == 0 else found.f_bavail
+        return blocks * found.f_frsize if found.f_blocks else None
+    return None
+
+
 def _configuration(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     for name, path in (("databacked.toml", ()), ("pyproject.toml", ("tool", "databacked"))):
         file = folder / name

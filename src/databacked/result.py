@@ -30,7 +30,15 @@ from databacked.fingerprint.files import content_of
 from databacked.hashes import hash_texts
 from databacked.marks import is_marked, marked
 from databacked.owners import Owner
-from databacked.project import STATE, Project, can_write, obstacle, project_at, project_of_code
+from databacked.project import (
+    STATE,
+    Project,
+    can_write,
+    obstacle,
+    project_at,
+    project_of_code,
+    space_left,
+)
 from databacked.records import (
     NONE,
     Record,
@@ -45,6 +53,9 @@ from databacked.serializers.base import Corrected, Serializer
 from databacked.stats import NOTHING, Stat, first_own_file, stat_of, to_open
 from databacked.storage.local import LocalStorage, storage_error
 from databacked.types import Description, PhysicalPixelSizes, Written
+
+LEAST_SPACE = 16 << 10
+"""Bytes below which a disk is full before the work: records alone need that much."""
 
 TRIES = 8
 """How often a file that changes while it is being replaced is looked at again."""
@@ -256,6 +267,13 @@ class Bound:
                     f"kept in {self.folder}: no permission to write to {folder}. Ask for write "
                     "access, or choose another place. Nothing was computed for it."
                 )
+        left = space_left(self.folder)
+        if left is not None and left < LEAST_SPACE:
+            raise StorageError(
+                f"{name}: some of its results are missing or stale, and new ones cannot be kept in "
+                f"{self.folder}: the disk is full; free some space and run again. Nothing was "
+                "computed for it."
+            )
 
     # Looking
 
