@@ -296,3 +296,25 @@ def test_a_number_of_numpys_is_said_to_be_one(project):
         "parameter n changed (True → np.bool(True))",
     }
     assert list(run(pd.Series([1, 2]))) == ["int", "int"]
+
+
+def test_a_large_array_beside_a_value_that_cannot_be_looked_at_is_watched_all_the_same(project):
+    """What somebody changes in it after the call is an error, not another result."""
+    deep: Any = 1
+    for _ in range(3000):
+        deep = [deep]
+    large = np.zeros(1 << 18)
+
+    @task(result=LocalResult("out"), target="{n}.json")
+    def work(n, x):
+        return float(x[0])
+
+    @flow(quiet=True, on_error="collect")
+    def run():
+        asked = work.map([1, 2], [large, deep])
+        large[0] = 5
+        return asked
+
+    changed, odd = run()
+    assert "was changed between the call and the run" in changed.failure.exception
+    assert "too deeply" in odd.failure.exception

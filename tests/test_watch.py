@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from databacked import LocalResult, flow, last_run, task
+from databacked import LocalResult, each, flow, last_run, task
 
 RUNNERS = ["calling", "threads", "processes"]
 
@@ -170,3 +170,27 @@ def test_a_task_may_make_a_file_that_it_was_given_the_path_of(project):
 
     assert [str(run()) for _ in range(3)] == ["made"] * 3
     assert last_run().counts["convert"] == {"reused": 1}
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("asked", ["returned", "result", "decides"])
+def test_a_value_made_while_its_input_changed_is_itself_for_the_flow(project, first, runner, asked):
+    """Also where nothing is kept, and where it decides the items of a map."""
+
+    @task
+    def read(path: Path):
+        meddle(project, path, "two")
+        return [path.read_text(), "end"]
+
+    @task(keep=True)
+    def length(text):
+        return len(text)
+
+    @flow(quiet=True, runner=runner)
+    def run():
+        found = read(first)
+        if asked == "decides":
+            return length.map(each(found))
+        return found if asked == "returned" else found.result()
+
+    assert list(run()) == ([3, 3] if asked == "decides" else ["two", "end"])

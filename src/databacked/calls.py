@@ -16,6 +16,7 @@ from databacked.copies import parts_of, replaced, taken
 from databacked.errors import FingerprintError, GraphError, TargetError
 from databacked.fingerprint.parameters import token
 from databacked.graph import (
+    UNLOOKED,
     AnyNode,
     Arg,
     Column,
@@ -171,8 +172,11 @@ class Calls:
         if any(refs):
             check_futures(items)
             return NestedColumn(items, refs)
-        if large and not any(type(item) is Unlooked for item in items):
-            return Column(items, [str(token(item)) for item in items])
+        if large:
+            return Column(
+                items,
+                [UNLOOKED if type(item) is Unlooked else str(token(item)) for item in items],
+            )
         return Column(items)
 
     # Maps
@@ -587,8 +591,7 @@ def _named(task: Task[..., Any], name: str) -> Iterator[None]:
 def _looked_at(value: Any) -> Any:
     """Return a value of a map, or what says that it cannot be looked at."""
     try:
-        for _ in futures_in(value):
-            pass
+        futures_in(value)
         copy, large = taken(value)
         if large:
             token(copy)

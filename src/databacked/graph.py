@@ -668,6 +668,9 @@ class Dynamic:
 
 AnyNode: TypeAlias = Node | Dynamic
 
+UNLOOKED = "x:not looked at"
+"""What a value counts by that cannot be looked at: no record has it, and its item fails."""
+
 
 # ---------------------------------------------------------------- reading arguments
 

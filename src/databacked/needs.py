@@ -44,6 +44,7 @@ from databacked.state import ALIAS, GONE, LAZY, THERE, TODO, WAITS
 from databacked.storage.local import storage_error
 from databacked.tokens import Tokens
 from databacked.types import Failure
+from databacked.watch import Changed
 
 
 class Needs(Tokens):
@@ -130,7 +131,8 @@ class Needs(Tokens):
         """Return the value of an item that is there; whatever its file or its class may raise."""
         if node.plan.bound is not None:
             return node.plan.bound.hand_over(self._record(node, row), keys=keys)
-        return get_keys(self.runner.fetch((node.id, row)), keys)
+        held = self.runner.fetch((node.id, row))
+        return get_keys(held.value if type(held) is Changed else held, keys)
 
     def _known(self, node: Node, row: int) -> None:
         """Build what depends on what an item returned."""

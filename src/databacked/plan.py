@@ -20,6 +20,7 @@ from databacked.fingerprint.parameters import token as token_of_value
 from databacked.fingerprint.parameters import tokens as tokens_of_values
 from databacked.fingerprint.urls import is_url
 from databacked.graph import (
+    UNLOOKED,
     Arg,
     Column,
     Dynamic,
@@ -451,6 +452,8 @@ def plain_tokens(
         where = f"{node.name}: the argument {name!r}"
         if isinstance(arg, Plain | Column) and arg.token is not None:
             found[name] = arg.token
+            if isinstance(arg, Column):
+                _note_unlooked(arg.values, where, odd)
         elif isinstance(arg, Plain):
             if files.get(name):
                 (token,) = _file_tokens([arg.value], how)
@@ -483,16 +486,23 @@ def _value_tokens(
             return list(tokens_of_values(values, root))
         except FingerprintError:
             pass  # one by one: which is it?
+    _note_unlooked(values, where, odd)
     found: list[str] = []
     for row, value in enumerate(values):
+        token = UNLOOKED
         try:
-            if type(value) is Unlooked:
-                raise FingerprintError(f"{where} of item {row}: {value.error}")
-            found.append(_value_token(value, f"{where} of item {row}", root))
+            if type(value) is not Unlooked:
+                token = _value_token(value, f"{where} of item {row}", root)
         except FingerprintError as error:
             odd.setdefault(row, error)
-            found.append(FAILED_TOKEN)
+        found.append(token)
     return found
+
+
+def _note_unlooked(values: Sequence[Any], where: str, odd: dict[int, Exception]) -> None:
+    for row, value in enumerate(values):
+        if type(value) is Unlooked:
+            odd.setdefault(row, FingerprintError(f"{where} of item {row}: {value.error}"))
 
 
 def _file_tokens(values: Sequence[Any], how: str) -> list[str | None]:

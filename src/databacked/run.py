@@ -135,7 +135,9 @@ class Run(Chains):
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            raise storage_error(error, error.filename or str(self._scratch), "written") from error
+            raise storage_error(
+                error, error.filename or str(self._scratch.folder), "written"
+            ) from error
 
     def _complete(self, dynamic: Dynamic) -> None:
         self._plan_up_to(len(self.nodes))
