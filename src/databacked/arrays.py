@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from databacked.errors import DatabackedError, ResultChangedError, StorageError, is_exhausted
+from databacked.errors import (
+    EXHAUSTED,
+    DatabackedError,
+    ResultChangedError,
+    StorageError,
+    is_due_to,
+)
 from databacked.fingerprint.files import content_of
 from databacked.like_numpy import CHANGE_FIRST, IN_PLACE, LikeNumpy
 from databacked.records import records_of
@@ -199,13 +205,13 @@ def _with_descriptors(read: Callable[[Path], Any], path: Path) -> Any:
     try:
         return read(path)
     except (OSError, DatabackedError) as error:
-        if not is_exhausted(error):
+        if not is_due_to(error, EXHAUSTED):
             raise
         _readers.give_back()
         try:
             return read(path)
         except (OSError, DatabackedError) as again:
-            if not is_exhausted(again):
+            if not is_due_to(again, EXHAUSTED):
                 raise
             raise StorageError(
                 f"{path} could not be opened: this process has as many files open as it may. Close "

@@ -29,12 +29,12 @@ from databacked.manifest import (
     check_files,
     check_name,
     check_table,
-    is_unicode,
     raise_problems,
 )
 from databacked.project import find_project
 from databacked.records import journal_of
 from databacked.renames import replace
+from databacked.sameness import is_unicode
 from databacked.types import Json
 from databacked.views import sorry_html, table_html
 
@@ -80,7 +80,8 @@ class Dataset:
             If it is no longer the table that this dataset had: another run wrote it meanwhile.
         """
         data = (self.path / "manifest.parquet").read_bytes()
-        if hash_bytes(data) != self.written.get("manifest.parquet", hash_bytes(data)):
+        expected = self.written.get("manifest.parquet")
+        if expected is not None and hash_bytes(data) != expected:
             raise ResultChangedError(
                 f"{self.path} was written again since this dataset was opened or made. Run the "
                 "flow again, or open it with Dataset.load."

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from databacked.corrections import Correction
+from databacked.errors import EXHAUSTED, is_due_to
 from databacked.owners import Relation
 from databacked.records import NONE, Record
 from databacked.stats import Stat
@@ -122,7 +123,7 @@ def whose(
         try:
             seen = correction(claim)
         except Exception as error:  # any reason why it does not open makes it damaged
-            if _is_unread(error):
+            if is_due_to(error, _UNREAD):
                 raise
             return Found("foreign", stat, (), digest, f"it does not open ({error})")
         if not seen.problem:
@@ -132,19 +133,10 @@ def whose(
     return Found("unusable" if mine else "foreign", stat, (), digest, problem)
 
 
-def _is_unread(error: BaseException | None) -> bool:
-    """Whether a file could not be looked at, which says nothing of what it holds."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in _UNREAD:
-            return True
-        error = error.__cause__
-    return False
-
-
-_UNREAD = {
-    *(errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT),
-    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+_UNREAD = EXHAUSTED | {
+    *(errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOMEM),
 }
+"""What a system says of a file that could not be looked at: nothing of what it holds."""
 
 
 def _nothing(claims: Sequence[Record], relation: Callable[[Record], Relation]) -> Found:

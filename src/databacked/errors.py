@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -88,10 +88,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def is_exhausted(error: BaseException | None) -> bool:
-    """Whether an error came to be because no further file could be opened."""
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE})
+"""What a system says where no further file can be opened."""
+
+
+def is_due_to(error: BaseException | None, numbers: Collection[int]) -> bool:
+    """Whether an error, or one that it came from, is one of these of the operating system."""
     while error is not None:
-        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+        if getattr(error, "errno", None) in numbers:
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -40,6 +40,7 @@ from databacked.fingerprint.parameters import told_apart
 from databacked.hashes import hash_bytes, hash_texts
 from databacked.known import remembered, sketch
 from databacked.owners import Owner
+from databacked.project import current_folder
 from databacked.records import Record, records_of
 from databacked.result import Bound, Claim, part_of
 from databacked.said import Said
@@ -272,6 +273,11 @@ class _Slot:
     notes: tuple[str, ...] = ()
     said: said.Heard = field(default_factory=said.Heard)
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """Value or source of each parameter."""
+        return {**self.spec.plain, **dict(zip(self.spec.columns, self.work.args, strict=True))}
+
 
 class Worker:
     """Works through chains, in the thread or process that it lives in."""
@@ -355,9 +361,9 @@ class Worker:
             given = slot.work.tokens
             assert given is not None
             if None in given:
-                args = dict(zip(slot.spec.columns, slot.work.args, strict=True))
+                sources = slot.given
                 given = tuple(
-                    self._token(slots, slot.spec, name, args) if token is None else token
+                    self._token(slots, slot.spec, sources[name]) if token is None else token
                     for name, token in zip(slot.spec.order, given, strict=True)
                 )
             slot.tokens = given  # type: ignore[assignment]
@@ -365,9 +371,8 @@ class Worker:
                 slot.token = slot.spec.token(slot.spec.recipe(slot.tokens))  # type: ignore[arg-type]
         return slot.tokens  # type: ignore[return-value]
 
-    def _token(self, slots: list[_Slot], spec: Spec, name: str, args: Mapping[str, Any]) -> str:
+    def _token(self, slots: list[_Slot], spec: Spec, source: Any) -> str:
         """Return the token of a source in this chain, or of a file that nobody read yet."""
-        source = args[name] if name in args else spec.plain[name]
         if isinstance(source, Inside):
             return self._token_inside(slots, source, spec.root)
         if not isinstance(source, InChain):
@@ -490,19 +495,17 @@ class Worker:
         plain = FIXED.issuperset(map(type, values.values()))
         if plain and not spec.reads and not any(token.startswith("file:") for token in tokens):
             return list
-        given = dict(spec.plain)
-        given.update(zip(spec.columns, slot.work.args, strict=True))
-        named = zip(spec.order, tokens, strict=True)
+        given, named = slot.given, zip(spec.order, tokens, strict=True)
         said = [Given(name, given[name], token) for name, token in named]
         return watch(said, spec.reads, values, self.files, spec.how, spec.root)
 
     def _call(self, slots: list[_Slot], slot: _Slot, values: dict[str, Any]) -> Any:
         """Call the function; each further try gets its arguments anew."""
-        folder = _folder()
+        folder = current_folder()
         try:
             return self._tried(slots, slot, values)
         finally:
-            if _folder() != folder:
+            if current_folder() != folder:
                 slot.notes += (MOVED,)
 
     def _tried(self, slots: list[_Slot], slot: _Slot, values: dict[str, Any]) -> Any:
@@ -644,13 +647,11 @@ class Worker:
         return slot.spec.recipe(resolved), contents
 
     def _failure(self, slot: _Slot, error: BaseException, seconds: float) -> Failure:
-        args = dict(slot.spec.plain)
-        args.update(zip(slot.spec.columns, slot.work.args, strict=True))
         return failure_of(
             error,
             slot.spec.name,
             shown(slot.work.target or str(slot.work.row)),
-            {name: _short(value) for name, value in args.items()},
+            {name: _short(value) for name, value in slot.given.items()},
             slot.spec.root,
             seconds,
         )
@@ -693,13 +694,6 @@ def _called(spec: Spec, values: Mapping[str, Any]) -> Any:
     finally:
         if os.getpid() != process:
             os._exit(status & 0xFF)
-
-
-def _folder() -> str | None:
-    try:
-        return os.getcwd()
-    except OSError:  # it is gone
-        return None
 
 
 def _while_it_ran(slot: _Slot) -> str:

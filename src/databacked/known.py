@@ -17,7 +17,7 @@ from databacked.arrays import BackedArray
 from databacked.errors import SerializerError
 from databacked.fingerprint.parameters import token as token_of_value
 from databacked.hashes import hash_texts
-from databacked.sameness import difference
+from databacked.sameness import a_kind, difference
 from databacked.types import Json
 
 LARGEST_REMEMBERED = 1 << 16
@@ -100,9 +100,7 @@ def encode_known(known: Any) -> Json:
     if (scalar or type(known) in (np.ndarray, np.memmap)) and not known.dtype.hasobject:
         data = base64.b64encode(np.ascontiguousarray(known).tobytes()).decode()
         return {"array": [_encode_dtype(known.dtype), list(known.shape), scalar, data]}
-    kind = type(known)
-    what = f"{'an' if kind.__name__[:1] in 'AEIOaeio' else 'a'} {kind.__name__}"
-    raise TypeError(f"{what} cannot be part of a record")
+    raise TypeError(f"{a_kind(type(known))} cannot be part of a record")
 
 
 def _encode_dtype(dtype: np.dtype[Any]) -> Json:

@@ -23,6 +23,7 @@ import pandas as pd
 
 from databacked.errors import DatasetError, did_you_mean
 from databacked.project import STATE
+from databacked.sameness import is_unicode
 from databacked.types import Failed
 
 SHOWN = 5
@@ -163,15 +164,6 @@ def _check_column_names(columns: pd.Index[Any]) -> list[str]:
     if odd:
         problems.append(f"columns whose names are no Unicode text: {', '.join(odd)}")
     return problems
-
-
-def is_unicode(text: str) -> bool:
-    """Whether a text can be written: file names that are no UTF-8 become texts that cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _written(text: str) -> str:

@@ -33,6 +33,11 @@ class BoundOutputs(Bound):
     def _files(self, target: str) -> dict[str, str]:
         return dict(zip(self.parts, target.split(JOIN), strict=True))
 
+    @property
+    def files(self) -> int:
+        """How many files an item has."""
+        return len(self.parts)
+
     def endings(self, target: str) -> list[tuple[str, Bound]]:
         """Return each file of a target with the result that writes it."""
         return [(file, self.parts[name]) for name, file in self._files(target).items()]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -38,7 +39,7 @@ from databacked.item import OF_TASK, Spec, token_of_filled, token_of_list, with_
 from databacked.known import holds_unknown
 from databacked.notebook import is_cell, notebook_name
 from databacked.outputs import BoundOutputs
-from databacked.owners import owner_of
+from databacked.owners import Owner, owner_of
 from databacked.project import STATE, Project, lies_in, same_folder
 from databacked.records import Records, context_of
 from databacked.result import Bound, LocalResult
@@ -112,6 +113,11 @@ class Fingerprints:
         self.run = run
         self._codes: dict[int, tuple[Any, CodeFingerprint]] = {}
         self._bounds: dict[Any, tuple[Any, Bound]] = {}
+
+    @cached_property
+    def _owner(self) -> Owner:
+        """The project, as the owner of its tasks: looked up once a run."""
+        return owner_of("", self.project.root)
 
     def code(self, function: Any) -> CodeFingerprint:
         """Return the code fingerprint of a function or class."""
@@ -193,7 +199,7 @@ class Fingerprints:
         )
         named = {f"{name}{ITS_FILE}": files[str(path)] for name, path in code.paths.items()}
         symbols = {**code.symbols, **named, **further}
-        owner = owner_of(symbol_of(task.fn, self.project.root), self.project.root)
+        owner = replace(self._owner, task=symbol_of(task.fn, self.project.root))
         folder = self.project.state / "values" if bound is None else bound.folder
         fields: dict[str, Json] = {
             **owner.said(folder),
@@ -651,7 +657,7 @@ class _Repeated(Sequence[Any]):
 
 def check_legal(targets: Sequence[str], bound: Bound, name: str) -> None:
     """Raise for targets that cannot be files of this place."""
-    check_targets(targets, name, len(getattr(bound, "parts", "?")))
+    check_targets(targets, name, bound.files)
     odd = [
         (file, part.serializer)
         for target in targets

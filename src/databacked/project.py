@@ -75,10 +75,8 @@ def find_project(start: Path) -> Project:
     for candidate in (folder, *folder.parents):
         if _configuration(candidate) is not None or (candidate / ".git").exists():
             return project_at(candidate)
-    try:
-        return Project(Path.cwd())
-    except OSError:  # a terminal stands in a folder that is gone
-        return Project(folder)
+    # A terminal may stand in a folder that is gone.
+    return Project(Path(current_folder() or folder))
 
 
 def project_at(root: Path) -> Project:
@@ -117,6 +115,14 @@ def _project_of_file(file: str) -> Project:
     return find_project(notebook_folder() if not file or is_cell(file) else Path(file))
 
 
+def current_folder() -> str | None:
+    """Return the current folder; None if somebody has removed it."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
 def make_state_folder(folder: Path) -> Path:
     """Create ``.databacked`` in a folder, ignored by git through a ``.gitignore`` of its own."""
     state = folder / STATE
@@ -149,12 +155,15 @@ def obstacle(folder: Path) -> str:
 
 def owner_of(path: str | os.PathLike[str]) -> str:
     """Return whose a file or folder is, or the folder that it lies in."""
-    for one in (Path(path), *Path(path).parents):
-        try:
-            return one.owner()
-        except (KeyError, OSError, NotImplementedError):
-            continue
-    return "?"
+    return next(filter(None, map(owner_name, (Path(path), *Path(path).parents))), "?")
+
+
+def owner_name(path: Path) -> str:
+    """Return whose a file or folder is; empty where nobody can tell."""
+    try:
+        return path.owner()
+    except (KeyError, OSError, NotImplementedError):
+        return ""
 
 
 def same_folder(one: Path, other: Path) -> bool:

@@ -35,6 +35,7 @@ from databacked.project import (
     Project,
     can_write,
     obstacle,
+    owner_name,
     project_at,
     project_of_code,
     space_left,
@@ -244,6 +245,11 @@ class Bound:
     def path(self, target: str) -> Path:
         """Return the absolute path of a target."""
         return self.folder / target
+
+    @property
+    def files(self) -> int:
+        """How many files an item has."""
+        return 1
 
     def endings(self, target: str) -> list[tuple[str, Bound]]:
         """Return each file that a target names, with the result that writes it."""
@@ -481,7 +487,7 @@ class Bound:
             resolved=old.resolved if old else claim.resolved,
             details={
                 **{name: said for name, said in (old or claim).details.items() if name != "form"},
-                "edited": {"when": os.stat(path).st_mtime, "by": _owner(path)},
+                "edited": {"when": os.stat(path).st_mtime, "by": owner_name(path) or "?"},
                 "form": found.form,
             },
         )
@@ -645,13 +651,6 @@ def _suffix(target: str) -> str:
 
 def _tuple(value: Any) -> tuple[Any, ...] | None:
     return None if value is None else tuple(value)
-
-
-def _owner(path: Path) -> str:
-    try:
-        return path.owner()
-    except (KeyError, OSError, NotImplementedError):
-        return "?"
 
 
 # ---------------------------------------------------------------- datasets
@@ -836,6 +835,7 @@ class BoundDataset(Bound):
                 if not is_marked(_written_at(path), content, target):
                     _settled(str(path), content, target)
                 stat = stat_of(path)
+                shape = Description(shape=tuple(dataset.table.shape))
         except OSError as error:
             raise storage_error(error, str(self.folder), "written") from error
         if content != dataset.written[target]:
@@ -844,7 +844,6 @@ class BoundDataset(Bound):
             )
         if dataset.dropped:
             notes.append(f"{dataset.dropped} rows of failed items are left out (dropped.csv)")
-        shape = Description(shape=tuple(dataset.table.shape))
         record = self.record("w", target, stat, content, shape, claim)
         self.append(record, claim)
         return record, dataset, tuple(notes)

@@ -244,7 +244,6 @@ class Run(Chains):
             if self._captures:
                 self._captures = False
                 said.stop()
-            self.log.close()
             self._scratch.close()
             self.show.close()
 

@@ -267,6 +267,3 @@ class Log:
         except OSError:  # a full disk is said by what matters
             self.path = None
         self.lines += len(lines)
-
-    def close(self) -> None:
-        """Nothing: it is closed."""

@@ -30,7 +30,7 @@ def difference(value: Any, back: Any, where: str = "") -> str | None:
     if one is other and one in _SIMPLE and value == back and (value or one is not float):
         return None
     if one is not other:
-        return _at(where, f"{_name(one)} {_short(value)} came back as {_name(other)}")
+        return _at(where, f"{a_kind(one)} {shortly(value)} came back as {a_kind(other)}")
     if isinstance(value, np.ndarray):
         found = _of_arrays(value, back, where)
         if found is None and one not in (np.ndarray, np.ma.MaskedArray):  # what a subclass adds
@@ -40,7 +40,7 @@ def difference(value: Any, back: Any, where: str = "") -> str | None:
         return _of_items(value, back, where)
     if isinstance(value, dict) and getattr(one, "__iter__", None) in _ITERATES:  # no sparse matrix
         if list(value) != list(back):
-            return _at(where, f"the keys {_short(list(value))} came back as {_short(list(back))}")
+            return _at(where, f"the keys {shortly(list(value))} came back as {shortly(list(back))}")
         keys = _of_items(list(value), list(back), f"{where}.keys()")
         pairs = ((f"{where}[{key!r}]", value[key], back[key]) for key in value)
         return keys or next(
@@ -56,7 +56,7 @@ def difference(value: Any, back: Any, where: str = "") -> str | None:
         return next((found for at, a, b in parts if (found := difference(a, b, at))), None)
     if _same(value, back):
         return None
-    return _at(where, f"{_short(value)} came back as {_short(back)}")
+    return _at(where, f"{shortly(value)} came back as {shortly(back)}")
 
 
 def _attributes(value: Any) -> dict[str, Any]:
@@ -67,7 +67,8 @@ def _kind(value: Any) -> type:
     return np.ndarray if type(value) is np.memmap else type(value)
 
 
-def _name(kind: type) -> str:
+def a_kind(kind: type) -> str:
+    """Return the name of a type with its article."""
     return f"{'an' if kind.__name__[:1].lower() in 'aeio' else 'a'} {kind.__name__}"
 
 
@@ -75,12 +76,22 @@ def _at(where: str, said: str) -> str:
     return f"{where}: {said}" if where else said
 
 
-def _short(value: Any) -> str:
+def shortly(value: Any) -> str:
+    """Return a value as a message shows it, in one line."""
     try:
         text = " ".join(repr(value).split())
     except Exception:  # what came back may be anything
         text = f"<{type(value).__name__}>"
     return text if len(text) <= 60 else text[:57] + "…"
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written: file names that are no UTF-8 become texts that cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _of_items(value: Any, back: Any, where: str) -> str | None:
@@ -192,7 +203,7 @@ def _of_pandas(value: Any, back: Any, where: str) -> Any:
 def _of_frames(value: Any, back: Any, where: str) -> str | None:
     names, its = list(value.columns), list(back.columns)
     if names != its or list(map(type, names)) != list(map(type, its)):
-        return _at(where, f"the columns {_short(names)} came back as {_short(its)}")
+        return _at(where, f"the columns {shortly(names)} came back as {shortly(its)}")
     found = (
         difference(
             list(value.columns.names), list(back.columns.names), _join(where, "columns.name")
@@ -228,13 +239,13 @@ def _of_index(value: Any, back: Any, where: str) -> str | None:
     import pandas as pd
 
     if type(value) is not type(back):
-        return _at(where, f"{_name(type(value))} came back as {_name(type(back))}")
+        return _at(where, f"{a_kind(type(value))} came back as {a_kind(type(back))}")
     if isinstance(value, pd.RangeIndex):
-        found = None if value.equals(back) else f"{_short(value)} came back as {_short(back)}"
+        found = None if value.equals(back) else f"{shortly(value)} came back as {shortly(back)}"
         return _at(where, found) if found else _of_names(value, back, where)
     if isinstance(value, pd.MultiIndex):
         if value.nlevels != back.nlevels or len(value) != len(back):
-            return _at(where, f"{_short(value)} came back as {_short(back)}")
+            return _at(where, f"{shortly(value)} came back as {shortly(back)}")
         for number in range(value.nlevels):
             level, its = value.get_level_values(number), back.get_level_values(number)
             found = _of_column(level.array, its.array, f"{where}, level {number}")
@@ -302,8 +313,9 @@ def plain_array(value: Any, place: str) -> np.ndarray[Any, Any]:
     check_parts(array, place)  # of objects that give an array of their own
     if not array.dtype.hasobject and not _fits(value, array, place):
         raise SerializerError(
-            f"{type(value).__name__} {_short(value)} would come back from {place} as {array.dtype} "
-            f"{_short(array.tolist())}: numbers of one type were expected; return an array."
+            f"{type(value).__name__} {shortly(value)} would come back from {place} as "
+            f"{array.dtype} {shortly(array.tolist())}: numbers of one type were expected; return "
+            "an array."
         )
     return array
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import datetime
 import decimal
-import enum
 import json
 
 import numpy as np
@@ -21,20 +20,10 @@ from databacked.serializers.base import Serializer
 from databacked.serializers.pickle import ToPickle
 from databacked.testing import check_serializer
 
+from .nasty import Kind, Number, Phase
+
 GREY = np.arange(64, dtype="uint8").reshape(8, 8)
 MASKED = np.ma.masked_array(GREY, mask=np.eye(8, dtype=bool))
-
-
-class Kind(enum.Enum):
-    CELL = 1
-
-
-class Number(enum.IntEnum):
-    ONE = 1
-
-
-class Phase(enum.StrEnum):
-    G1 = "g1"
 
 
 class Length(np.ndarray):

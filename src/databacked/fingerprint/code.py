@@ -2,9 +2,10 @@
 
 The function itself, and every function, class and constant of the project that it names, across
 modules. The project's own is what lies below its root, the package of the function, editable
-installs, and packages that the project names. A symbol is named by its file below the project
-root, so that the digest does not depend on where the project lies, nor on whether a file runs as
-``__main__`` or is imported. Third-party packages are counted by name and version, which stand
+installs, and packages that the project names. Reasons name a symbol by its file below the project
+root; the digest counts symbols in the order in which they are met, so that it depends neither on
+the names of files and of the function, nor on where the project lies, nor on whether a file runs
+as ``__main__`` or is imported. Third-party packages are counted by name and version, which stand
 beside the digest.
 """
 

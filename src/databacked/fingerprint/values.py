@@ -167,12 +167,15 @@ class Tokens:
     def _added(self, value: Any, where: str, hidden: Sequence[str] = ()) -> list[str]:
         """Return what a class adds to the library's that it derives from: its code, its state."""
         state = {name: one for name, one in state_of(value).items() if name not in hidden}
-        parts = [
+        members = self._members(state, where)
+        return [_name(type(value)), self._of_code(type(value), where), *members]
+
+    def _members(self, state: Mapping[str, Any], where: str) -> list[str]:
+        return [
             part
             for name in sorted(state)
             for part in (name, self.of(state[name], f"{where}.{name}"))
         ]
-        return [_name(type(value)), self._of_code(type(value), where), *parts]
 
     def _each(self, values: Any, where: str) -> list[str]:
         return [self.of(item, f"{where}[{number}]") for number, item in enumerate(values)]
@@ -549,11 +552,7 @@ class Tokens:
         state = state_of(value)
         if kind.__module__.startswith("scipy.sparse"):  # found out when somebody asked
             state = {name: one for name, one in state.items() if not name.startswith("_has_")}
-        members = [
-            part
-            for name in sorted(state)
-            for part in (name, self.of(state[name], f"{where}.{name}"))
-        ]
+        members = self._members(state, where)
         return self._hash("instance", kind.__qualname__, self._of_code(kind, where), *members)
 
 

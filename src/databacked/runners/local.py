@@ -28,6 +28,7 @@ from threadpoolctl import threadpool_limits
 from databacked import said
 from databacked.errors import DatabackedError, WorkerLost
 from databacked.outlive import allow_late_ones, before_end_of
+from databacked.project import current_folder
 from databacked.runners.base import Chain, Key, Runner, Works, again, lost, worked_through
 
 MOST_POOLS = 20
@@ -396,7 +397,7 @@ class ProcessRunner(Runner):
             initializer=_start_worker,
             initargs=(
                 list(sys.path),
-                _folder(),
+                current_folder(),
                 os.getpid(),
                 multiprocessing.get_start_method(allow_none=True),
             ),
@@ -540,18 +541,10 @@ def _is_death(error: BaseException) -> bool:
 LOST = "the worker process died while it ran this item (out of memory, or a crash in C code)"
 
 
-def _folder() -> str | None:
-    """Return the current folder; None if somebody has removed it."""
-    try:
-        return os.getcwd()
-    except OSError:
-        return None
-
-
 @contextmanager
 def _somewhere() -> Iterator[None]:
     """Stand in a folder that is there: in one that is gone no process can be started."""
-    if _folder() is not None:
+    if current_folder() is not None:
         yield
         return
     here = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

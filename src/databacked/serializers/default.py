@@ -21,7 +21,7 @@ from databacked.corrections import Correction, fit
 from databacked.errors import SerializerError, did_you_mean
 from databacked.figures import FORMATS, drawn, figure_of, forget
 from databacked.hashes import hash_bytes
-from databacked.sameness import plain_array
+from databacked.sameness import is_unicode, plain_array
 from databacked.serializers.base import Kind, Serializer
 from databacked.serializers.images import checked_order, names_of, sizes_of
 from databacked.serializers.tables import (
@@ -464,21 +464,12 @@ def _write_npz(value: Any, writer: ArrayToDefaultWriter) -> Made:
                 )
             # A fixed date: the same arrays give the same bytes.
             entry = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
-            if entry.filename != f"{name}.npy" or not _is_text(name):
+            if entry.filename != f"{name}.npy" or not is_unicode(name):
                 raise SerializerError(
                     f"the name {name!r} would come back from .npz as another one."
                 )
             archive.writestr(entry, _npy(array))
     return file.getvalue(), Description(), ()
-
-
-def _is_text(text: str) -> bool:
-    """Whether a text can be written as UTF-8."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _read_npz(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from databacked.errors import SerializerError
-from databacked.sameness import difference, own_of
+from databacked.sameness import difference, own_of, shortly
 from databacked.types import Description
 
 
@@ -58,7 +58,7 @@ def to_csv(value: Any) -> bytes:
         pd.RangeIndex(len(table))
     ):
         raise SerializerError(
-            f"the index {_short(table.index)} would be lost in .csv: use .reset_index() "
+            f"the index {shortly(table.index)} would be lost in .csv: use .reset_index() "
             "(with drop=True, if it says nothing), or .parquet."
         )
     advice = "use .parquet, which keeps the types"
@@ -70,11 +70,6 @@ def to_csv(value: Any) -> bytes:
         raise SerializerError(f"{who} cannot be kept as .csv: {error}; {advice}.") from error
     _check_table(table, back, ".csv", advice)
     return data
-
-
-def _short(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else text[:57] + "…"
 
 
 def describe_table(table: Any) -> Description:
@@ -174,7 +169,7 @@ def _check_cells(table: Any) -> None:
                 ):
                     raise SerializerError(
                         f"the column {name!r} would come back from .parquet as something else: row "
-                        f"{row} holds {_short(cell)}, and a {type(one).__name__} would come back "
+                        f"{row} holds {shortly(cell)}, and a {type(one).__name__} would come back "
                         "as another one. Give it columns or rows of its own, or keep it as .json."
                     )
             if isinstance(cell, np.ndarray):
