@@ -192,7 +192,16 @@ def stands_for(wrapper: Any, function: Any) -> None:
             vars(wrapper).setdefault(name, value)
 
 
-def refuse_method(function: Any, instance: Any, word: str) -> None:
+def got_from(wrapper: Any, instance: Any, owner: Any, word: str) -> Any:
+    """Return what a task or flow is that a class has as an attribute."""
+    if instance is not None and instance is owner:  # from within @classmethod
+        return MethodType(wrapper, instance)
+    if instance is not None:
+        _refuse_method(wrapper.fn, instance, word)
+    return wrapper
+
+
+def _refuse_method(function: Any, instance: Any, word: str) -> None:
     """Raise if a function that stands for a method is asked for by an object of its class."""
     if not isinstance(function, FunctionType):
         return

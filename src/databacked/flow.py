@@ -10,10 +10,9 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MethodType
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
-from databacked.callables import refuse_method, signature_of, stands_for
+from databacked.callables import got_from, signature_of, stands_for
 from databacked.calls import Calls, current
 from databacked.decide import summary as reasons_in_words
 from databacked.draw import Drawing
@@ -132,11 +131,7 @@ class Flow(Generic[P, R]):
         return Flow(self.fn, changed_options(self.options, changed, f"{self.name}.with_options"))
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        if instance is not None and instance is owner:  # from within @classmethod
-            return MethodType(self, instance)
-        if instance is not None:
-            refuse_method(self.fn, instance, "flow")
-        return self
+        return got_from(self, instance, owner, "flow")
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it; inside another flow it becomes part of that one.

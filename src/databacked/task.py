@@ -11,13 +11,12 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import PurePath
-from types import MethodType
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
 from databacked.callables import (
     described,
+    got_from,
     positional_only,
-    refuse_method,
     signature_of,
     stands_for,
 )
@@ -254,11 +253,7 @@ class Task(Generic[P, R]):
         return values
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        if instance is not None and instance is owner:  # from within @classmethod
-            return MethodType(self, instance)
-        if instance is not None:
-            refuse_method(self.fn, instance, "task")
-        return self
+        return got_from(self, instance, owner, "task")
 
     @functools.cached_property
     def draws(self) -> bool:
