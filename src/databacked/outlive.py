@@ -9,6 +9,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from .errors import DatabackedError
+
 _flows: dict[threading.Thread, int] = {}
 _lock = threading.Lock()
 _registered: set[str] = set()
@@ -23,6 +25,14 @@ def going_on() -> Iterator[None]:
     before_end_of("pools")
     try:
         yield
+    except RuntimeError as error:
+        if "interpreter shutdown" not in str(error):
+            raise
+        raise DatabackedError(
+            "a flow in a thread cannot go on after the main thread has ended: Python 3.12.0 to "
+            "3.12.2 start no threads then (python/cpython#113964). What is done is kept. Join the "
+            "thread at the end of the script, or use Python 3.12.3 or newer"
+        ) from error
     finally:
         with _lock:
             _flows[thread] -= 1

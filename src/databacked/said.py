@@ -12,7 +12,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import groupby
 from typing import Any, NamedTuple, TextIO
 
@@ -222,9 +222,11 @@ class _Stream:
         return len(text)
 
     def flush(self) -> None:
-        # What an item says is taken down already, whether or not anybody hears the stream.
+        # What an item says is taken down already. And what could not be told to a full disk or an
+        # ended pipe still lies in the stream: starting a process flushes it, and must go on.
         if self._stream is not None and _item.heard is None:
-            self._stream.flush()
+            with suppress(OSError, ValueError):
+                self._stream.flush()
 
     def isatty(self) -> bool:
         return self._stream is not None and bool(self._stream.isatty())
