@@ -19,8 +19,8 @@ LADDER = """
     dataset
     serializers storage remotes runners
     decide result outputs orphans
-    target graph known watch item progress shares
-    task calls outline plan tables state tokens needs chains run flow verbs
+    target step graph known watch item progress shares
+    calls outline plan tables state tokens needs chains run flow task verbs
     cli portal testing pytest_plugin
 """
 """Lowest rung first. A module imports lower rungs, and what stands before it on its own rung.
@@ -34,8 +34,6 @@ PLUGS = {"serializers", "storage", "remotes", "runners"}
 EXCEPTIONS = {
     ("serializers.default", "serializers.ome_tiff"),  # one of the endings that it knows
     ("serializers.default", "serializers.ome_zarr"),  # likewise
-    ("graph", "task"),  # for types only: a node names the task that it calls
-    ("task", "flow"),  # inside a function: a call outside a flow makes a run of its own
 }
 """(importer, imported): the imports that go up or aside, and why."""
 

@@ -46,8 +46,8 @@ from databacked.graph import (
 )
 from databacked.item import get_keys
 from databacked.known import Unknown, holds_unknown
+from databacked.step import Options, Step
 from databacked.target import NotYet, Target, Touched
-from databacked.task import Options, Task
 from databacked.types import Unlooked
 
 current: ContextVar[Calls | None] = ContextVar("databacked_run", default=None)
@@ -69,7 +69,7 @@ class Calls:
         self.feeds: dict[tuple[int, int], list[tuple[Dynamic, int]]] = {}
         """Blocks of maps that an item (node, row) decides, and whose items may read it."""
 
-    def call(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
+    def call(self, task: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
         """Take a single call into the graph."""
         made: dict[str, Arg] = {}
         for name, value in task.bind(args, kwargs).items():
@@ -85,7 +85,7 @@ class Calls:
         with self.turn:
             return Future(self._node(task, made, 1, single=True), 0)
 
-    def map(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Futures:
+    def map(self, task: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Futures:
         """Take a map into the graph."""
         columns: dict[str, Any] = {}
         given = (
@@ -118,7 +118,7 @@ class Calls:
             )
         return future
 
-    def _column(self, task: Task[..., Any], name: str, value: Any) -> Any:
+    def _column(self, task: Step, name: str, value: Any) -> Any:
         """Return what one argument of a map runs over."""
         if isinstance(value, Same):
             return self._same(value.value)
@@ -135,7 +135,7 @@ class Calls:
         items = elements(value)
         return self._same(value) if items is None else self._items(items)
 
-    def _each(self, task: Task[..., Any], name: str, value: Any) -> Any:
+    def _each(self, task: Step, name: str, value: Any) -> Any:
         if isinstance(value, Future):
             future = self._live(value)
             if future.index is None:
@@ -181,7 +181,7 @@ class Calls:
 
     # Maps
 
-    def _map(self, task: Task[..., Any], columns: dict[str, Any]) -> AnyNode:
+    def _map(self, task: Step, columns: dict[str, Any]) -> AnyNode:
         """Return the node of a map: of known length, or one block a source."""
         lengths = {
             name: length for name, arg in columns.items() if (length := _length(arg)) is not None
@@ -219,7 +219,7 @@ class Calls:
         return self._dynamic(task, columns, blocks)
 
     @staticmethod
-    def _check_sweep(task: Task[..., Any], swept: dict[str, Sweep]) -> None:
+    def _check_sweep(task: Step, swept: dict[str, Sweep]) -> None:
         """Raise if one value of a sweep would replace the results of another one."""
         if task.target is None or task.target.is_callable:
             return
@@ -236,9 +236,7 @@ class Calls:
                 "target."
             )
 
-    def _dynamic(
-        self, task: Task[..., Any], columns: dict[str, Any], blocks: dict[str, Any]
-    ) -> Dynamic:
+    def _dynamic(self, task: Step, columns: dict[str, Any], blocks: dict[str, Any]) -> Dynamic:
         first = next(
             (arg for arg in blocks.values() if not isinstance(arg, Flat) or arg.along is None), None
         )
@@ -431,9 +429,7 @@ class Calls:
             keys.append(get_keys(item.node.known[item.index or 0], item.keys))
         group.known = grouped(list_of(group.items, "group(items)"), keys)
 
-    def _compacted(
-        self, task: Task[..., Any], columns: dict[str, Any], first: Compacted
-    ) -> Dynamic:
+    def _compacted(self, task: Step, columns: dict[str, Any], first: Compacted) -> Dynamic:
         compaction = first.compaction
         futures = [one for one in compaction.columns if isinstance(one, Futures)]
         flat = next((one.source for one in compaction.columns if isinstance(one, Flat)), None)
@@ -554,7 +550,7 @@ class Calls:
         raise NotImplementedError
 
     def _node(
-        self, task: Task[..., Any], args: dict[str, Any], n: int, *, single: bool, repeat: int = 1
+        self, task: Step, args: dict[str, Any], n: int, *, single: bool, repeat: int = 1
     ) -> Node:
         node = Node(self, task, args, n, single)
         node.repeat = repeat
@@ -578,7 +574,7 @@ TOO_DEEP = "is nested too deeply to be looked at. Pass it flat, for example as o
 
 
 @contextmanager
-def _named(task: Task[..., Any], name: str) -> Iterator[None]:
+def _named(task: Step, name: str) -> Iterator[None]:
     """Say which argument it is that cannot be taken."""
     try:
         yield
@@ -729,11 +725,11 @@ def _item(item: Any, element: Any = None) -> Any:
     return item
 
 
-RETURNED = Task(_item, Options(name="returned"))
+RETURNED = Step(_item, Options(name="returned"))
 """Makes a map of what a flow returns of a column whose items become known while it runs."""
 
 
-ITEM = Task(_item, Options(name="group"))
+ITEM = Step(_item, Options(name="group"))
 """Makes a map of the elements of lists, so that they can be put together."""
 
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from databacked.callables import got_from, signature_of, stands_for
 from databacked.calls import Calls, current
@@ -28,7 +28,7 @@ from databacked.provenance import collect_in_background, write_run
 from databacked.pyplot import apart
 from databacked.run import Run, new_id
 from databacked.runners.base import Runner
-from databacked.task import Task, changed_options, is_asynchronous
+from databacked.step import Step, changed_options, is_asynchronous
 from databacked.types import Failure
 
 P = ParamSpec("P")
@@ -43,8 +43,17 @@ def current_run() -> Calls | None:
     return current.get()
 
 
+class FlowOptions(TypedDict, total=False):
+    """Options of a flow as they are written in calls; `Options` says what each one means."""
+
+    runner: Any
+    on_error: Literal["raise", "collect"]
+    quiet: bool
+    root: str | os.PathLike[str] | None
+
+
 @dataclass(frozen=True)
-class FlowOptions:
+class Options:
     """What is said of a flow besides its function."""
 
     runner: Any = None
@@ -115,7 +124,7 @@ def last_run() -> Report | None:
 class Flow(Generic[P, R]):
     """A function of tasks; made by `flow`."""
 
-    def __init__(self, function: Callable[P, R], options: FlowOptions) -> None:
+    def __init__(self, function: Callable[P, R], options: Options) -> None:
         self.fn = function
         """The plain function."""
         self.options = options
@@ -126,7 +135,7 @@ class Flow(Generic[P, R]):
         """The function's name."""
         return str(getattr(self.fn, "__name__", "flow"))
 
-    def with_options(self, **changed: Any) -> Flow[P, R]:
+    def with_options(self, **changed: Unpack[FlowOptions]) -> Flow[P, R]:
         """Return the same flow with other options, for example another ``runner=``."""
         return Flow(self.fn, changed_options(self.options, changed, f"{self.name}.with_options"))
 
@@ -224,23 +233,9 @@ class Flow(Generic[P, R]):
 
 
 @overload
-def flow(
-    function: Callable[P, R],
-    /,
-    *,
-    runner: Any = ...,
-    on_error: Literal["raise", "collect"] = ...,
-    quiet: bool = ...,
-    root: str | os.PathLike[str] | None = ...,
-) -> Flow[P, R]: ...
+def flow(function: Callable[P, R], /, **options: Unpack[FlowOptions]) -> Flow[P, R]: ...
 @overload
-def flow(
-    *,
-    runner: Any = ...,
-    on_error: Literal["raise", "collect"] = ...,
-    quiet: bool = ...,
-    root: str | os.PathLike[str] | None = ...,
-) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
+def flow(**options: Unpack[FlowOptions]) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
 def flow(function: Any = None, /, **options: Any) -> Any:
     """Make a function of tasks a flow.
 
@@ -259,7 +254,7 @@ def flow(function: Any = None, /, **options: Any) -> Any:
     root
         The project's root; found from the flow's file unless given.
     """
-    given = changed_options(FlowOptions(), options, "flow")
+    given = changed_options(Options(), options, "flow")
     if is_asynchronous(function):
         raise GraphError(
             "flow: async functions are run by an event loop, and flows are not. Write a plain "
@@ -275,9 +270,7 @@ def flow(function: Any = None, /, **options: Any) -> Any:
 
 
 @going_on()
-def run_alone(
-    task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, mapped: bool
-) -> Any:
+def run_alone(task: Step, args: tuple[Any, ...], kwargs: dict[str, Any], *, mapped: bool) -> Any:
     """Run one call outside of any flow, with its checkpoint, and return the value."""
     project = _project(None, task.fn)
     quiet = bool(os.environ.get(QUIET))

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, overload
+from typing import Any, NoReturn, TypeAlias, overload
 
 from databacked.copies import parts_of, replaced
 from databacked.errors import FingerprintError, GraphError
-
-if TYPE_CHECKING:
-    from databacked.task import Task
+from databacked.step import Step
 
 Key: TypeAlias = str | int
 
@@ -532,7 +530,7 @@ class Node:
     )
 
     def __init__(
-        self, session: Any, task: Task[..., Any], args: dict[str, Arg], n: int, single: bool
+        self, session: Any, task: Step, args: dict[str, Arg], n: int, single: bool
     ) -> None:
         self.session = session
         self.task = task
@@ -601,7 +599,7 @@ class Dynamic:
     single = False
 
     def __init__(
-        self, session: Any, task: Task[..., Any], args: dict[str, Any], blocks: int, origin: Any
+        self, session: Any, task: Step, args: dict[str, Any], blocks: int, origin: Any
     ) -> None:
         self.session = session
         self.task = task

@@ -30,8 +30,8 @@ from databacked.graph import (
     futures_in,
 )
 from databacked.project import Project
+from databacked.step import Step
 from databacked.target import Outputs
-from databacked.task import Task
 
 APART = 3
 """Calls of one task that read the same boxes are drawn apart up to this number."""
@@ -86,7 +86,7 @@ class Outline(Calls):
     def failure_of(self, node: Node, row: int) -> None:
         """Nothing fails here."""
 
-    def _dynamic(self, task: Task[..., Any], columns: dict[str, Any], blocks: Any) -> Dynamic:
+    def _dynamic(self, task: Step, columns: dict[str, Any], blocks: Any) -> Dynamic:
         made = super()._dynamic(task, columns, blocks)
         if task is not ITEM:
             self.calls.append(made)
@@ -258,7 +258,7 @@ def _box(name: str, group: Group, project: Project) -> Box:
     return Box(name, first.name, tuple(notes), style, not first.single or several)
 
 
-def kept_at(task: Task[..., Any], project: Project) -> list[str]:
+def kept_at(task: Step, project: Project) -> list[str]:
     """Return place and target of a task, one text an output; none if it keeps nothing."""
     result, target = task.options.result, task.target
     if target is None:

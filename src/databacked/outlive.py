@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from .errors import DatabackedError
+from databacked.errors import DatabackedError
 
 _flows: dict[threading.Thread, int] = {}
 _lock = threading.Lock()

@@ -44,8 +44,8 @@ from databacked.project import STATE, Project, lies_in, same_folder
 from databacked.records import Records, context_of
 from databacked.result import Bound, LocalResult
 from databacked.stats import JOIN, Stat
+from databacked.step import Step
 from databacked.target import Outputs, Target, check_case, check_targets
-from databacked.task import Task
 from databacked.types import Json, Unlooked
 
 RULES = 1
@@ -128,7 +128,7 @@ class Fingerprints:
             known = self._codes[id(function)] = function, found
         return known[1]
 
-    def bound(self, task: Task[..., Any]) -> Bound | None:
+    def bound(self, task: Step) -> Bound | None:
         """Return where a task's values go; None if they are not kept."""
         result = task.options.result
         if result is None:
@@ -145,7 +145,7 @@ class Fingerprints:
         bound = found[1]
         return replace(bound, always=True) if task.options.location is not None else bound
 
-    def _bind(self, task: Task[..., Any], result: Any, outputs: Mapping[str, Target]) -> Bound:
+    def _bind(self, task: Step, result: Any, outputs: Mapping[str, Target]) -> Bound:
         def code_of(kind: type) -> str:
             return self.code(kind).digest
 
@@ -269,11 +269,11 @@ class Fingerprints:
             ),
         )
 
-    def how(self, task: Task[..., Any]) -> str:
+    def how(self, task: Step) -> str:
         """Return how the input files of a task count."""
         return task.options.inputs or self.project.inputs
 
-    def _reads(self, task: Task[..., Any]) -> dict[str, str]:
+    def _reads(self, task: Step) -> dict[str, str]:
         """Return what further files and environment variables of a task count by."""
         found: dict[str, str] = {}
         missing: list[str] = []
