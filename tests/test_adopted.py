@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from databacked import FlowFailed, LocalResult, flow, last_run, task
-from databacked.adopted import paths_in
+from databacked.storage.adopted import paths_in
 
 Way = Callable[[Path], object]
 

@@ -16,18 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from databacked import (
-    ArrayToOmeTiff,
-    ArrayToOmeZarr,
-    LocalResult,
-    ToPickle,
-    flow,
-    last_run,
-    records,
-    task,
-)
-from databacked.corrections import conform, fit
+from databacked import ArrayToOmeTiff, ArrayToOmeZarr, LocalResult, ToPickle, flow, last_run, task
 from databacked.errors import FlowFailed
+from databacked.records import journal
+from databacked.serializers.corrections import conform, fit
 from databacked.types import Description
 
 
@@ -84,7 +76,7 @@ def test_labels_that_another_program_saved_are_used(project, save):
     run = kept(LABELS, ".ome.tiff", ArrayToOmeTiff(dim_order="ZYX"))
     before = run()
     save(project / "kept/a.ome.tiff", CORRECTED)
-    records.close_journals()
+    journal.close_journals()
     for _ in range(2):
         assert run() == {**before, "sum": float(CORRECTED.sum())}
         assert "edited by hand, used as it is" in last_run().notes["made"]
@@ -268,7 +260,7 @@ def test_a_pickle_that_was_changed_is_never_read(project, forged):
     file.write_bytes(data.ljust(before.st_size, b"."))
     if forged:
         os.utime(file, ns=(before.st_mtime_ns, before.st_mtime_ns))
-    records.close_journals()
+    journal.close_journals()
     assert list(run()) == ["x" * 999]
     assert not planted.exists()
     assert len(list(project.glob("kept/.databacked/replaced/*/1.pickle"))) == 1

@@ -25,10 +25,10 @@ from databacked import (
     task,
     testing,
 )
-from databacked import dataset as dataset_module
-from databacked.dataset import write_working_dataset
+from databacked.datasets import write as write_module
+from databacked.datasets.manifest import check_name
+from databacked.datasets.write import write_working_dataset
 from databacked.errors import DatasetError
-from databacked.manifest import check_name
 from databacked.types import Failure
 
 FAILURE = Failure("segment", "c2.png", {}, "ValueError: dark", "x.py:1", 0.1)
@@ -294,14 +294,14 @@ def test_a_kill_in_between_leaves_no_dataset(readme, monkeypatch):
     """Never a new readme beside an old manifest."""
     table = pd.DataFrame({"image": files(readme, "a.png")})
     path = write(readme, table).path
-    replace = dataset_module._replace
+    replace = write_module._replace
 
     def killed(file, data):
         if file.name == "README.md":
             raise KeyboardInterrupt
         replace(file, data)
 
-    monkeypatch.setattr(dataset_module, "_replace", killed)
+    monkeypatch.setattr(write_module, "_replace", killed)
     with pytest.raises(KeyboardInterrupt):
         write(readme, table, usage="Cite us.")
     with pytest.raises(DatasetError, match=r"manifest\.csv is missing"):
@@ -554,7 +554,8 @@ def test_an_ome_zarr_that_a_task_kept_is_whole_until_a_chunk_changes(project, re
 WRITERS = """
 import random, sys, time
 import pandas as pd
-from databacked import LocalDatasetResult, dataset, flow, task
+from databacked import LocalDatasetResult, flow, task
+from databacked.datasets import write as dataset
 
 real = dataset._replace
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from databacked.descriptors import Descriptor, opened_of
 from databacked.fingerprint.files import HashMemory
+from databacked.storage.descriptors import Descriptor, opened_of
 
 CLOSES = """
 import os

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 import databacked
-from databacked import ArrayToOmeZarr, LocalResult, flow, last_run, records, task
+from databacked import ArrayToOmeZarr, LocalResult, flow, last_run, task
+from databacked.records import compaction
 from databacked.storage.local import LocalStorage
 
 # ---------------------------------------------------------------- a slow disk
@@ -326,7 +327,7 @@ warm = tempfile.mkdtemp()
 sys.argv = ["work.py", warm, "[1, 2]", "1"]
 runpy.run_path(script)
 from databacked.fingerprint import files
-from databacked.records import close_journals
+from databacked.records.journal import close_journals
 close_journals()
 
 home = tempfile.mkdtemp()
@@ -496,7 +497,7 @@ def test_the_journals_of_others_are_made_one_or_left_alone(lab):
     (first,) = journals.iterdir()
 
     def ended_runs_of(user: int) -> None:
-        for number in range(records.COMPACT_ABOVE):
+        for number in range(compaction.COMPACT_ABOVE):
             copy = first.with_name(f"{number}-{user}.tsv")
             shutil.copy(first, copy)
             os.chown(copy, user, LAB)

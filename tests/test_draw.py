@@ -29,8 +29,10 @@ from databacked import (
     sweep,
     task,
 )
-from databacked.draw import LONGEST_TEXT, Arrow, Box, Drawing
 from databacked.errors import DatabackedError, GraphError
+from databacked.pictures.boxes import Arrow, Box
+from databacked.pictures.drawing import Drawing
+from databacked.pictures.layout import LONGEST_TEXT
 
 SVG = "{http://www.w3.org/2000/svg}"
 EXAMPLE = Path(__file__).parents[1] / "examples/scratch_assay"

@@ -16,7 +16,7 @@ import pytest
 
 from databacked import Failed, FlowFailed, LocalResult, flow, last_run, task
 from databacked.errors import TargetError
-from databacked.records import close_journals
+from databacked.records.journal import close_journals
 
 WORK = """
 import os, sys, time

@@ -13,17 +13,9 @@ import pytest
 import tifffile
 import zarr
 
-from databacked import (
-    ArrayToOmeZarr,
-    FlowFailed,
-    LocalResult,
-    flow,
-    last_run,
-    records,
-    task,
-    testing,
-)
+from databacked import ArrayToOmeZarr, FlowFailed, LocalResult, flow, last_run, task, testing
 from databacked.errors import ResultChangedError
+from databacked.records import book, compaction, journal
 
 RUNNERS = ["calling", "threads", "processes"]
 
@@ -160,12 +152,12 @@ def test_none_takes_the_place_of_a_folder_that_is_ours(project):
 
 def test_compaction_knows_folders(project):
     """Many runs, few journals, the same answers."""
-    for _ in range(records.COMPACT_ABOVE + 3):
-        records.close_journals()
+    for _ in range(compaction.COMPACT_ABOVE + 3):
+        journal.close_journals()
         shutil.rmtree(project / "labels/3.ome.zarr", ignore_errors=True)
         make_flow()()
-    records.close_journals()
-    records._registry.clear()
+    journal.close_journals()
+    book._registry.clear()
     make_flow()()
     assert counts("label") == {"reused": 3}
 

@@ -19,7 +19,7 @@ import pytest
 from databacked import FlowFailed, LocalResult, flatten, flow, last_run, same, task, testing
 from databacked.errors import FingerprintError, GraphError
 from databacked.fingerprint import files
-from databacked.hashes import hash_file
+from databacked.fingerprint.hashes import hash_file
 
 RUNNERS = ["calling", "threads", "processes"]
 

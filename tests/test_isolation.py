@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from databacked import FlowFailed, Image, LocalResult, flow, last_run, same, sweep, task
-from databacked.copies import SMALL, copied
 from databacked.fingerprint.parameters import token
-from databacked.item import MOVED
+from databacked.graph.copies import SMALL, copied
+from databacked.worker.worker import MOVED
 
 RUNNERS = ["calling", "threads", "processes"]
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from databacked import FlowFailed, LocalResult, flow, task
-from databacked.arrays import BackedArray
+from databacked.places.backed import BackedArray
 
 IMAGE = np.arange(64, dtype="uint8").reshape(8, 8)
 NEW_BUFFERS = pytest.mark.skipif(sys.version_info < (3, 12), reason="asked for by Python 3.12")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from databacked.links import check_links, local_links, move_links
+from databacked.datasets.links import check_links, local_links, move_links
 
 
 def links(text: str) -> list[str]:

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from databacked.dataset import write_working_dataset
-from databacked.manifest import as_rows, check_table
+from databacked.datasets.manifest import check_table
+from databacked.datasets.rows import as_rows
+from databacked.datasets.write import write_working_dataset
 
 
 def files(root: Path, *names: str) -> list[str]:

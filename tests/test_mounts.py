@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from databacked import LocalResult, flow, last_run, records, task
+from databacked import LocalResult, flow, last_run, task
 from databacked.errors import RecordError, TargetError
-from databacked.project import make_state_folder
+from databacked.project.folders import make_state_folder
+from databacked.records import book
+from databacked.records.journal import close_journals
 
 STATE = ".databacked"
 Mount = Callable[..., Path]
@@ -42,7 +44,7 @@ def mount() -> Iterator[Mount]:
         return folder
 
     yield on
-    records.close_journals()
+    close_journals()
     for folder in reversed(mounted):
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
@@ -63,8 +65,8 @@ def images(place: str, target: str, **options: str) -> Any:
 
 def made(run: Callable[[int | None], Any], factor: int | None) -> dict[str, int]:
     """Run as a new process would; return what became of the items."""
-    records.close_journals()
-    records._registry.clear()
+    close_journals()
+    book._registry.clear()
     found = [None if one is None else int(np.max(one)) for one in run(factor)]
     assert found == ([None, None] if factor is None else [factor, 2 * factor])
     return dict(last_run().counts["image"])
@@ -130,7 +132,7 @@ def test_results_in_a_lower_layer_are_replaced_moved_aside_and_removed(project, 
     lower.mkdir()
     first = images("lower", "{n}.ome.zarr")
     assert made(first, 1) == {"made": 2}
-    records.close_journals()
+    close_journals()
     place = in_layer("out")
     assert made(run, 1) == {"reused": 2}
     assert made(run, 3) == {"made": 2}
@@ -237,16 +239,16 @@ def test_records_of_somebody_else_are_asked_for_by_name(project):
         pytest.skip("being somebody else takes root")
     run = images("out", "{n}.tif")
     made(run, 1)
-    records.close_journals()
+    close_journals()
     (project / "out" / STATE).chmod(0o700)
-    records._registry.clear()
+    book._registry.clear()
     child = os.fork()
     if not child:  # as a user without any rights
         try:
             os.setgroups([])
             os.setgid(64102)
             os.setuid(64102)
-            found = records.Records(project / "out")
+            found = book.Records(project / "out")
             found.refresh()
         except RecordError as error:
             os._exit(0 if "root's" in str(error) and "chmod" in str(error) else 2)

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from databacked import LocalResult, flow, last_run, records, task
+from databacked import LocalResult, flow, last_run, task
 from databacked.errors import DatabackedError, RecordError, StorageError, TargetError
-from databacked.project import Project, can_write, make_state_folder
-from databacked.records import compact, records_of
+from databacked.project.folders import can_write, make_state_folder
+from databacked.project.root import Project
+from databacked.records import book, journal
+from databacked.records.book import records_of
+from databacked.records.compaction import compact
 
 STATE = ".databacked"
 
@@ -34,8 +37,8 @@ def numbers(place: str | os.PathLike[str] = "out", name: str = "{n}.json", **opt
 
 def again(run: Callable[[], list[int]]) -> dict[str, int]:
     """Run as a new process would; return what became of the items."""
-    records.close_journals()
-    records._registry.clear()
+    journal.close_journals()
+    book._registry.clear()
     assert run() == [1, 2]
     return dict(last_run().counts["number"])
 

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from databacked import FlowFailed, LocalDatasetResult, LocalResult, flow, last_run, records, task
+from databacked import FlowFailed, LocalDatasetResult, LocalResult, flow, last_run, task
 from databacked.errors import DatabackedError, TargetError
 from databacked.fingerprint.files import HashMemory, content_of, file_token
-from databacked.stats import files_in, stat_of
-from databacked.target import check_targets
+from databacked.graph.target import check_targets
+from databacked.records import book, journal
+from databacked.storage.looks import files_in, stat_of
 
 
 def wells(plate: Path):
@@ -183,8 +184,8 @@ def test_names_that_are_no_text_are_names(project, monkeypatch, capsys, runner):
         assert list(found) == sizes
         assert sorted(listed) == sorted(path.name for path in paths)
         assert dict(last_run().counts["size"]) == {state: 3}
-        records.close_journals()
-        records._registry.clear()
+        journal.close_journals()
+        book._registry.clear()
     run(True)
     assert len(last_run().failures) == 3
     assert capsys.readouterr().err
@@ -267,8 +268,8 @@ def test_the_journals_of_small_values_are_made_one(project):
             return list(value.map(numbers))
 
         assert run(range(number, number + 2)) == [[number], [number + 1]]
-        records.close_journals()
-        records._registry.clear()
+        journal.close_journals()
+        book._registry.clear()
     assert len(list((project / ".databacked/values/.databacked/journals").iterdir())) <= 9
 
 
@@ -288,7 +289,7 @@ def test_nothing_of_a_killed_run_lies_in_a_dataset_or_beside_a_record(project, m
     def run():
         return hand()
 
-    for where in ("databacked.dataset.replace", "databacked.provenance.replace"):
+    for where in ("databacked.datasets.write.replace", "databacked.records.runs.replace"):
         with monkeypatch.context() as patch:
             patch.setattr(where, killed)
             patch.setattr(Path, "unlink", lambda *_, **__: None)

@@ -24,9 +24,9 @@ from databacked import (
     last_run,
     task,
 )
+from databacked.capture import LONGEST
 from databacked.errors import GraphError
-from databacked.records import close_journals
-from databacked.said import LONGEST
+from databacked.records.journal import close_journals
 
 RUNNERS = ["calling", "threads", "processes"]
 
@@ -226,7 +226,7 @@ def test_a_result_that_was_replaced_meanwhile_is_that_items_failure(project):
 
 def test_a_result_or_an_input_that_cannot_be_read_is_that_items_failure(project, monkeypatch):
     """In the planning too: the rest is made."""
-    import databacked.result
+    import databacked.places.place
 
     @task(result=LocalResult("out"), target="{n}.json")
     def work(n, file: Path):
@@ -241,14 +241,14 @@ def test_a_result_or_an_input_that_cannot_be_read_is_that_items_failure(project,
     assert run([0, 1, 2]) == ["0", "1", "2"]
     for n in (1, 2):
         os.utime(project / f"out/{n}.json", (1, 1))
-    real: Any = vars(databacked.result)["content_of"]
+    real: Any = vars(databacked.places.place)["content_of"]
 
     def denied(path):
         if Path(path).name == "1.json":
             raise PermissionError(13, "Permission denied", str(path))
         return real(path)
 
-    monkeypatch.setattr(databacked.result, "content_of", denied)
+    monkeypatch.setattr(databacked.places.place, "content_of", denied)
     found = run([0, 1, 2, 3])
     assert [type(one) is Failed for one in found] == [False, True, False, False]
     assert "Permission denied" in found[1].failure.exception
@@ -553,8 +553,8 @@ def is_there(process: int) -> bool:
 
 def test_the_folder_of_a_run_goes_by_its_lock(project):
     """Not by a number of a process, which two containers share; what is not ours stays."""
-    from databacked.project import Project
-    from databacked.scratch import Scratch
+    from databacked.project.root import Project
+    from databacked.storage.scratch import Scratch
 
     held = Scratch(Project(project), "one")
     held.folder.mkdir()

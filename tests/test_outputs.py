@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import tifffile
 
-from databacked import ArrayToOmeTiff, FlowFailed, Image, LocalResult, flow, last_run, records, task
+from databacked import ArrayToOmeTiff, FlowFailed, Image, LocalResult, flow, last_run, task
 from databacked.errors import TargetError
+from databacked.records import book, compaction, journal
 
 TARGET = {"mask": "{n}_mask.ome.tiff", "props": "{n}.parquet"}
 RUNNERS = ["calling", "threads", "processes"]
@@ -120,12 +121,12 @@ def test_files_of_different_runs_are_no_item(project):
 def test_many_runs_keep_the_records_of_several_outputs(project):
     """Compaction reads all files of an item as one."""
     make_flow()()
-    for _ in range(records.COMPACT_ABOVE + 2):
-        records.close_journals()
+    for _ in range(compaction.COMPACT_ABOVE + 2):
+        journal.close_journals()
         (project / "cells/3.parquet").unlink()
         make_flow()()
-    records.close_journals()
-    records._registry.clear()
+    journal.close_journals()
+    book._registry.clear()
     make_flow()()
     assert counts("segment") == {"reused": 3}
 
@@ -133,7 +134,7 @@ def test_many_runs_keep_the_records_of_several_outputs(project):
 def test_files_of_unknown_origin_can_be_accepted(project):
     """All files of an item, or none."""
     make_flow()()
-    records.close_journals()
+    journal.close_journals()
     for path in (project / "cells/.databacked/journals").iterdir():
         path.unlink()
     make_flow(when_unknown="accept")()

@@ -16,7 +16,7 @@ import pytest
 
 from databacked import flow, last_run, task
 from databacked.fingerprint.code import CodeFingerprint, code_fingerprint
-from databacked.installed import installed
+from databacked.fingerprint.installed import installed
 
 from .fingerprint.test_code import _cell
 

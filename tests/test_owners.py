@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from databacked.owners import Owner, are_one, is_gone, project_id
+from databacked.records.owners import Owner, are_one, is_gone, project_id
 
 SCRIPT = """
 from databacked import LocalResult, flow, last_run, task

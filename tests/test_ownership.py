@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from databacked import ArrayToOmeTiff, LocalResult, flow, last_run, records, task, testing
+from databacked import ArrayToOmeTiff, LocalResult, flow, last_run, task, testing
 from databacked.errors import FlowFailed, ResultChangedError, TargetError, UnknownFilesError
+from databacked.records import book
+from databacked.records.journal import close_journals
 
 
 def counts(name: str) -> dict[str, int]:
@@ -322,7 +324,7 @@ def test_two_files_of_one_size_and_time_are_told_apart_by_their_bytes(project):
         second = (project / "one/a.json").stat().st_mtime_ns
         journal.write_text(text.replace(f"\t{second}\t", f"\t{first.st_mtime_ns}\t"))
     os.utime(project / "one/a.json", ns=(first.st_mtime_ns, first.st_mtime_ns))
-    records._registry.clear()
+    book._registry.clear()
     assert flow_of(4)(1) == 4
     assert last_run().counts["one"] == {"made": 1}
     assert not (project / "one/.databacked/replaced").exists()
@@ -375,7 +377,7 @@ def test_mistake_20_two_writers_at_once(tmp_path, factors):
 def test_all_files_of_an_unknown_place_are_accepted_also_those_found_late(project):
     """What was accepted first does not speak against the others."""
     make_flow()()
-    records.close_journals()
+    close_journals()
     shutil.rmtree(project / "masks/.databacked")
     tifffile.imwrite(project / "masks/1.ome.tiff", np.full((8, 8), 9, np.uint8))
     assert make_flow(2, when_unknown="accept")() == [9 * 64, 128, 192]

@@ -10,13 +10,8 @@ from pathlib import Path
 import pytest
 
 from databacked import flow, last_run, task
-from databacked.provenance import (
-    collect_in_background,
-    git_state,
-    redacted,
-    without_credentials,
-    write_run,
-)
+from databacked.project.git import git_state, without_credentials
+from databacked.records.runs import collect_in_background, redacted, write_run
 
 
 def git(folder: Path, *arguments: str) -> str:

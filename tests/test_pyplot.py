@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from databacked import LocalResult, flow, last_run, task
-from databacked.pyplot import NOTE
+from databacked.worker.pyplot import NOTE
 
 IMAGES = [np.random.default_rng(n).normal(n, 1, (16, 16)) for n in range(8)]
 

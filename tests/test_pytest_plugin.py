@@ -82,7 +82,7 @@ def test_after_a_test_everything_is_as_it_was(run):
         """
     import os
     from pathlib import Path
-    from databacked.project import project_of
+    from databacked.project.root import project_of
 
     before = Path.cwd(), dict(os.environ)
 

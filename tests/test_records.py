@@ -13,10 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from databacked import LocalResult, flow, last_run, records, task
+from databacked import LocalResult, flow, last_run, task
 from databacked.errors import RecordError, UnknownFilesError
-from databacked.owners import Owner
-from databacked.records import Journal, Record, Records, compact, details, parse
+from databacked.records import book, compaction, journal
+from databacked.records.book import Records
+from databacked.records.compaction import compact
+from databacked.records.journal import Journal
+from databacked.records.owners import Owner
+from databacked.records.record import Record, details, parse
 from databacked.storage.base import Stat
 
 CONTEXT = {"task": "t.py:f", "run": "r", "packages": {}}
@@ -132,7 +136,7 @@ def test_a_journal_of_a_newer_version_is_an_error_never_ignored(project, header)
     kept = kept_numbers()
     kept()
     path = next((project / "kept/.databacked/journals").iterdir())
-    records.close_journals()
+    journal.close_journals()
     text = path.read_text()
     path.with_name(f"9{path.name[1:]}").write_text(header + text.partition("\n")[2])
     with pytest.raises(RecordError, match=r"journals/9\d+-\w+\.tsv.*upgrade"):
@@ -157,7 +161,7 @@ def test_a_cut_journal_is_said_by_the_run_and_its_item_is_made_again(project, mo
     """The user sees which file, and what became of it."""
     monkeypatch.delenv("DATABACKED_QUIET")
     kept_numbers()()
-    records.close_journals()
+    journal.close_journals()
     path = next((project / "kept/.databacked/journals").iterdir())
     last = path.read_bytes().splitlines(keepends=True)[-1]
     os.truncate(path, path.stat().st_size - len(last) // 2)
@@ -190,12 +194,12 @@ def test_without_journals_files_are_of_unknown_origin(project, left):
     """Nothing is overwritten, and the message says what can be done; also where they are empty."""
     kept = kept_numbers()
     kept()
-    records.close_journals()
+    journal.close_journals()
     for path in (project / "kept/.databacked/journals").iterdir():
         path.unlink()
         if left is not None:
             path.write_bytes(left)
-    records._registry.clear()
+    book._registry.clear()
     with pytest.raises(UnknownFilesError, match="when_unknown='accept'"):
         kept()
     assert (project / "kept/1.json").read_text() == "1\n"
@@ -288,13 +292,13 @@ def test_compaction_leaves_the_journals_of_living_processes(tmp_path):
 
 def test_many_runs_leave_few_journals(project):
     """Compaction comes by itself, and costs no result."""
-    for _ in range(records.COMPACT_ABOVE + 4):
-        records.close_journals()
+    for _ in range(compaction.COMPACT_ABOVE + 4):
+        journal.close_journals()
         # Always another run's journal: an item that is missing each time.
         (project / "kept/2.json").unlink(missing_ok=True)
         kept_numbers()()
     names = [path.name for path in (project / "kept/.databacked/journals").iterdir()]
-    assert len(names) <= records.COMPACT_ABOVE + 1
+    assert len(names) <= compaction.COMPACT_ABOVE + 1
     assert any("compacted" in name for name in names)
     kept_numbers()()
     assert last_run().counts["number"] == {"reused": 3}
@@ -303,7 +307,7 @@ def test_many_runs_leave_few_journals(project):
 def test_the_name_of_a_journal_does_not_grow(tmp_path, monkeypatch):
     """A clock was ahead once: the journal that was made one stays the last for years."""
     with monkeypatch.context() as ahead:
-        ahead.setattr("databacked.records.time.time_ns", lambda: 3 * 10**18)
+        ahead.setattr("databacked.records.journal.time.time_ns", lambda: 3 * 10**18)
         written(tmp_path, record("a.txt"))
     names = []
     for _ in range(3):
@@ -317,7 +321,7 @@ def test_the_name_of_a_journal_does_not_grow(tmp_path, monkeypatch):
 def test_temporary_files_of_a_killed_process_go(tmp_path):
     """Nothing half-written stays for ever; what lives is left alone."""
     code = (
-        "import os, sys; from pathlib import Path; from databacked.records import Journal\n"
+        "import os, sys; from pathlib import Path; from databacked.records.journal import Journal\n"
         "Path(Journal(Path(sys.argv[1])).temporary('.tiff')).write_text('half')\n"
         "os.kill(os.getpid(), 9)"
     )

@@ -12,7 +12,7 @@ from loky.process_executor import TerminatedWorkerError
 
 from databacked import FlowFailed, LocalResult, ProcessRunner, flow, task
 from databacked.errors import DatabackedError, GraphError
-from databacked.runners.local import FolderStore, MemoryStore
+from databacked.runners.stores import FolderStore, MemoryStore
 
 RUNNERS = ["calling", "threads", "processes"]
 

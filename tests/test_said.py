@@ -10,7 +10,7 @@ import warnings
 import pytest
 
 from databacked import FlowFailed, LocalResult, flow, last_run, task
-from databacked.said import is_capturing
+from databacked.capture import is_capturing
 
 RUNNERS = ["calling", "threads", "processes"]
 pytestmark = pytest.mark.filterwarnings("default")

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info
 
 from databacked import LocalResult, ProcessRunner, ThreadRunner, flow, task
 from databacked.errors import GraphError
-from databacked.runners.local import capped_threads, cores
+from databacked.runners.cores import capped_threads, cores
 
 
 def busy(folder: Path, n: int) -> int:

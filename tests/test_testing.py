@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from databacked import CallingThreadRunner, ProcessRunner, ThreadRunner, renames
+from databacked import CallingThreadRunner, ProcessRunner, ThreadRunner
 from databacked.errors import StorageError
-from databacked.stats import Stat
-from databacked.storage import local
+from databacked.storage import local, renames
 from databacked.storage.local import LocalStorage
-from databacked.testing import check_runner, check_storage
+from databacked.storage.looks import Stat
+from databacked.testing.runners import check_runner
+from databacked.testing.storage import check_storage
 
 # Storage
 
@@ -42,7 +43,9 @@ def test_local_storage_keeps_the_contract_on_poorer_disks(tmp_path, monkeypatch,
     if not links:
         monkeypatch.setattr(os, "link", refuse)
         # Two writers of a new file are told apart by nothing there.
-        monkeypatch.setattr("databacked.testing._one_of_two_writers_wins", lambda place: None)
+        monkeypatch.setattr(
+            "databacked.testing.storage._one_of_two_writers_wins", lambda place: None
+        )
     check(LocalStorage, tmp_path, conditional=False)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from databacked import ArrayToOmeTiff, FlowFailed, LocalResult, flow, last_run, task
-from databacked.arrays import BackedArray
+from databacked.places.backed import BackedArray
 
 RUNNERS = ["calling", "threads", "processes"]
 

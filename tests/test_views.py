@@ -24,11 +24,12 @@ from databacked import (
     PhysicalPixelSizes,
     flow,
     task,
-    views,
 )
-from databacked.arrays import BackedArray
+from databacked.pictures import html as shown
+from databacked.pictures import planes
+from databacked.places.backed import BackedArray
 from databacked.serializers.base import Serializer
-from databacked.stats import stat_of
+from databacked.storage.looks import stat_of
 
 EXAMPLE = Path(__file__).parents[1] / "examples/scratch_assay/data"
 RNG = np.random.default_rng(0)
@@ -101,12 +102,12 @@ def backed(folder: Path, value, name: str = "a.ome.tiff", serializer: Serializer
 def test_only_the_middle_plane_is_read_and_of_a_large_one_every_nth_pixel():
     """Of 4 channels, 10 planes and 12 million pixels: one in four of four planes."""
     array = Array(np.zeros((4, 10, 600, 900), "u1"), "CZYX")
-    html = views.array_html(array)
+    html = shown.array_html(array)
     assert array.read == 4 * 300 * 450
     assert [one.shape for one in pictures(html)] == [(300, 450)] * 4
     assert "Z 6 of 10" in text(html)
     array = Array(np.zeros((20, 3000, 3000), "u1"), "ZYX")
-    views.thumbnail(array)
+    planes.thumbnail(array)
     assert array.read == 125**2
 
 
@@ -130,10 +131,10 @@ def test_tables_and_lists_open_the_first_rows_only(tmp_path):
     pixels = np.zeros((40, 40), "u1")
     cells = [backed(tmp_path, pixels, f"{n}.npy", CountingOpens()) for n in range(30)]
     CountingOpens.opened = 0
-    html = views.table_html(pd.DataFrame({"cell": cells}), ["cell"], limit=7)
+    html = shown.table_html(pd.DataFrame({"cell": cells}), ["cell"], limit=7)
     assert (len(pictures(html)), CountingOpens.opened) == (7, 7)
     assert "… and 23 more rows" in text(html)
-    html = views.values_html(cells) or ""
+    html = shown.values_html(cells) or ""
     assert (len(pictures(html)), CountingOpens.opened) == (20, 20)  # what is open stays open
     assert "… and 10 more" in text(html)
 
@@ -174,17 +175,17 @@ def test_contrast_lies_between_percentiles():
     """One hot pixel does not make everything else black; NaN is as dark as the darkest."""
     plane = np.linspace(0, 1, 10_000).reshape(100, 100)
     plane[0, 0], plane[50, 50] = 1e9, np.nan
-    grey = views.as_grey(plane)
+    grey = planes.as_grey(plane)
     assert grey[99, 99] == 255
     assert abs(int(grey[49, 99]) - 127) < 3
     assert grey[50, 50] == 0
-    assert views.as_grey(np.full((4, 4), 7)).tolist() == [[128] * 4] * 4
-    assert views.as_grey(np.array([[True, False]])).tolist() == [[255, 0]]
-    assert views.as_grey(np.full((2, 2), np.nan)).tolist() == [[0, 0]] * 2
-    assert views.as_grey(np.array([[0, 6 + 8j, 10]]))[0].tolist() == [0, 255, 255]
+    assert planes.as_grey(np.full((4, 4), 7)).tolist() == [[128] * 4] * 4
+    assert planes.as_grey(np.array([[True, False]])).tolist() == [[255, 0]]
+    assert planes.as_grey(np.full((2, 2), np.nan)).tolist() == [[0, 0]] * 2
+    assert planes.as_grey(np.array([[0, 6 + 8j, 10]]))[0].tolist() == [0, 255, 255]
     sparse = np.zeros((100, 100), "u2")
     sparse[3, 3] = 50
-    assert views.as_grey(sparse)[3, 3] == 255
+    assert planes.as_grey(sparse)[3, 3] == 255
 
 
 def test_numbers_of_objects_are_told_from_brightness():
@@ -192,23 +193,23 @@ def test_numbers_of_objects_are_told_from_brightness():
     pixels = tifffile.imread(EXAMPLE / "scratch-assay-labeled-10T-2Ch.tiff")
     for time_point in range(10):
         for step in (1, 2, 5):
-            found = [views.is_labels(one[time_point, ::step, ::step]) for one in pixels]
+            found = [planes.is_labels(one[time_point, ::step, ::step]) for one in pixels]
             assert found == [False, False, True, True]
     y, x = np.mgrid[:200, :200]
-    assert not views.is_labels(((y + x) // 3).astype("u1"))
-    assert not views.is_labels((np.hypot(y - 99, x - 99) < 50).astype("u1"))
-    assert not views.is_labels(RNG.poisson(3, (200, 200)))
-    assert not views.is_labels(np.zeros((9, 9), "i8"))
-    assert views.is_labels((y // 20) * 10 + x // 20)
+    assert not planes.is_labels(((y + x) // 3).astype("u1"))
+    assert not planes.is_labels((np.hypot(y - 99, x - 99) < 50).astype("u1"))
+    assert not planes.is_labels(RNG.poisson(3, (200, 200)))
+    assert not planes.is_labels(np.zeros((9, 9), "i8"))
+    assert planes.is_labels((y // 20) * 10 + x // 20)
 
 
 def test_each_object_has_a_colour_of_its_own():
     """The same in every picture; background is black."""
     plane = np.repeat(np.arange(60)[None], 3, axis=0)
-    colours = views.as_labels(plane)
+    colours = planes.as_labels(plane)
     assert colours[0, 0].tolist() == [0, 0, 0]
     assert len(np.unique(colours[0], axis=0)) == 60
-    assert (views.as_labels(plane[:, 30:]) == colours[:, 30:]).all()
+    assert (planes.as_labels(plane[:, 30:]) == colours[:, 30:]).all()
 
 
 @pytest.mark.parametrize(
@@ -227,7 +228,7 @@ def test_each_object_has_a_colour_of_its_own():
 )
 def test_axes_are_found(shape, dim_order, pictures_of):
     """As the array says, else the last two, or three for colours."""
-    html = views.array_html(Array(RNG.integers(0, 255, shape, "u1"), dim_order))
+    html = shown.array_html(Array(RNG.integers(0, 255, shape, "u1"), dim_order))
     assert [one.shape for one in pictures(html)] == pictures_of
 
 
@@ -235,8 +236,8 @@ def test_channels_become_colours_in_a_thumbnail():
     """Two in magenta and green, which add up to white."""
     pixels = np.zeros((2, 10, 10))
     pixels[0, :5], pixels[1, :, :5] = 1, 1
-    plane = views.middle_plane(Array(pixels, "CYX"), 99, 3)
-    colours = views.as_colours(plane)[[0, 0, 9, 9], [0, 9, 0, 9]]
+    plane = planes.middle_plane(Array(pixels, "CYX"), 99, 3)
+    colours = planes.as_colours(plane)[[0, 0, 9, 9], [0, 9, 0, 9]]
     assert colours.tolist() == [[255] * 3, [255, 0, 255], [0, 255, 0], [0, 0, 0]]
 
 
@@ -256,7 +257,7 @@ def test_channels_become_colours_in_a_thumbnail():
 )
 def test_what_is_no_picture_is_said_in_words(value):
     """With all that is known of it."""
-    html = views.array_html(Array(value))
+    html = shown.array_html(Array(value))
     assert "cannot be shown" in text(html)
     assert str(value.dtype) in text(html)
     assert not pictures(html)
@@ -270,15 +271,15 @@ def test_a_missing_file_is_said_in_words(tmp_path):
     other.path.write_bytes(b"something else")
     for html in (
         gone._repr_html_(),
-        views.table_html(pd.DataFrame({"cell": [gone]}), ["cell"]),
-        views.table_html(pd.DataFrame({"cell": [str(gone.path)]}), ["cell"]),
-        views.values_html([gone]) or "",
+        shown.table_html(pd.DataFrame({"cell": [gone]}), ["cell"]),
+        shown.table_html(pd.DataFrame({"cell": [str(gone.path)]}), ["cell"]),
+        shown.values_html([gone]) or "",
     ):
         assert "gone.npy cannot be shown" in text(html) or "No such file" in text(html)
     assert "is no longer the file" in text(other._repr_html_())
-    assert "cannot be shown" in text(views.array_html(None))
-    assert "cannot be shown" in text(views.table_html(None, []))
-    assert "cannot be shown" in text(views.file_html(tmp_path / "nowhere.svg"))
+    assert "cannot be shown" in text(shown.array_html(None))
+    assert "cannot be shown" in text(shown.table_html(None, []))
+    assert "cannot be shown" in text(shown.file_html(tmp_path / "nowhere.svg"))
 
 
 def test_everything_is_escaped(tmp_path):
@@ -293,12 +294,12 @@ def test_everything_is_escaped(tmp_path):
         {EVIL: [EVIL], "path": [f"{EVIL}.tiff"], "other": [Path(f"{EVIL}.txt")]}, index=[EVIL]
     )
     for html in (
-        views.array_html(Array(plane[None], "CYX", [EVIL], EVIL)),
-        views.array_html(Broken(plane)),
-        views.table_html(frame, ["path", "other"], title=EVIL, note=EVIL),
-        views.values_html([Named(EVIL), EVIL]),
-        views.file_html(tmp_path / EVIL),
-        views.sorry_html(EVIL, ValueError(EVIL)),
+        shown.array_html(Array(plane[None], "CYX", [EVIL], EVIL)),
+        shown.array_html(Broken(plane)),
+        shown.table_html(frame, ["path", "other"], title=EVIL, note=EVIL),
+        shown.values_html([Named(EVIL), EVIL]),
+        shown.file_html(tmp_path / EVIL),
+        shown.sorry_html(EVIL, ValueError(EVIL)),
     ):
         assert html is not None
         assert "<script" not in html

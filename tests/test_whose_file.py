@@ -23,9 +23,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from databacked import LocalResult, flow, records, task, testing
-from databacked.hashes import hash_file
-from databacked.marks import is_marked
+from databacked import LocalResult, flow, task, testing
+from databacked.fingerprint.hashes import hash_file
+from databacked.places.marks import is_marked
+from databacked.records import book, compaction, journal
 
 NOW = time.time_ns
 
@@ -79,8 +80,8 @@ class Story(RuleBasedStateMachine):
         return NOW() + self.clock
 
     def end_process(self) -> None:
-        records.close_journals()
-        records._registry.clear()
+        journal.close_journals()
+        book._registry.clear()
 
     def text(self) -> str | None:
         return self.file.read_text() if self.file.exists() else None
@@ -185,7 +186,7 @@ class Story(RuleBasedStateMachine):
 
     @rule()
     def compact(self) -> None:
-        records.compact(records.records_of(self.folder / "kept"), always=True)
+        compaction.compact(book.records_of(self.folder / "kept"), always=True)
         self.end_process()
 
     @precondition(lambda self: self.journals())

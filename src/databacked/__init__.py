@@ -10,15 +10,16 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from databacked.arrays import Image
-    from databacked.dataset import Dataset
+    from databacked.datasets.dataset import Dataset
     from databacked.errors import DatabackedError, FlowFailed
     from databacked.flow import flow, last_run
-    from databacked.graph import compact, each, flatten, group, same, sweep
+    from databacked.graph.columns import compact, each, flatten, group, same, sweep
+    from databacked.places.image import Image
     from databacked.result import LocalDatasetResult, LocalResult
-    from databacked.runners.local import CallingThreadRunner, ProcessRunner, ThreadRunner
+    from databacked.runners.processes import ProcessRunner
+    from databacked.runners.threads import CallingThreadRunner, ThreadRunner
     from databacked.serializers.base import Serializer
-    from databacked.serializers.default import ArrayToDefaultWriter
+    from databacked.serializers.default.by_ending import ArrayToDefaultWriter
     from databacked.serializers.ome_tiff import ArrayToOmeTiff
     from databacked.serializers.ome_zarr import ArrayToOmeZarr
     from databacked.serializers.pickle import ToPickle
@@ -56,30 +57,30 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ArrayToDefaultWriter": "databacked.serializers.default",
+    "ArrayToDefaultWriter": "databacked.serializers.default.by_ending",
     "ArrayToOmeTiff": "databacked.serializers.ome_tiff",
     "ArrayToOmeZarr": "databacked.serializers.ome_zarr",
-    "CallingThreadRunner": "databacked.runners.local",
+    "CallingThreadRunner": "databacked.runners.threads",
     "DatabackedError": "databacked.errors",
-    "Dataset": "databacked.dataset",
+    "Dataset": "databacked.datasets.dataset",
     "Failed": "databacked.types",
     "FlowFailed": "databacked.errors",
-    "Image": "databacked.arrays",
+    "Image": "databacked.places.image",
     "LocalDatasetResult": "databacked.result",
     "LocalResult": "databacked.result",
     "PhysicalPixelSizes": "databacked.types",
-    "ProcessRunner": "databacked.runners.local",
+    "ProcessRunner": "databacked.runners.processes",
     "Serializer": "databacked.serializers.base",
-    "ThreadRunner": "databacked.runners.local",
+    "ThreadRunner": "databacked.runners.threads",
     "ToPickle": "databacked.serializers.pickle",
-    "compact": "databacked.graph",
-    "each": "databacked.graph",
-    "flatten": "databacked.graph",
+    "compact": "databacked.graph.columns",
+    "each": "databacked.graph.columns",
+    "flatten": "databacked.graph.columns",
     "flow": "databacked.flow",
-    "group": "databacked.graph",
+    "group": "databacked.graph.columns",
     "last_run": "databacked.flow",
-    "same": "databacked.graph",
-    "sweep": "databacked.graph",
+    "same": "databacked.graph.columns",
+    "sweep": "databacked.graph.columns",
     "task": "databacked.task",
 }
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from types import FunctionType, MethodType
 from typing import Any
 
-from databacked.errors import GraphError
+from databacked.errors import DatabackedError, GraphError
 
 LIBRARIES = ("site-packages", "dist-packages")
 """Folders of installed packages."""
@@ -25,7 +25,12 @@ STDLIB = tuple(
 )
 """Where Python's own modules lie."""
 
-_HERE = os.path.dirname(os.path.realpath(__file__)) + os.sep
+PACKAGE = os.path.dirname(__file__) + os.sep
+"""Folder of this package, as it was imported."""
+
+HERE = os.path.realpath(PACKAGE) + os.sep
+"""The same, without links."""
+
 _HOLDS = ("func", "py_func", "pyfunc", "__wrapped__")
 """Attributes by which partials, compilers and ``np.vectorize`` know their function."""
 
@@ -118,7 +123,7 @@ def written(value: Any) -> Any:
     packages the outermost function.
     """
     found = [(one, file) for one in below(value) if (file := file_of(one))]
-    mine = (one for one, file in found if not (is_library(file) or file.startswith(_HERE)))
+    mine = (one for one, file in found if not (is_library(file) or file.startswith(HERE)))
     return next(mine, found[0][0] if found else value)
 
 
@@ -215,3 +220,26 @@ def _refuse_method(function: Any, instance: Any, word: str) -> None:
             f"{name} = {word}({type(instance).__name__}(…).{name}) with a method that is none, or "
             "write a function that takes the object as an argument."
         )
+
+
+def not_awaited(value: Any) -> Any:
+    """Return what a function returned, unless it is still to be run by an event loop.
+
+    Raises
+    ------
+    DatabackedError
+        If it is a coroutine, an asynchronous generator, or a future of asyncio.
+    """
+    if not (inspect.iscoroutine(value) or inspect.isasyncgen(value) or is_future(value)):
+        return value
+    if inspect.iscoroutine(value):
+        value.close()  # else Python warns that nobody awaited it
+    raise DatabackedError(
+        f"the function returned a {type(value).__name__}, which is not a value yet. Run it inside "
+        "of the function (asyncio.run(...)), and return what it gives."
+    )
+
+
+def is_future(value: Any) -> bool:
+    """Whether a value is a future of asyncio."""
+    return hasattr(type(value), "_asyncio_future_blocking")

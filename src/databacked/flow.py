@@ -13,23 +13,24 @@ from pathlib import Path
 from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from databacked.callables import got_from, signature_of, stands_for
-from databacked.calls import Calls, current
-from databacked.decide import summary as reasons_in_words
-from databacked.draw import Drawing
+from databacked.engine.progress import Show, summary
+from databacked.engine.run import Run, new_id
+from databacked.engine.spec import symbol_of
 from databacked.errors import FlowFailed, GraphError
-from databacked.failures import told
-from databacked.orphans import in_words
-from databacked.outline import Asked, Outline
-from databacked.outlive import going_on
-from databacked.plan import symbol_of
-from databacked.progress import Show, summary
-from databacked.project import Project, project_at, project_of
-from databacked.provenance import collect_in_background, write_run
-from databacked.pyplot import apart
-from databacked.run import Run, new_id
+from databacked.graph.calls import Calls, current
+from databacked.graph.outline import Asked, Outline
+from databacked.graph.step import Step, changed_options, is_asynchronous
+from databacked.pictures.drawing import Drawing
+from databacked.places.judge import summary as reasons_in_words
+from databacked.places.orphans import in_words
+from databacked.project.root import Project, project_at, project_of
+from databacked.records.runs import collect_in_background, write_run
+from databacked.result import LocalResult
 from databacked.runners.base import Runner
-from databacked.step import Step, changed_options, is_asynchronous
+from databacked.runners.outlive import going_on
 from databacked.types import Failure
+from databacked.worker.failures import told
+from databacked.worker.pyplot import apart
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -163,7 +164,9 @@ class Flow(Generic[P, R]):
         identity = new_id()
         folder = project.state / "runs" / identity
         runner = make_runner(self.options.runner, project)
-        run = Run(project, runner, self.name, show, identity, folder / "log")
+        run = Run(
+            project, runner, self.name, show, identity, LocalResult(project.place), folder / "log"
+        )
         show.say(f"{self.name} · run {run.id} · project {project.root}")
         about = collect_in_background(
             self.name,
@@ -275,7 +278,7 @@ def run_alone(task: Step, args: tuple[Any, ...], kwargs: dict[str, Any], *, mapp
     project = _project(None, task.fn)
     quiet = bool(os.environ.get(QUIET))
     runner = make_runner(None if mapped else "calling", project)
-    run = Run(project, runner, task.name, Show(quiet=quiet), new_id())
+    run = Run(project, runner, task.name, Show(quiet=quiet), new_id(), LocalResult(project.place))
     try:
         token = current.set(run)
         try:

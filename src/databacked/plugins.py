@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import PackageNotFoundError, distribution, entry_points
 from typing import Any
 
 from databacked.errors import ProjectError, did_you_mean
@@ -23,7 +23,14 @@ def find(kind: str, name: str) -> Any:
     ProjectError
         If nothing of this name is installed; the known names are listed.
     """
-    offered = entry_points(group=f"databacked.{kind}")
+    group = f"databacked.{kind}"
+    try:  # what is built in needs no look at all the packages that are installed
+        (own,) = distribution("databacked").entry_points.select(group=group, name=name)
+    except (PackageNotFoundError, ValueError):
+        pass
+    else:
+        return own.load()
+    offered = entry_points(group=group)
     for entry in offered:
         if entry.name == name:
             return entry.load()

@@ -23,7 +23,7 @@ def databacked_project(
     """
     from databacked.fingerprint import files
     from databacked.flow import QUIET
-    from databacked.project import Project, use_project
+    from databacked.project.root import Project, use_project
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(QUIET, "1")

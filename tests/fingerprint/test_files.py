@@ -14,7 +14,7 @@ from databacked import task
 from databacked.errors import FlowFailed
 from databacked.fingerprint import files
 from databacked.fingerprint.files import HashMemory, content_of, file_tokens, tree_hash
-from databacked.hashes import hash_file
+from databacked.fingerprint.hashes import hash_file
 
 OLD = 1_500_000_000
 

@@ -20,10 +20,10 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from databacked.copies import copied
 from databacked.errors import FingerprintError
+from databacked.fingerprint.hashes import hash_texts
 from databacked.fingerprint.parameters import token, tokens
-from databacked.hashes import hash_texts
+from databacked.graph.copies import copied
 
 
 class Calibrated(np.ndarray):

@@ -32,8 +32,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from databacked.errors import FingerprintError
+from databacked.fingerprint.hashes import hash_texts
 from databacked.fingerprint.parameters import content, token, tokens
-from databacked.hashes import hash_texts
 
 
 class Channel(Enum):

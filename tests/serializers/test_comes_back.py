@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 
 from databacked import Image
 from databacked.errors import SerializerError
-from databacked.known import decode_known, encode_known, remembered
+from databacked.graph.sketch import decode_known, encode_known, remembered
 
 from .nasty import told, values
 

@@ -31,7 +31,7 @@ from databacked import (
 from databacked.errors import ResultChangedError, SerializerError, StorageError, TargetError
 from databacked.serializers.base import Serializer
 from databacked.serializers.pickle import ToPickle
-from databacked.testing import check_serializer
+from databacked.testing.serializers import check_serializer
 
 RNG = np.random.default_rng(0)
 GREY, DEEP = RNG.integers(0, 255, (20, 30), "u1"), RNG.integers(0, 65535, (20, 30), "u2")

@@ -13,12 +13,12 @@ import pytest
 import xarray
 
 from databacked import ArrayToDefaultWriter, ArrayToOmeTiff, ArrayToOmeZarr, Image, flow, task
+from databacked.datasets.manifest import check_table
 from databacked.errors import DatabackedError, SerializerError
-from databacked.manifest import check_table
-from databacked.sameness import difference
 from databacked.serializers.base import Serializer
 from databacked.serializers.pickle import ToPickle
-from databacked.testing import check_serializer
+from databacked.serializers.sameness import difference
+from databacked.testing.serializers import check_serializer
 
 from .nasty import Kind, Number, Phase
 

@@ -21,9 +21,9 @@ from hypothesis.extra import numpy as arrays
 
 from databacked import ArrayToOmeTiff, Image, PhysicalPixelSizes
 from databacked.errors import SerializerError
-from databacked.hashes import hash_file
+from databacked.fingerprint.hashes import hash_file
 from databacked.serializers import images, ome_tiff
-from databacked.testing import check_serializer
+from databacked.testing.serializers import check_serializer
 
 DTYPES = [
     *("uint8", "int8", "uint16", "int16", "uint32", "int32"),

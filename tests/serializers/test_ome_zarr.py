@@ -28,7 +28,7 @@ from databacked import ArrayToOmeZarr, Image, PhysicalPixelSizes
 from databacked.errors import SerializerError
 from databacked.fingerprint.files import content_of
 from databacked.serializers import ome_zarr
-from databacked.testing import check_serializer
+from databacked.testing.serializers import check_serializer
 
 VERSIONS = ["0.5", "0.4"]
 DTYPES = [

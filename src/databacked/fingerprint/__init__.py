@@ -1,0 +1,1 @@
+"""What code, values and files count by."""

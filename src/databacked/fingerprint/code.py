@@ -32,6 +32,7 @@ from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, Modul
 from typing import Any
 
 from databacked.callables import (
+    HERE,
     LIBRARIES,
     STDLIB,
     closure_of,
@@ -41,11 +42,11 @@ from databacked.callables import (
     written_in,
 )
 from databacked.errors import FingerprintError
+from databacked.fingerprint.hashes import hash_texts
+from databacked.fingerprint.installed import Installed, installed
 from databacked.fingerprint.normal_form import normal_form
 from databacked.fingerprint.values import Tokens
-from databacked.hashes import hash_texts
-from databacked.installed import Installed, installed
-from databacked.notebook import UNNAMED, is_cell, is_timed, looks_like_cell, timed_cells
+from databacked.project.notebook import UNNAMED, is_cell, is_timed, looks_like_cell, timed_cells
 
 RULES = 2
 """Version of these rules; part of every digest."""
@@ -53,7 +54,6 @@ RULES = 2
 SHOWN = 80
 """Characters of a constant that a reason shows."""
 
-_HERE = str(Path(__file__).resolve().parents[1]) + os.sep
 _STARTED = time.time() - 60
 _COMPUTED = {"getattr", "eval", "exec", "globals", "locals", "vars", "__import__", "import_module"}
 
@@ -367,7 +367,7 @@ class _Walk:
         if not file or (is_cell(file) and not os.path.isdir(file)):
             return module == "__main__" or file.startswith("<") or looks_like_cell(file)
         real = self._real(file)
-        if real.startswith(_HERE):
+        if real.startswith(HERE):
             return False
         if module.partition(".")[0] in self.own:
             return True

@@ -21,10 +21,10 @@ from typing import Any
 
 from xxhash import xxh3_128
 
-from databacked.descriptors import Descriptor, opened_of
+from databacked.fingerprint.hashes import BLOCK, hash_file, hash_texts
 from databacked.fingerprint.urls import is_url, url_token
-from databacked.hashes import BLOCK, hash_file, hash_texts
-from databacked.stats import EXPECTED, JOIN, files_in, is_special, look_at, stat_of, to_open
+from databacked.storage.descriptors import Descriptor, opened_of
+from databacked.storage.looks import EXPECTED, JOIN, files_in, is_special, look_at, stat_of, to_open
 
 SAMPLED_ABOVE = 256 << 20
 """Bytes above which a file counts by its size and sampled blocks."""

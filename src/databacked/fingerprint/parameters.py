@@ -13,9 +13,9 @@ from databacked.callables import is_library, written_in
 from databacked.errors import FingerprintError
 from databacked.fingerprint.code import code_fingerprint
 from databacked.fingerprint.files import content_of, file_token
+from databacked.fingerprint.hashes import hash_texts
 from databacked.fingerprint.values import QUICK, Tokens
-from databacked.hashes import hash_texts
-from databacked.project import project_at
+from databacked.project.root import project_at
 
 
 def token(value: Any, root: Path | str | None = None) -> str:

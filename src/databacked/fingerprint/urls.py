@@ -9,7 +9,7 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, url2pathname, urlopen
 
-from databacked.stats import stat_of
+from databacked.storage.looks import stat_of
 
 KINDS = ("file", "http", "https", "s3", "gs", "gcs", "az", "abfs", "sftp", "memory")
 """Kinds of URLs that name inputs; anything else with ``://`` is text."""

@@ -28,7 +28,7 @@ from typing import Any
 
 from databacked.callables import is_library
 from databacked.errors import FingerprintError
-from databacked.hashes import hash_bytes, hash_texts
+from databacked.fingerprint.hashes import hash_bytes, hash_texts
 
 SHORT = 64
 """Characters up to which a text stands in its token as it is."""

@@ -1,1 +1,1 @@
-"""What runs the items; one file a kind."""
+"""What carries batches of items to workers, and their answers back."""

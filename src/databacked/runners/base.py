@@ -5,6 +5,7 @@ task → [runner] → result → serializer → storage → record → dataset �
 
 from __future__ import annotations
 
+import queue
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -114,3 +115,16 @@ def lost(chain: Chain, error: BaseException) -> BaseException:
 def again(chain: Chain) -> Chain:
     """Return a chain that looks anew at what is there: part of it may have been done."""
     return [work._replace(found=None) for work in chain]
+
+
+def drain(
+    source: queue.SimpleQueue[list[Any] | BaseException], timeout: float
+) -> list[list[Any] | BaseException]:
+    """Return all that a queue holds; waits for the first."""
+    found: list[list[Any] | BaseException] = []
+    try:
+        found.append(source.get(timeout=timeout))
+        while True:
+            found.append(source.get_nowait())
+    except queue.Empty:
+        return found

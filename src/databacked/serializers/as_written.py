@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from databacked.adopted import path_of
 from databacked.errors import SerializerError
 from databacked.fingerprint.files import content_of
-from databacked.renames import move_new
 from databacked.serializers.base import Kind, Serializer
-from databacked.stats import stat_of
+from databacked.storage.adopted import path_of
+from databacked.storage.looks import stat_of
+from databacked.storage.renames import move_new
 from databacked.types import Description, Written
 
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from databacked.corrections import Conformed, Correction, conform, fit
-from databacked.hashes import hash_file
+from databacked.fingerprint.hashes import hash_file
+from databacked.serializers.corrections import Conformed, Correction, conform, fit
 from databacked.types import Description, Json, Written
 
 Kind: TypeAlias = Literal["array", "file", "value"]

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from databacked.errors import SerializerError
-from databacked.sameness import check_parts, plain_array
+from databacked.serializers.sameness import check_parts, plain_array
 from databacked.types import Description, PhysicalPixelSizes
 
 DIM_ORDERS = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}

@@ -28,7 +28,7 @@ import tifffile
 from xxhash import xxh3_128
 
 from databacked.errors import SerializerError
-from databacked.hashes import hash_file
+from databacked.fingerprint.hashes import hash_file
 from databacked.serializers.base import Serializer
 from databacked.serializers.images import (
     LARGE_PLANE,

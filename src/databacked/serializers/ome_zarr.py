@@ -31,7 +31,7 @@ import zarr.codecs
 
 from databacked.errors import SerializerError
 from databacked.fingerprint.files import tree_hash
-from databacked.hashes import hash_bytes, hash_file
+from databacked.fingerprint.hashes import hash_bytes, hash_file
 from databacked.serializers.base import Serializer
 from databacked.serializers.images import (
     DIM_ORDERS,

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from databacked.errors import SerializerError
-from databacked.sameness import difference
 from databacked.serializers.base import Serializer
+from databacked.serializers.sameness import difference
 
 
 class ToPickle(Serializer):

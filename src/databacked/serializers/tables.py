@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from databacked.errors import SerializerError
-from databacked.sameness import difference, own_of, shortly
+from databacked.serializers.sameness import difference, own_of, shortly
 from databacked.types import Description
 
 

@@ -1,0 +1,1 @@
+"""Bytes at names: listing, one rename, moving aside. It knows no record and no serializer."""

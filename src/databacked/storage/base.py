@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
-from databacked.stats import Stat
+from databacked.storage.looks import Stat
 
 __all__ = ["Stat", "Storage"]
 

@@ -15,10 +15,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from databacked.errors import StorageError
-from databacked.project import STATE, obstacle, owner_of
-from databacked.records import JOURNAL, is_live
-from databacked.renames import copy, exchange, move_new, remove, rename_new
-from databacked.stats import (
+from databacked.project.folders import STATE, obstacle, owner_of
+from databacked.storage.base import Storage
+from databacked.storage.live import JOURNAL, is_live
+from databacked.storage.looks import (
     JOIN,
     Stat,
     fold,
@@ -27,7 +27,7 @@ from databacked.stats import (
     stat_of_entry,
     stat_of_target,
 )
-from databacked.storage.base import Storage
+from databacked.storage.renames import copy, exchange, move_new, remove, rename_new
 
 FEW = 16
 """Up to this many targets in a folder are looked up one by one instead of listing it."""

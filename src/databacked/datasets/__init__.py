@@ -1,0 +1,1 @@
+"""A table of results as a dataset: manifest, readme, provenance."""

@@ -1,0 +1,311 @@
+"""What all items of a node share: code, places and context, each looked at once a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from databacked.callables import file_of, written
+from databacked.errors import FingerprintError, TargetError
+from databacked.fingerprint.code import CodeFingerprint, code_fingerprint
+from databacked.fingerprint.files import file_token, file_tokens
+from databacked.fingerprint.hashes import hash_texts
+from databacked.fingerprint.parameters import token as token_of_value
+from databacked.graph.nodes import Column, Element, Items, Nested, Node, Plain
+from databacked.graph.step import Step
+from databacked.graph.target import Outputs, Target
+from databacked.places.files import BoundOutputs
+from databacked.places.place import Bound
+from databacked.project.folders import STATE, lies_in, same_folder
+from databacked.project.notebook import is_cell, notebook_name
+from databacked.project.root import Project
+from databacked.records.owners import Owner, owner_of
+from databacked.records.record import context_of
+from databacked.types import Json
+from databacked.worker.messages import Spec
+
+RULES = 1
+"""Version of how recipes are made; a record made by other rules is checked by its parts."""
+
+
+ITS_FILE = " (its file)"
+"""What follows the name of a symbol that counts by the content of a file."""
+
+
+@dataclass
+class Plan:
+    """What is known of a node's items besides their state."""
+
+    spec: Spec
+    bound: Bound | None
+    columns: dict[str, list[str | None] | str | None]
+    """Token of each parameter: one for all items, or one an item; None for what is not known."""
+
+    missing: list[int]
+    """How many inputs of each item that come from tasks have no token yet."""
+
+    wanted: bytearray
+    """Items whose value somebody waits for."""
+
+    unread: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """Parameters of items that name files nobody read yet: what they count by is not known."""
+
+    wanted_open: int = 0
+    """How many of these are neither there nor gone."""
+
+    nested_missing: int = 0
+    """How many futures in arguments that are the same for all items have no token yet."""
+
+    nested_open: set[tuple[int, int]] | None = None
+    """Which of these (node, row) are not there yet; None before anybody asked."""
+
+    nested_sources: dict[str, Any] = field(default_factory=dict)
+    """Arguments that are the same for all items, as they are sent to workers."""
+
+    found: dict[int, Any] = field(default_factory=dict)
+    """What lies at the targets of items that are to be made."""
+
+    failures: dict[int, Any] = field(default_factory=dict)
+    pinned: set[int] = field(default_factory=set)
+    """Items that are not kept but whose value is held until the run ends."""
+
+    learned: bool = False
+
+    def row_tokens(self, row: int) -> list[str | None]:
+        """Return the token of each parameter of an item, in the order of the recipe."""
+        tokens: list[str | None] = []
+        for name in self.spec.order:
+            column = self.columns[name]
+            tokens.append(column[row] if isinstance(column, list) else column)
+        return tokens
+
+
+class Fingerprints:
+    """Code, results and contexts of the tasks of one run, each looked at once."""
+
+    def __init__(self, project: Project, run: str, default: Any) -> None:
+        self.project = project
+        self.default = default
+        """The result of tasks that have only a target."""
+        self.run = run
+        self._codes: dict[int, tuple[Any, CodeFingerprint]] = {}
+        self._bounds: dict[Any, tuple[Any, Bound]] = {}
+
+    @cached_property
+    def _owner(self) -> Owner:
+        """The project, as the owner of its tasks: looked up once a run."""
+        return owner_of("", self.project.root)
+
+    def code(self, function: Any) -> CodeFingerprint:
+        """Return the code fingerprint of a function or class."""
+        known = self._codes.get(id(function))
+        if known is None:
+            found = code_fingerprint(function, root=self.project.root, own=self.project.own)
+            # By identity: what is equal (methods, callable objects) need not have the same code.
+            known = self._codes[id(function)] = function, found
+        return known[1]
+
+    def bound(self, task: Step) -> Bound | None:
+        """Return where a task's values go; None if they are not kept."""
+        result = task.options.result
+        if result is None:
+            if task.target is None:
+                return None
+            result = self.default
+        outputs = task.target.outputs if isinstance(task.target, Outputs) else {}
+        key = (id(result), tuple((name, one.ending) for name, one in outputs.items()))
+        found = self._bounds.get(key)
+        if found is None:
+            bound = self._bind(task, result, outputs)
+            found = self._bounds[key] = (result, bound)
+            self._check_places(task.name, bound.folder)
+        bound = found[1]
+        return replace(bound, always=True) if task.options.location is not None else bound
+
+    def _bind(self, task: Step, result: Any, outputs: Mapping[str, Target]) -> Bound:
+        def code_of(kind: type) -> str:
+            return self.code(kind).digest
+
+        if not outputs:
+            return result.bind(self.project, code_of)  # type: ignore[no-any-return]
+        if not hasattr(result, "bind_outputs"):
+            raise TargetError(
+                f"{task.name}: {type(result).__name__} does not take several outputs "
+                f"({', '.join(outputs)})."
+            )
+        endings = {name: one.ending for name, one in outputs.items()}
+        parts = result.bind_outputs(self.project, code_of, endings)
+        first = next(iter(parts.values()))
+        says = {"outputs": {name: dict(part.says) for name, part in parts.items()}}
+        return BoundOutputs(
+            first.folder, first.serializer, says, result, root=self.project.root, parts=parts
+        )
+
+    def _check_places(self, name: str, folder: Path) -> None:
+        """Raise if two places are one folder, or lie in one another: whose would a file be?"""
+        places = [bound.folder for _, bound in self._bounds.values()]
+        above = dict.fromkeys((*folder.parents, *Path(os.path.realpath(folder)).parents))
+        places += [one for one in above if os.path.isdir(one / STATE / "journals")]
+        for other in dict.fromkeys(places):
+            if folder == other:
+                continue
+            if same_folder(folder, other):
+                raise TargetError(
+                    f"{name}: the places {folder} and {other} are one and the same folder. Name it "
+                    "in one way, or give each its own folder."
+                )
+            if any(lies_in(*pair) for pair in ((folder, other), (other, folder))):
+                raise TargetError(
+                    f"{name}: the places {folder} and {other} lie inside one another. Give each "
+                    "its own folder, side by side."
+                )
+
+    def spec(self, node: Node, bound: Bound | None, inputs: Iterable[str]) -> Spec:
+        """Return what all items of a node share, as it is sent to workers."""
+        task = node.task
+        code = self.code(task.fn)
+        files = file_tokens([str(path) for path in code.paths.values()])
+        further = self._reads(task)
+        digest = hash_texts(
+            [
+                code.digest,
+                *(files[str(path)] for path in code.paths.values()),
+                *(f"{name}={token}" for name, token in sorted(further.items())),
+                *((task.name,) if task.draws else ()),  # its generator is seeded from its name
+            ]
+        )
+        named = {f"{name}{ITS_FILE}": files[str(path)] for name, path in code.paths.items()}
+        symbols = {**code.symbols, **named, **further}
+        owner = replace(self._owner, task=symbol_of(task.fn, self.project.root))
+        folder = self.project.state / "values" if bound is None else bound.folder
+        fields: dict[str, Json] = {
+            **owner.said(folder),
+            "code": digest,
+            "symbols": dict(symbols),
+            "values": dict(code.values),
+            "serializer": None if bound is None else dict(bound.says),
+            "packages": dict(code.packages),
+            "opaque": list(code.opaque),
+            "run": self.run,
+        }
+        order = tuple(sorted(node.args))
+        is_kept = bound is not None or task.options.keep
+        plain = {name: arg.value for name, arg in node.args.items() if isinstance(arg, Plain)}
+        base = hash_texts(
+            [
+                f"rules {RULES}",
+                digest,
+                "" if bound is None else bound.fingerprint,
+                *order,
+                *(() if task.options.pure or is_kept else (f"run {self.run}",)),
+            ]
+        )
+        return Spec(
+            id=node.id,
+            name=task.name,
+            owner=owner,
+            function=task.fn,
+            order=order,
+            positional=task.positional,
+            plain=plain,
+            columns=tuple(name for name in node.args if name not in plain),
+            arrives={name: kind for name, kind in task.arrives.items() if kind != "text"},
+            inputs=frozenset(inputs),
+            base=base,
+            bound=bound,
+            fields=fields,
+            context=context_of(fields),
+            run=self.run,
+            retries=int(task.options.retries),
+            retry_delay=float(task.options.retry_delay),
+            shared=is_shared(node),
+            marks=task.options.failed == "mark" or getattr(task.options.result, "marks", False),
+            checks=large_arguments(node),
+            hashed=frozenset(
+                name
+                for name, arg in node.args.items()
+                if isinstance(arg, Column) and arg.token is not None
+            ),
+            root=str(self.project.root),
+            pure=task.options.pure or is_kept,
+            remembers=task.options.keep,
+            draws=task.draws and "rng" not in node.args,
+            how=self.how(task),
+            modules=code.modules,
+            reads=tuple(
+                [(str(path), files[str(path)], "sampled") for path in code.paths.values()]
+                + [
+                    (
+                        str(self.project.resolve(name.removesuffix(ITS_FILE))),
+                        said,
+                        self.how(task),
+                    )
+                    for name, said in further.items()
+                    if name.endswith(ITS_FILE)
+                ]
+            ),
+        )
+
+    def how(self, task: Step) -> str:
+        """Return how the input files of a task count."""
+        return task.options.inputs or self.project.inputs
+
+    def _reads(self, task: Step) -> dict[str, str]:
+        """Return what further files and environment variables of a task count by."""
+        found: dict[str, str] = {}
+        missing: list[str] = []
+        for one in task.options.reads:
+            text = os.fspath(one)
+            if text.startswith("$"):
+                found[text] = str(token_of_value(os.environ.get(text[1:])))
+                continue
+            path = self.project.resolve(text)
+            if not path.exists():
+                missing.append(f"{text!r} is not there (below {self.project.root})")
+            else:
+                found[f"{text}{ITS_FILE}"] = file_token(str(path), self.how(task))
+        if missing:
+            raise FingerprintError(f"{task.name}: reads= names files, and {'; '.join(missing)}.")
+        return found
+
+
+def symbol_of(function: Any, root: Path) -> str:
+    """Return the name that records know a task by: file below the project root, and name."""
+    function = written(function)
+    qualname = str(getattr(function, "__qualname__", type(function).__qualname__))
+    file = file_of(function)
+    if not file or is_cell(file):
+        return f"{notebook_name(root)}:{qualname}"
+    try:
+        return f"{Path(file).resolve().relative_to(root.resolve()).as_posix()}:{qualname}"
+    except ValueError:
+        return f"{function.__module__}:{qualname}"
+
+
+def is_shared(node: Node) -> bool:
+    """Whether a value of a node has more than one reader; a retry is one."""
+    if len(node.readers) > 1:
+        return True
+    for reader, param in node.readers:
+        arg = reader.args.get(param)
+        if reader.task.options.retries or isinstance(arg, Element):
+            return True
+        if isinstance(arg, Items):
+            if arg.picks is not None and len(set(arg.picks)) < len(arg.picks):
+                return True
+        elif reader.n > 1 or not isinstance(arg, Nested):
+            return True
+    return False
+
+
+def large_arguments(node: Node) -> tuple[tuple[str, str], ...]:
+    """Return arguments hashed at the call with their hash: they are hashed again before use."""
+    return tuple(
+        (name, arg.token)
+        for name, arg in node.args.items()
+        if isinstance(arg, Plain) and arg.token is not None
+    )

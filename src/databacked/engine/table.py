@@ -1,0 +1,63 @@
+"""The items of a map as a table: parameters, state, and where each lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from databacked.engine.columns import locate
+from databacked.graph.nodes import Column, Element, Futures, Node, Plain
+from databacked.graph.sketch import holds_unknown
+from databacked.places.files import BoundOutputs
+from databacked.storage.looks import JOIN
+
+
+def table_of(answer: Futures) -> pd.DataFrame:
+    """Return one row for each item of a map.
+
+    Returns
+    -------
+    A column for each parameter that is a value (not the result of a task), ``state`` (``made``,
+    ``reused``, ``failed``, ``skipped``; empty for what was not needed or did not run yet), and for
+    tasks with files ``path`` (``path_mask``, … for several outputs; None where there is no file).
+    """
+    items = [item for future in answer for item in locate(future)]
+    rows = [{**_parameters(node, row), **_state(node, row)} for node, row in items]
+    return pd.DataFrame(rows, dtype=None if rows else object)
+
+
+def _parameters(node: Node, row: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, arg in node.args.items():
+        if isinstance(arg, Plain):
+            found[name] = arg.value
+        elif isinstance(arg, Column):
+            found[name] = arg.values[row]
+        elif isinstance(arg, Element) and not holds_unknown(arg.known[row]):
+            found[name] = arg.known[row]
+    return found
+
+
+def _state(node: Node, row: int) -> dict[str, Any]:
+    said: dict[str, Any] = {_free("state", node): node.became(row)}
+    bound = None if node.plan is None else node.plan.bound
+    if bound is None or node.targets is None:
+        return said
+    names = (
+        [f"path_{name}" for name in bound.parts] if isinstance(bound, BoundOutputs) else ["path"]
+    )
+    target = node.targets[row]
+    files = [None] * len(names) if target is None else target.split(JOIN)
+    for name, file in zip(names, files, strict=True):
+        path = None if file is None else Path(bound.folder) / file
+        said[_free(name, node)] = path if path is not None and path.exists() else None
+    return said
+
+
+def _free(name: str, node: Node) -> str:
+    """Return a name for a column that is no parameter's."""
+    while name in node.args:
+        name += "_"
+    return name

@@ -1,0 +1,1 @@
+"""What the calls of a flow become: nodes with columns. No disk, no run."""

@@ -1,0 +1,1 @@
+"""Values in, pictures out: SVG, PNG and HTML."""

@@ -1,0 +1,1 @@
+"""A folder with its records: judged, saved, read."""

@@ -1,0 +1,42 @@
+"""An image: pixels and what is known of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Image:
+    """An array with metadata of its own, which win over the serializer's settings."""
+
+    data: Any
+    """numpy or dask array."""
+
+    dim_order: str | None = None
+    """One letter an axis, for example ``CZYX``."""
+
+    channel_names: tuple[str, ...] | None = None
+    """One name a channel."""
+
+    physical_pixel_sizes: tuple[float | None, float | None, float | None] | None = None
+    """Z, Y, X in micrometres; None where nobody knows."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis."""
+        return tuple(self.data.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels."""
+        dtype: np.dtype[Any] = np.dtype(self.data.dtype)
+        return dtype
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __databacked_token__(self) -> tuple[Any, ...]:
+        return (self.data, self.dim_order, self.channel_names, self.physical_pixel_sizes)

@@ -1,0 +1,1 @@
+"""Where a project begins: its root, configuration, folders, notebooks, git."""

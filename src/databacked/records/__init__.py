@@ -1,0 +1,1 @@
+"""What made what: claims, a line each, in journals beside the results."""

@@ -1,0 +1,310 @@
+"""The journals of what made what.
+
+task → runner → result → serializer → storage → [record] → dataset → version → remote
+
+Records lie beside the results, in ``<place>/.databacked/journals/``. Each process appends to a
+journal file of its own, one write an item, before the item's file becomes visible. A record is a
+claim: a file is described by whichever record of its target fits its content, and a claim without
+a file means nothing; of what a target held before, content and recipe are never forgotten. One
+line a record, tab-separated::
+
+    state  target  recipe  resolved  content  size  mtime_ns  context  {details}
+
+``state`` is ``w`` (written), ``e`` (edited by hand) or ``a`` (accepted as it was). ``context``
+names a line ``=  context  {task, project, root, code, serializer, run …}``, which many share.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from collections.abc import Iterator, Set
+from pathlib import Path
+from typing import Any
+
+from databacked.errors import RecordError
+from databacked.project.folders import STATE, obstacle, owner_of
+from databacked.records.owners import Owner, Relation
+from databacked.records.record import FORMAT, HEADER, NO_DETAILS, WHOLE, Record, parse
+from databacked.storage.live import JOURNAL, is_live, open_journal
+from databacked.storage.looks import NOTHING, Stat
+
+_is_named = re.compile(rf"{JOURNAL}.*\.tsv").fullmatch
+
+
+class Records:
+    """All records of one place: read once a process, then only onwards."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.folder = place / STATE / "journals"
+        self.contexts: dict[str, dict[str, Any]] = {}
+        self._notes: list[str] = []
+        self._lines: dict[str, bytes | list[bytes]] = {}
+        self._read: dict[str, int] = {}
+        self._lock = threading.RLock()
+        self._noted: set[str] = set()
+        self._looked = False
+        self._odd: set[str] = set()
+        """What lies among the journals and is none."""
+        self._was_read = False
+        self._relations: dict[tuple[Owner, str], Relation] = {}
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def take_notes(self) -> list[str]:
+        """Return what was wrong with a journal; each is returned once."""
+        taken, self._notes = self._notes, []
+        return taken
+
+    @property
+    def known(self) -> bool:
+        """Whether anything is known of the place: an emptied journal is as good as none."""
+        return bool(self._lines)
+
+    def refresh(self) -> None:
+        """Read what was appended since the last time.
+
+        Raises
+        ------
+        RecordError
+            If a journal was written by a newer databacked.
+        """
+        with self._lock:
+            self._was_read = True
+            self._relations.clear()  # others may have gone since
+            for _ in range(3):
+                names = self._journals()
+                if not names:  # none yet, or somebody removed them all
+                    self._read.clear()
+                    self._lines.clear()
+                    self.contexts.clear()
+                # A journal that is listed and then missing was compacted: list again.
+                if all([self._read_on(name) for name in names]):
+                    return
+
+    def read_once(self) -> None:
+        """Read all that was there when this process first asked, if nobody did so yet."""
+        if not self._was_read:
+            self.refresh()
+
+    def _journals(self) -> list[str]:
+        """Return the names of the journals; what else lies among them is passed over."""
+        names: list[str] = []
+        odd: list[str] = []
+        try:
+            with os.scandir(self.folder) as entries:
+                for entry in entries:
+                    if entry.name[0] == "." or entry.name in self._odd:
+                        continue
+                    is_one = entry.name.endswith(".tsv") and entry.is_file(follow_symlinks=False)
+                    (names if is_one else odd).append(entry.name)
+        except FileNotFoundError as error:
+            above = (self.place, self.place / STATE, self.folder)
+            if not self._looked and any(map(os.path.islink, above)) and obstacle(self.folder):
+                raise self._unreadable(self.folder, error) from error
+            self._looked = True  # once is enough: it costs a slow disk three looks
+        except OSError as error:
+            raise self._unreadable(self.folder, error) from error
+        if odd:
+            self._pass_over(sorted(odd))
+        return sorted(names)
+
+    def _pass_over(self, names: list[str]) -> None:
+        self._odd.update(names)
+        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        self._notes.append(f"{self.folder}: {shown}: no journal; passed over.")
+
+    def _unreadable(self, path: Path, error: OSError) -> RecordError:
+        """Return an error that says whose records cannot be read, and what to do."""
+        if why := obstacle(self.folder):
+            return RecordError(f"The records of {self.place} cannot be read: {why}.")
+        return RecordError(
+            f"The records of {self.place} cannot be read: {path}: {error.strerror}. It is "
+            f"{owner_of(path)}'s. Without its records a result would look like a file of unknown "
+            f"origin: ask for the right to read it (chmod -R g+rX {self.place / STATE}), or choose "
+            "another place."
+        )
+
+    def _read_on(self, name: str) -> bool:
+        path = self.folder / name
+        offset = self._read.get(name, 0)
+        try:
+            with open(path, "rb", opener=open_journal) as file:
+                file.seek(offset)
+                data = file.read()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise self._unreadable(path, error) from error
+        if offset == 0 and not _is_named(name) and not data.startswith(b"#databacked"):
+            self._pass_over([name])  # somebody's own table
+            return True
+        if offset == 0 and data:
+            version = data[: data.find(b"\n") + 1]
+            if version and version != HEADER % FORMAT:
+                raise RecordError(
+                    f"The journal {path} begins with {version[:40]!r}, which this databacked does "
+                    f"not know (it knows format {FORMAT}). If a newer databacked wrote it, "
+                    "upgrade; if it is damaged, move it away: its results are then unknown files."
+                )
+        end = data.rfind(b"\n") + 1
+        self._read[name] = offset + end
+        if end < len(data) and name not in self._noted and not is_live(path):
+            self._noted.add(name)
+            self._notes.append(
+                f"The last line of {path} is cut (a process was stopped while it wrote); "
+                "it is ignored, and its item is made again."
+            )
+        self._take(data[:end], path)
+        return True
+
+    def _take(self, data: bytes, path: Path) -> None:
+        lines, bad = self._lines, 0
+        for line in data.split(b"\n"):
+            mark, _, rest = line.partition(b"\t")
+            if mark == b"=":
+                context, _, body = rest.partition(b"\t")
+                try:
+                    self.contexts[context.decode()] = json.loads(body)
+                except ValueError:
+                    bad += 1
+            elif mark in (b"w", b"e", b"a"):
+                whole = WHOLE(rest)
+                if whole is None:
+                    bad += 1
+                    continue
+                target = whole[1].decode("utf-8", "surrogateescape")
+                before = lines.get(target)
+                if before is None:
+                    lines[target] = line
+                elif isinstance(before, bytes):
+                    if before != line:
+                        lines[target] = [before, line]
+                elif line not in before:
+                    before.append(line)
+            elif line and not line.startswith(b"#"):
+                bad += 1
+        if bad:
+            self._notes.append(
+                f"{bad} line(s) of {path} cannot be read and are ignored; their items are made "
+                "again, and files without a record are moved aside, not deleted."
+            )
+
+    def of(self, target: str) -> list[Record]:
+        """Return all claims about a target, newest of each journal last."""
+        found = self._lines.get(target)
+        if found is None:
+            return []
+        return [parse(found)] if isinstance(found, bytes) else [parse(line) for line in found]
+
+    def targets(self) -> Set[str]:
+        """Return all targets of which anything is known."""
+        return self._lines.keys()
+
+    def has(self, target: str) -> bool:
+        """Whether anything is known of a target."""
+        return target in self._lines
+
+    def fits(
+        self, target: str, stat: Stat | None, recipe: str, owner: Owner
+    ) -> tuple[str, str] | None:
+        """Return content and context of the file at a target if a record of this recipe fits it.
+
+        The quick way for many items: None only means that it takes a closer look (see `of`).
+
+        Parameters
+        ----------
+        stat
+            What lies at the target; None fits a record of a value without a file.
+        """
+        found = self._lines.get(target)
+        if found is None:
+            return None
+        look, sought = stat or NOTHING, recipe.encode()
+        if isinstance(found, bytes):
+            state, _, made_by, resolved, content, size, mtime, context, _ = found.split(b"\t", 8)
+            if (int(size), int(mtime)) != look or sought not in (made_by, resolved):
+                return None
+            return self._fitting(state, content, context, owner)
+        contents: set[bytes] = set()
+        claims = [line.split(b"\t", 8) for line in reversed(found)]
+        for _, _, made_by, _, content, size, mtime, _, _ in claims:
+            if (int(size), int(mtime)) == look:
+                contents.add(content)
+            elif stat is None and sought == made_by:
+                return None  # the same recipe gave a file, which somebody removed
+        if len(contents) != 1:
+            return None  # two of one size, written within one time stamp: their bytes decide
+        # Several recipes can lead to one content, and several times: each of them makes a hit.
+        for state, _, made_by, resolved, content, _, _, context, _ in claims:
+            if content in contents and sought in (made_by, resolved):
+                fitting = self._fitting(state, content, context, owner)
+                if fitting is not None:
+                    return fitting
+        return None
+
+    def _fitting(
+        self, state: bytes, content: bytes, context: bytes, owner: Owner
+    ) -> tuple[str, str] | None:
+        name = context.decode()
+        is_fit = state != b"e" and self.relation(owner, name) != "other"
+        return (content.decode(), name) if is_fit else None
+
+    def relation(self, owner: Owner, context: str) -> Relation:
+        """Say whose the records of a context are, seen from a task."""
+        found = self._relations.get((owner, context))
+        if found is None:
+            found = owner.relation(self.contexts.get(context, NO_DETAILS), self.place)
+            self._relations[owner, context] = found
+        return found
+
+    def remember(self, line: bytes) -> None:
+        """Take a line that a process of this run has appended, without reading it from disk."""
+        with self._lock:
+            self._take(line.rstrip(b"\n"), self.folder)
+
+    def task_of(self, record: Record) -> str:
+        """Return the name of the task that a record belongs to."""
+        return str(self.contexts.get(record.context, {}).get("task", "?"))
+
+    def owner_of(self, record: Record, seen_from: Owner) -> str:
+        """Return whose a record is, in words: the task, and the project where it is another one."""
+        said = self.contexts.get(record.context, {})
+        root = os.path.normpath(os.path.join(self.place, said.get("root", seen_from.root)))
+        elsewhere = os.path.realpath(root) != os.path.realpath(seen_from.root)
+        return self.task_of(record) + (f" in the project {root}" if elsewhere else "")
+
+    def by_recipe(self, recipe: str) -> Iterator[Record]:
+        """Yield the claims of a recipe, whatever their target."""
+        sought = recipe.encode()
+        for found in self._lines.values():
+            for line in (found,) if isinstance(found, bytes) else found:
+                if sought in line and (record := parse(line)).recipe == recipe:
+                    yield record
+
+    def all(self) -> Iterator[Record]:
+        """Yield every claim."""
+        for target in list(self._lines):
+            yield from self.of(target)
+
+
+_registry: dict[str, Records] = {}
+
+
+registry_lock = threading.Lock()
+
+
+def records_of(place: Path, *, refresh: bool = True) -> Records:
+    """Return this process's view of a place's records, by default read up to now."""
+    key = str(place)
+    found = _registry.get(key)
+    if found is None:
+        with registry_lock:
+            found = _registry.setdefault(key, Records(place))
+    if refresh:
+        found.refresh()
+    return found

@@ -1,0 +1,126 @@
+"""One record, a line of a journal: what made a file, and what the file was then."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from databacked.fingerprint.hashes import hash_texts
+from databacked.storage.looks import Stat
+from databacked.types import Description, Json
+
+FORMAT = 1
+"""Version of the journal's format; a newer one is an error, never ignored."""
+
+
+NONE = "none"
+"""Content of the value None: a record without a file."""
+
+
+HEADER = b"#databacked\t%d\n"
+
+
+WHOLE = re.compile(
+    rb"([^\t]+)\t[0-9a-f]*\t[0-9a-f]*\t[\w=,]*\t-?\d+\t-?\d+\t[0-9a-z]*\t\{[^\t]*\}"
+).fullmatch
+"""What a claim has to look like behind its state: a damaged one must not be taken for another."""
+
+
+OWNER = ("task", "project", "root", "host")
+"""What a context says of whose its records are."""
+
+
+DESCRIBES = frozenset((*asdict(Description()), "outputs", "form"))
+"""Details without which a file cannot be handed over."""
+
+
+NO_DETAILS: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One claim: this recipe made this content at this target."""
+
+    state: str
+    """``w`` written by its task, ``e`` edited by hand since, ``a`` accepted as it was found."""
+
+    target: str
+    """Relative to the place, with ``/``."""
+
+    recipe: str
+    """Hash of code, parameters, inputs and serializer; inputs that are not kept by their recipe."""
+
+    resolved: str
+    """The same with the content of the inputs that are not kept."""
+
+    content: str
+    """xxh3-128 of the file's bytes, ``none`` for the value None, ``name=…,name=…`` for an item
+    with several files."""
+
+    size: int
+    """Bytes; -1 for a value without a file."""
+
+    mtime_ns: int
+    """Modification time of the file as it was written, in nanoseconds."""
+
+    context: str
+    """Name of the line that task, code and serializer stand in."""
+
+    body: bytes
+    """The details, as JSON."""
+
+    @cached_property
+    def details(self) -> dict[str, Any]:
+        """Parameters, inputs, start, seconds, shape, dtype …"""
+        try:
+            return dict(json.loads(self.body))
+        except ValueError:
+            return {}  # cut by a full disk: the claim's head is whole, its file never came to be
+
+    @property
+    def stat(self) -> Stat:
+        """Size and time that the file has as long as nobody touches it."""
+        return Stat(self.size, self.mtime_ns)
+
+    def line(self) -> bytes:
+        """Return the record as its line in a journal."""
+        head = (
+            f"{self.state}\t{self.target}\t{self.recipe}\t{self.resolved}\t{self.content}\t"
+            f"{self.size}\t{self.mtime_ns}\t{self.context}\t"
+        )
+        return head.encode("utf-8", "surrogateescape") + self.body + b"\n"
+
+
+def parse(line: bytes) -> Record:
+    """Return the record in one line of a journal."""
+    state, target, recipe, resolved, content, size, mtime, context, body = line.split(b"\t")
+    return Record(
+        state.decode(),
+        target.decode("utf-8", "surrogateescape"),
+        recipe.decode(),
+        resolved.decode(),
+        content.decode(),
+        int(size),
+        int(mtime),
+        context.decode(),
+        body,
+    )
+
+
+def details(**fields: Any) -> bytes:
+    """Return the details of a record as JSON, without the fields that are None."""
+    kept = {name: value for name, value in fields.items() if value is not None}
+    return json.dumps(kept, separators=(",", ":"), default=str).encode()
+
+
+def context_of(fields: dict[str, Json]) -> str:
+    """Return the name of a context: a hash of what it says."""
+    return hash_texts([json.dumps(fields, sort_keys=True)])[:16]
+
+
+def context_line(name: str, fields: dict[str, Any]) -> bytes:
+    """Return the line of a context."""
+    return f"=\t{name}\t{json.dumps(fields, separators=(',', ':'))}\n".encode()

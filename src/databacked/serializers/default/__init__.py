@@ -1,0 +1,1 @@
+"""Values as the file that the target's ending names."""

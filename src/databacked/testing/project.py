@@ -1,0 +1,17 @@
+"""A project of its own for a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from databacked.project.root import Project, use_project
+
+
+@contextmanager
+def project(folder: Path, **settings: Any) -> Iterator[Path]:
+    """Have all flows and tasks in a ``with`` block keep their results below a folder."""
+    with use_project(Project(Path(folder).absolute(), **settings)):
+        yield Path(folder)

@@ -1,0 +1,125 @@
+"""What lies at a target: used as it is, or not, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from databacked.errors import CorrectionError
+from databacked.fingerprint.parameters import token as token_of_value
+from databacked.fingerprint.parameters import told_apart
+from databacked.places.judge import Found, Recipe, is_hit, why_stale
+from databacked.places.place import Bound, Claim
+from databacked.records.book import records_of
+from databacked.records.record import Record
+from databacked.worker.messages import Spec, shown
+
+
+def replaces(found: Found, bound: Bound) -> bool:
+    """Whether what was changed by hand is to be moved aside and made again."""
+    changed = found.kind in ("edited", "unusable")
+    return changed and (bound.always or bound.options.when_edited == "replace")
+
+
+def check_usable(found: Found, bound: Bound, target: str) -> None:
+    """Raise `CorrectionError` if somebody worked on a file, and no reader can use what it is now.
+
+    Nothing else would do: what was computed is not what they meant.
+    """
+    if found.kind == "unusable" and not replaces(found, bound):
+        raise CorrectionError(
+            f"{bound.folder / shown(target)} was changed by hand, and cannot be used as it is: "
+            f"{found.why}. Or move it away, to have it made again."
+        )
+
+
+def reuse(
+    found: Found,
+    spec: Spec,
+    recipe: str,
+    tokens: Sequence[str | None],
+    bound: Bound,
+    target: str,
+) -> tuple[Record, tuple[str, ...]] | None:
+    """Return the record of what lies at a target if it is used as it is, and what to say of it."""
+    if is_hit(found, recipe):
+        if found.kind != "edited" and found.records:
+            record = found.records[-1]  # of the same task elsewhere it may be an edited one
+            return record, (edited_note(record, recipe),) if record.state == "e" else ()
+        if replaces(found, bound):
+            return None
+        record = bound.settle(found, target, bare_claim(spec, recipe))
+        return record, (edited_note(record, recipe),)
+    if found.kind == "ours" and bound.options.when_stale != "recompute":
+        record = found.records[-1]
+        if bound.options.when_stale == "keep":
+            return record, ()
+        return record, (f"kept although stale: {reason_of(found, spec, tokens, bound)}",)
+    return None
+
+
+def bare_claim(spec: Spec, recipe: str) -> Claim:
+    """Return the claim of a file that nobody is about to make."""
+    return Claim(spec.owner, recipe, recipe, spec.context, spec.fields, {}, spec.run)
+
+
+def edited_note(record: Record, recipe: str) -> str:
+    """Return what is said of a file that was corrected by hand, or accepted as it was found."""
+    what = "accepted as it was found" if record.state == "a" else "edited by hand"
+    if record.recipe != recipe:
+        return f"{what}, used although what it was made from changed since"
+    return f"{what}, used as it is"
+
+
+def recorded(
+    spec: Spec, tokens: Sequence[str], values: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Return parameters (as JSON where possible) and inputs as the record says them."""
+    parameters: dict[str, Any] = {}
+    inputs: dict[str, str] = {}
+    for name, token in zip(spec.order, tokens, strict=True):
+        if name in spec.inputs:
+            inputs[name] = token
+        else:
+            value = values[name]
+            exact = value is None or type(value) in (bool, int, float, str)
+            parameters[name] = value if exact else {"token": token}
+    return {"parameters": parameters, "inputs": inputs}
+
+
+def reason_of(found: Found, spec: Spec, tokens: Sequence[str | None], bound: Bound) -> str:
+    """Return why a record of this task does not fit."""
+    from databacked.fingerprint.code import explain
+
+    record = found.records[-1]
+    context = records_of(bound.folder, refresh=False).contexts.get(record.context, {})
+    if "code" not in context:
+        return "it was made in another way long ago"
+    said = record.details
+    before = {
+        name: value["token"] if isinstance(value, dict) else str(token_of_value(value))
+        for name, value in said.get("parameters", {}).items()
+    }
+    old = Recipe(
+        code=context.get("code", ""),
+        symbols=context.get("symbols", {}),
+        values=context.get("values", {}),
+        serializer=context.get("serializer"),
+        parameters=before,
+        inputs=said.get("inputs", {}),
+    )
+    pairs = [(name, token or "") for name, token in zip(spec.order, tokens, strict=True)]
+    for number, (name, token) in enumerate(pairs):
+        if before.get(name, token) != token:
+            before[name], now = told_apart(before[name], token)
+            pairs[number] = name, now
+    new = Recipe(
+        code=spec.fields["code"],
+        symbols=spec.fields["symbols"],
+        values=spec.fields["values"],
+        serializer=spec.fields["serializer"],
+        parameters={name: token for name, token in pairs if name not in spec.inputs},
+        inputs={name: token for name, token in pairs if name in spec.inputs},
+    )
+    reason, only_parameters = why_stale(old, new, explain)
+    return ("=" if only_parameters else "") + reason

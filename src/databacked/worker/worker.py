@@ -1,0 +1,513 @@
+"""What happens to one item, in whatever process it runs.
+
+A batch is a list of chains; a chain is an item and what follows from it alone, in order. A chain is
+worked through on demand: a kept item is compared with its record first, and an item that is not
+kept is computed only if something needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from databacked import capture
+from databacked.errors import ArgumentChangedError, DatabackedError, FingerprintError, StorageError
+from databacked.fingerprint.files import SeenFiles, refusal
+from databacked.fingerprint.hashes import hash_texts
+from databacked.fingerprint.parameters import content as content_of_value
+from databacked.fingerprint.parameters import token as token_of_value
+from databacked.graph.copies import FIXED, copied, parts_of, read_only, replaced
+from databacked.graph.sketch import remembered, sketch
+from databacked.places.judge import is_hit_resolved
+from databacked.places.parts import Lazily, get_keys
+from databacked.places.place import Bound, Claim
+from databacked.project.folders import current_folder
+from databacked.records.record import Record
+from databacked.storage.adopted import paths_in
+from databacked.types import Failure
+from databacked.worker import pyplot
+from databacked.worker.arrive import arrived, say_what_is_backed, short
+from databacked.worker.failures import failure_of, in_words
+from databacked.worker.messages import (
+    FAILED,
+    LEFT,
+    MADE,
+    REUSED,
+    SKIPPED,
+    Held,
+    InChain,
+    Inside,
+    Kept,
+    Mark,
+    Marks,
+    Outcome,
+    Spec,
+    Store,
+    Work,
+    shown,
+    token_of_filled,
+    token_of_marks,
+    value_of_marks,
+    with_keys,
+)
+from databacked.worker.reuse import check_usable, reason_of, recorded, reuse
+from databacked.worker.watch import Changed, Given, nobody_asks_for, watch
+
+
+class Skip(Exception):
+    """An input is missing because its own item failed."""
+
+
+@dataclass
+class _Slot:
+    work: Work
+    spec: Spec
+    outcome: Outcome | None = None
+    token: str | None = None
+    tokens: tuple[str, ...] | None = None
+    value: Any = None
+    made: bool = False
+    failed: Failure | None = None
+    changed: str = ""
+    """Which input changed while its value was made, or one that it was made from."""
+
+    notes: tuple[str, ...] = ()
+    said: capture.Heard = field(default_factory=capture.Heard)
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Value or source of each parameter."""
+        return {**self.spec.plain, **dict(zip(self.spec.columns, self.work.args, strict=True))}
+
+
+class Worker:
+    """Works through chains, in the thread or process that it lives in."""
+
+    def __init__(self, specs: Mapping[int, Spec], store: Store) -> None:
+        self.specs = specs
+        self.store = store
+        self.files = SeenFiles()
+        self.changed: dict[int, str] = {}
+        """Nodes of which an argument was changed after the call, and what to say."""
+
+    def run_batch(self, batch: Sequence[Sequence[Work]]) -> list[Outcome]:
+        """Work through chains, one after another."""
+        specs = {work.spec for chain in batch for work in chain}
+        self.changed = dict(self.check_arguments(sorted(specs)))
+        return [outcome for chain in batch for outcome in self.run(chain)]
+
+    def run(self, chain: Sequence[Work]) -> list[Outcome]:
+        """Work through one chain; errors of the user's functions become outcomes."""
+        slots = [_Slot(work, self.specs[work.spec]) for work in chain]
+        for slot in slots:
+            if slot.work.wanted or slot.spec.is_kept:
+                self._finish(slots, slot)
+        outcomes = [slot.outcome or self._left(slots, slot) for slot in slots]
+        return [
+            outcome._replace(said=slot.said.told()) if slot.said else outcome
+            for outcome, slot in zip(outcomes, slots, strict=True)
+        ]
+
+    def _left(self, slots: list[_Slot], slot: _Slot) -> Outcome:
+        """Say of an item that was not needed what its token is."""
+        try:
+            self._tokens(slots, slot)
+        except Skip as skipped:
+            return self._skip(slot, skipped)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return self._fail(slot, error, 0.0)
+        return Outcome(slot.spec.id, slot.work.row, LEFT, slot.token)
+
+    def _finish(self, slots: list[_Slot], slot: _Slot) -> None:
+        if slot.outcome is not None:
+            return
+        started = time.perf_counter()
+        try:
+            self._tokens(slots, slot)
+            if slot.spec.bound is None:
+                self._compute(slots, slot)
+            else:
+                self._keep(slots, slot, slot.spec.bound)
+        except Skip as skipped:
+            slot.outcome = self._skip(slot, skipped)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit, too: main() of a command-line tool has it
+            slot.outcome = self._fail(slot, error, time.perf_counter() - started)
+
+    def _fail(self, slot: _Slot, error: BaseException, seconds: float) -> Outcome:
+        slot.failed = self._failure(slot, error, seconds)
+        # A disk that a task writes to by itself is its own affair.
+        full = isinstance(error, StorageError) and getattr(error, "errno", None) in (28, 122, 30)
+        return Outcome(
+            slot.spec.id,
+            slot.work.row,
+            FAILED,
+            None,
+            failure=slot.failed,
+            seconds=seconds,
+            fatal=full,
+        )
+
+    def _skip(self, slot: _Slot, skipped: Skip) -> Outcome:
+        slot.failed = skipped.args[0]
+        return Outcome(slot.spec.id, slot.work.row, SKIPPED, None, failure=slot.failed)
+
+    # Tokens: what an item counts by
+
+    def _tokens(self, slots: list[_Slot], slot: _Slot) -> tuple[str, ...]:
+        if slot.tokens is None:
+            given = slot.work.tokens
+            assert given is not None
+            if None in given:
+                sources = slot.given
+                given = tuple(
+                    self._token(slots, slot.spec, sources[name]) if token is None else token
+                    for name, token in zip(slot.spec.order, given, strict=True)
+                )
+            slot.tokens = given  # type: ignore[assignment]
+            if not slot.spec.is_kept:
+                slot.token = slot.spec.token(slot.spec.recipe(slot.tokens))  # type: ignore[arg-type]
+        return slot.tokens  # type: ignore[return-value]
+
+    def _token(self, slots: list[_Slot], spec: Spec, source: Any) -> str:
+        """Return the token of a source in this chain, or of a file that nobody read yet."""
+        if isinstance(source, Inside):
+            return self._token_inside(slots, source, spec.root)
+        if not isinstance(source, InChain):
+            return self.files.token(os.fspath(source), spec.how)
+        return self._token_before(slots, source)
+
+    def _token_inside(self, slots: list[_Slot], inside: Inside, root: str) -> str:
+        """Return the token of a value that holds others, once those in this chain are known."""
+        tokens = [
+            self._token_before(slots, source) if token is None else token
+            for source, token in zip(inside.sources, inside.tokens, strict=True)
+        ]
+        return token_of_filled(
+            replaced(inside.value, (Mark, Marks), lambda mark: token_of_marks(mark, tokens)), root
+        )
+
+    def _token_before(self, slots: list[_Slot], source: InChain) -> str:
+        before = slots[source.position]
+        if before.failed is not None:
+            raise Skip(before.failed)
+        if before.spec.is_kept:
+            self._finish(slots, before)
+        else:
+            self._tokens(slots, before)
+        if before.failed is not None:
+            raise Skip(before.failed)
+        assert before.token is not None
+        return with_keys(before.token, source.keys)
+
+    # Values
+
+    def _value(self, slots: list[_Slot], slot: _Slot, source: Any) -> Any:
+        kind = type(source)
+        if kind is InChain:
+            before = slots[source.position]
+            if not before.made:
+                self._finish(slots, before)
+            if before.failed is not None:
+                raise Skip(before.failed)
+            slot.changed = slot.changed or before.changed
+            value = get_keys(before.value, source.keys)
+            return copied(value) if before.spec.shared or before.work.hold else value
+        if kind is Kept:
+            return source.bound.hand_over(source.record, keys=source.keys)
+        if kind is Held:
+            held = self.store.get(source.key)
+            if type(held) is Changed:
+                held, slot.changed = held
+            return copied(get_keys(held, source.keys))
+        if kind is Inside:
+            found = [self._value(slots, slot, item) for item in source.sources]
+            return replaced(
+                source.value, (Mark, Marks), lambda mark: value_of_marks(mark, found), copies=True
+            )
+        return copied(source)
+
+    def _values(self, slots: list[_Slot], slot: _Slot) -> dict[str, Any]:
+        """Return the arguments of one try, which nobody else holds."""
+        spec = slot.spec
+        if spec.id in self.changed:
+            raise ArgumentChangedError(self.changed[spec.id])
+        values = {name: copied(value) for name, value in spec.plain.items()}
+        for name, source in zip(spec.columns, slot.work.args, strict=True):
+            if name in spec.hashed:
+                token = (slot.tokens or ())[spec.order.index(name)]
+                if self._is_changed(source, token):
+                    raise ArgumentChangedError(_changed(spec, name))
+            values[name] = self._value(slots, slot, source)
+        for name, given in zip(spec.order, slot.tokens or slot.work.tokens or (), strict=False):
+            if why := refusal(given):
+                raise FingerprintError(f"{spec.name}: {name} names {why}.")
+        return values
+
+    def _is_changed(self, value: Any, token: str) -> bool:
+        """Hash an argument that was hashed at the call once more."""
+        return token_of_value(value) != token
+
+    # Making
+
+    def _compute(self, slots: list[_Slot], slot: _Slot) -> None:
+        started = time.perf_counter()
+        values = self._values(slots, slot)
+        look_again = self._watch(slot, values)
+        with pyplot.alone(slot.spec.modules):
+            value = self._call(slots, slot, values)
+        slot.changed = ", ".join(look_again()) or slot.changed
+        for once in parts_of(value, Iterator):
+            raise DatabackedError(
+                f"{slot.spec.name} returned {'' if once is value else 'something that holds '}a "
+                f"{type(once).__name__}, which can be read only once. Return list(...) of it, or "
+                "what it reads from (a file's path)."
+            )
+        known: tuple[Any, ...] = ()
+        if slot.spec.remembers:
+            if slot.changed:
+                raise DatabackedError(_while_it_ran(slot))
+            slot.token = "c:" + remembered(value)
+            known = (copied(value),)
+        elif slot.work.tell:
+            known = (copied(sketch(value)),)
+        if slot.spec.shared or slot.work.hold:
+            value = read_only(value)
+        slot.value, slot.made = value, True
+        if slot.work.hold:
+            held = Changed(value, slot.changed) if slot.changed else value
+            self.store.put((slot.spec.id, slot.work.row), held)
+        slot.outcome = Outcome(
+            slot.spec.id,
+            slot.work.row,
+            MADE,
+            slot.token,
+            notes=self._notes(slot),
+            known=known,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _watch(self, slot: _Slot, values: Mapping[str, Any]) -> Callable[[], list[str]]:
+        """Look at the inputs of an item; returns what names those that changed since."""
+        spec, tokens = slot.spec, slot.tokens or ()
+        plain = FIXED.issuperset(map(type, values.values()))
+        if plain and not spec.reads and not any(token.startswith("file:") for token in tokens):
+            return list
+        given, named = slot.given, zip(spec.order, tokens, strict=True)
+        said = [Given(name, given[name], token) for name, token in named]
+        return watch(said, spec.reads, values, self.files, spec.how, spec.root)
+
+    def _call(self, slots: list[_Slot], slot: _Slot, values: dict[str, Any]) -> Any:
+        """Call the function; each further try gets its arguments anew."""
+        folder = current_folder()
+        try:
+            return self._tried(slots, slot, values)
+        finally:
+            if current_folder() != folder:
+                slot.notes += (MOVED,)
+
+    def _tried(self, slots: list[_Slot], slot: _Slot, values: dict[str, Any]) -> Any:
+        spec = slot.spec
+        for tries_left in range(spec.retries, -1, -1):
+            if tries_left < spec.retries:
+                values = self._values(slots, slot)
+            for name, kind in spec.arrives.items():
+                if name in values:
+                    values[name] = arrived(name, values[name], kind)
+            if spec.draws:
+                values["rng"] = self._generator(slot)
+            try:
+                if not capture.is_capturing():
+                    return _called(spec, values)
+                before = capture.listen(slot.said)
+                try:
+                    return _called(spec, values)
+                finally:
+                    capture.listen(before)
+            except BaseException as error:
+                if isinstance(error, ValueError) and "read-only" in in_words(error):
+                    error.add_note(
+                        "An array that other items read too cannot be changed in place: "
+                        "work on a copy (x = x.copy())."
+                    )
+                if isinstance(error, TypeError | AttributeError | BufferError):
+                    say_what_is_backed(error, values)
+                if not tries_left or isinstance(error, KeyboardInterrupt):
+                    raise
+                time.sleep(spec.retry_delay)
+
+    def _generator(self, slot: _Slot) -> np.random.Generator:
+        """Return a generator that depends on the task's name and the item, and on nothing else."""
+        spec, tokens = slot.spec, slot.tokens or ()
+        named = zip(spec.order, tokens, strict=True)
+        plain = [f"{name}={token}" for name, token in named if name not in spec.inputs]
+        which = [slot.work.target] if slot.work.target is not None else plain
+        return np.random.default_rng(int(hash_texts([spec.name, *which]), 16))
+
+    def _keep(self, slots: list[_Slot], slot: _Slot, bound: Bound) -> None:
+        spec, work = slot.spec, slot.work
+        target = work.target
+        assert target is not None
+        tokens = self._tokens(slots, slot)
+        recipe = spec.recipe(tokens)
+        found = work.found
+        if found is None:
+            found = bound.look_now(target, spec.owner)
+        check_usable(found, bound, target)
+        reason = None
+        if not bound.always:
+            used = reuse(found, spec, recipe, tokens, bound, target)
+            if used is not None:
+                self._done(slot, bound, REUSED, used[0], None, used[1])
+                return
+            if found.kind == "ours" and work.found is None:
+                reason = reason_of(found, spec, tokens, bound)
+        started_at, started = time.time(), time.perf_counter()
+        values = self._values(slots, slot)
+        resolved, contents = self._resolve(slots, slot, tokens, values)
+        said: dict[str, Any] = {
+            **recorded(spec, tokens, values),
+            "contents": contents or None,
+            "start": round(started_at, 3),
+        }
+        given = tuple(paths_in(values)) if getattr(bound.options, "from_path", False) else ()
+        claim = Claim(
+            spec.owner, recipe, resolved, spec.context, spec.fields, said, spec.run, given
+        )
+        if not bound.always and contents and is_hit_resolved(found, resolved):
+            # What it was made from came out the same: nothing to do but to say so.
+            record = bound.confirm(found, claim)
+            self._done(slot, bound, REUSED, record, None)
+            return
+        look_again = self._watch(slot, values)
+        # Figures are written before others change what they are drawn with.
+        with pyplot.alone(spec.modules):
+            value = self._call(slots, slot, values)
+            seconds = time.perf_counter() - started
+            said["seconds"] = round(seconds, 6)
+            own = look_again()
+            if own or slot.changed:
+                slot.changed = ", ".join(own) or slot.changed
+                said["inputs"] = {**said["inputs"], **dict.fromkeys(own, "changed while it ran")}
+                nobodys = nobody_asks_for(recipe, spec.run)
+                # Of inputs that are not kept the content that came counts, whatever it came from.
+                exact = resolved if contents and not own else nobodys
+                claim = replace(claim, recipe=nobodys, resolved=exact, details=said)
+            record, same, notes = bound.save(value, target, found, claim)
+        notes += self._notes(slot)
+        self._done(slot, bound, MADE, record, same, notes, reason, time.perf_counter() - started)
+
+    @staticmethod
+    def _notes(slot: _Slot) -> tuple[str, ...]:
+        """Return what is to be said of how an item was made."""
+        changed = (_while_it_ran(slot),) if slot.changed else ()
+        return (*pyplot.notes(), *slot.notes, *changed)
+
+    def _done(
+        self,
+        slot: _Slot,
+        bound: Bound,
+        state: int,
+        record: Record,
+        same: Any,
+        notes: tuple[str, ...] = (),
+        reason: str | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        slot.token = "c:" + record.content
+        slot.value = Lazily(bound, record, same)
+        slot.made = True
+        known = (sketch(bound.hand_over(record)),) if slot.work.tell else ()
+        slot.outcome = Outcome(
+            slot.spec.id,
+            slot.work.row,
+            state,
+            slot.token,
+            record,
+            notes,
+            reason,
+            known=known,
+            seconds=seconds,
+        )
+
+    def _resolve(
+        self, slots: list[_Slot], slot: _Slot, tokens: tuple[str, ...], values: Mapping[str, Any]
+    ) -> tuple[str, dict[str, str]]:
+        """Return the recipe with the content of inputs that are not kept, and these contents."""
+        contents: dict[str, str] = {}
+        resolved = list(tokens)
+        for position, name in enumerate(slot.spec.order):
+            if "r:" in tokens[position] and name in slot.spec.inputs:
+                content = content_of_value(_plain(values[name]), slot.spec.root)
+                if content is not None:
+                    contents[name] = content
+                    resolved[position] = content
+        return slot.spec.recipe(resolved), contents
+
+    def _failure(self, slot: _Slot, error: BaseException, seconds: float) -> Failure:
+        return failure_of(
+            error,
+            slot.spec.name,
+            shown(slot.work.target or str(slot.work.row)),
+            {name: short(value) for name, value in slot.given.items()},
+            slot.spec.root,
+            seconds,
+        )
+
+    def check_arguments(self, specs: Sequence[int]) -> Iterator[tuple[int, str]]:
+        """Hash arguments again that were hashed at the call; yield the specs of changed ones."""
+        for number in specs:
+            spec = self.specs[number]
+            for name, before in spec.checks:
+                if self._is_changed(spec.plain[name], before):
+                    yield number, _changed(spec, name)
+
+
+def _changed(spec: Spec, name: str) -> str:
+    return (
+        f"{spec.name}: the argument {name!r} was changed between the call and the run of "
+        "its items. Pass a copy, or change it after the flow has ended."
+    )
+
+
+MOVED = (
+    "the working folder changed while it ran: it is one for all threads, so what others read by a "
+    "relative path may be another file"
+)
+
+
+def _called(spec: Spec, values: Mapping[str, Any]) -> Any:
+    """Call the function; a copy of this process that it made by `os.fork` ends where it ends.
+
+    Such a copy would go on with the run, beside the one that waits for it.
+    """
+    process, status = os.getpid(), 1
+    try:
+        value = spec.of_call(values)
+        status = 0
+        return value
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+        raise
+    finally:
+        if os.getpid() != process:
+            os._exit(status & 0xFF)
+
+
+def _while_it_ran(slot: _Slot) -> str:
+    return (
+        f"{slot.changed} changed while it was read: made again in the next run (if the task writes "
+        "there itself, annotate the parameter as str)"
+    )
+
+
+def _plain(value: Any) -> Any:
+    return value.get() if type(value) is Lazily else value
