@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from databacked import flow, last_run, task
+from databacked.project.environment import packages
 from databacked.project.git import git_state, without_credentials
 from databacked.records.runs import collect_in_background, redacted, write_run
 
@@ -157,3 +160,10 @@ def test_a_record_that_cannot_be_written_does_not_fail_the_run(tmp_path, capsys)
     record = collect_in_background("f", {}, tmp_path, "r").finished("done", {})
     write_run(tmp_path / "file", record)
     assert "could not be written" in capsys.readouterr().err
+
+
+def test_packages_are_those_of_their_metadata():
+    """Name by name and version by version, though no metadata is opened."""
+    every = reversed(list(importlib.metadata.distributions()))
+    expected = {re.sub(r"[-_.]+", "-", one.metadata["Name"]).lower(): one.version for one in every}
+    assert packages() == expected

@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 import getpass
-from importlib.metadata import distributions
+import os
+import re
+import sys
+from functools import cache
+
+_INSTALLED = re.compile(r"(.+?)-(\d[^-]*)(?:-.*)?\.(?:dist-info|egg-info)").fullmatch
+"""A folder that an installer left, which says name and version:
+https://packaging.python.org/en/latest/specifications/recording-installed-packages/"""
 
 
 def packages() -> dict[str, str]:
-    """Return name and version of every installed package."""
+    """Return name and version of every package.
+
+    Names as https://peps.python.org/pep-0503/#normalized-names has them. Read off the names of the folders that installers leave: opening their metadata takes a hundred
+    times as long.
+    """
     found: dict[str, str] = {}
-    for one in distributions():
-        name = one.metadata["Name"]
-        if name:
-            found.setdefault(name, one.version)
-    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+    for folder in dict.fromkeys(sys.path):
+        for name, version in _installed_in(folder or os.curdir):
+            found.setdefault(name, version)  # the first one is imported
+    return dict(sorted(found.items()))
+
+
+def _installed_in(folder: str) -> tuple[tuple[str, str], ...]:
+    try:
+        return _named_in(folder, os.stat(folder).st_mtime_ns)
+    except OSError:
+        return ()  # a path that is not there, or a zip
+
+
+@cache
+def _named_in(folder: str, mtime_ns: int) -> tuple[tuple[str, str], ...]:
+    found = filter(None, map(_INSTALLED, sorted(os.listdir(folder))))
+    return tuple((re.sub(r"[-_.]+", "-", one[1]).lower(), one[2]) for one in found)
 
 
 def user_name() -> str:

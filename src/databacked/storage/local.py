@@ -32,6 +32,10 @@ from databacked.storage.renames import copy, exchange, move_new, remove, rename_
 FEW = 16
 """Up to this many targets in a folder are looked up one by one instead of listing it."""
 
+SHARE = 8
+"""A folder is listed for at least one in so many of its entries: an entry of a listing takes an
+eighth of the time of a single look."""
+
 _BESIDE = re.compile(rf"\.databacked-({JOURNAL})-.*").fullmatch
 """A file that is not visible yet, where it cannot be in the place's own temporary folder."""
 
@@ -43,6 +47,8 @@ class LocalStorage(Storage):
         self.folder = folder
         self._base = str(folder) + os.sep
         self._made: set[str] = set()
+        self._entries: dict[str, int] = {}
+        """How many entries each folder had when it was listed last."""
 
     def find(self, targets: Iterable[str]) -> dict[str, Stat]:
         by_folder: defaultdict[str, list[str]] = defaultdict(list)
@@ -55,7 +61,7 @@ class LocalStorage(Storage):
         found = self._find_several(several) if several else {}
         single: list[str] = []
         for folder, inside in by_folder.items():
-            if len(inside) <= FEW:
+            if len(inside) <= max(FEW, self._entries.get(folder, 0) // SHARE):
                 single += inside
             else:
                 self._list(folder, set(inside), found)
@@ -74,11 +80,13 @@ class LocalStorage(Storage):
         prefix = folder + "/" if folder else ""
         try:
             with os.scandir(self._base + folder) as entries:
-                there = [entry for entry in entries if prefix + entry.name in wanted]
+                every = list(entries)
         except OSError as error:
             if not _is_missing(error):
                 raise self._error(error, folder, "listed") from error
             return
+        self._entries[folder] = len(every)
+        there = [entry for entry in every if prefix + entry.name in wanted]
         for entry, one in zip(there, look_at(_stat_if_there, there), strict=True):
             if one is not None:
                 found[prefix + entry.name] = one

@@ -8,7 +8,9 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from xxhash import xxh3_64
@@ -20,25 +22,18 @@ JOIN = "\x1f"
 SLOW = 200e-6
 """Seconds a look from which on a disk is worth asking in many threads; a local one takes 2 µs."""
 
-
 FIRST = 16
-"""Looks after which it is decided, again and again, whether a disk is slow."""
-
+"""Looks after which it is decided, again and again, whether a disk is slow; as many for a thread."""
 
 THREADS = 32
 """Looks at once on a slow disk."""
-
 
 LEFT_BY_VIEWING = (".DS_Store", "._", "Thumbs.db", "desktop.ini")
 """How names begin of what file managers put into folders that somebody only looked at."""
 
 
 T = TypeVar("T")
-
-
 R = TypeVar("R")
-
-
 _Path = TypeVar("_Path", str, Path)
 
 
@@ -88,17 +83,30 @@ def stat_of_entry(entry: os.DirEntry[str]) -> Stat:
 def look_at(look: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """Look at many things in their order; in threads once the disk turns out to be slow.
 
-    A local disk answers sooner than a thread is told to ask.
+    A local disk answers sooner than a thread is told to ask. One long look is no slow disk: another
+    process had the core. Where some looks together took long, the next ones are timed one by one.
     """
     found: list[R] = []
+    suspected = False
     for start in range(0, len(items), FIRST):
-        started = time.perf_counter()
-        found += map(look, items[start : start + FIRST])
-        if time.perf_counter() - started > FIRST * SLOW and len(found) < len(items):
-            with ThreadPoolExecutor(THREADS) as pool:
-                found += pool.map(look, items[len(found) :])
-            break
+        some = items[start : start + FIRST]
+        times = [time.perf_counter()]
+        for one in some:
+            found.append(look(one))
+            if suspected:
+                times.append(time.perf_counter())
+        if suspected and median(after - before for before, after in pairwise(times)) > SLOW:
+            return found + _in_threads(look, items[len(found) :])
+        suspected = time.perf_counter() - times[0] > FIRST * SLOW
     return found
+
+
+def _in_threads(look: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    slices = [items[start : start + FIRST] for start in range(0, len(items), FIRST)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        return [
+            one for some in pool.map(lambda some: list(map(look, some)), slices) for one in some
+        ]
 
 
 def fold(stats: Iterable[Stat | None]) -> Stat | None:
