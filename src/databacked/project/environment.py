@@ -16,8 +16,8 @@ https://packaging.python.org/en/latest/specifications/recording-installed-packag
 def packages() -> dict[str, str]:
     """Return name and version of every package.
 
-    Names as https://peps.python.org/pep-0503/#normalized-names has them. Read off the names of the folders that installers leave: opening their metadata takes a hundred
-    times as long.
+    Names are normalized (https://peps.python.org/pep-0503/#normalized-names). They are read off the
+    folders that installers leave: opening their metadata takes a hundred times as long.
     """
     found: dict[str, str] = {}
     for folder in dict.fromkeys(sys.path):

@@ -23,7 +23,7 @@ SLOW = 200e-6
 """Seconds a look from which on a disk is worth asking in many threads; a local one takes 2 µs."""
 
 FIRST = 16
-"""Looks after which it is decided, again and again, whether a disk is slow; as many for a thread."""
+"""Looks after which it is decided, again and again, whether a disk is slow."""
 
 THREADS = 32
 """Looks at once on a slow disk."""
