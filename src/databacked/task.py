@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack,
 from databacked.callables import got_from
 from databacked.errors import GraphError
 from databacked.flow import current_run, run_alone
-from databacked.graph.nodes import Futures
+from databacked.graph.futures import Futures
 from databacked.graph.step import Options, Step, changed_options
 
 P = ParamSpec("P")

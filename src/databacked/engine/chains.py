@@ -7,18 +7,17 @@ from typing import Any
 
 from databacked import capture
 from databacked.engine.columns import (
-    locate,
     nested_inputs,
     row_inputs,
-    rows_reading,
     token_of_item,
     token_of_nested,
 )
 from databacked.engine.needs import Needs
 from databacked.engine.state import GONE, LAZY, SENT, TODO, WAITS
 from databacked.graph.calls import current
-from databacked.graph.futures import replace_futures
-from databacked.graph.nodes import Column, Element, Future, Items, Nested, NestedColumn, Node
+from databacked.graph.futures import Future, replace_futures
+from databacked.graph.inputs import Column, Element, Filled, Items, Mixed
+from databacked.graph.nodes import Node
 from databacked.graph.sketch import holds_unknown
 from databacked.places.parts import get_keys
 from databacked.types import Failed, Failure
@@ -66,7 +65,7 @@ class Chains(Needs):
                     continue
                 arg = reader.args[param]
                 if isinstance(arg, Items):
-                    rows = rows_reading(reader, param, arg, one, index)
+                    rows = arg.reading(one, index)
                 elif reader.n == one.n == len(one.readers) == 1 and _is_just(arg, one):
                     rows = (0,)
                 else:
@@ -95,7 +94,7 @@ class Chains(Needs):
                 lacking.append((upstream, above))
             if one.plan.nested_open or (
                 one.n > 1
-                and any(isinstance(arg, Nested) for arg in one.args.values())
+                and any(isinstance(arg, Filled) for arg in one.args.values())
                 and not all(self._available(*self._real(*item)) for item in nested_inputs(one))
             ):
                 return False
@@ -157,9 +156,9 @@ class Chains(Needs):
             return tokens
         for place, name in enumerate(plan.spec.order):
             arg, spec = node.args[name], plan.spec
-            if isinstance(arg, NestedColumn):
+            if isinstance(arg, Mixed):
                 value, refs = arg.values[row], arg.refs[row]
-            elif isinstance(arg, Nested):
+            elif isinstance(arg, Filled):
                 value, refs = arg.value, arg.refs
             else:
                 continue
@@ -177,9 +176,9 @@ class Chains(Needs):
             if not holds_unknown(arg.known[row]):
                 return arg.known[row]
             return self._source_of(arg.node, arg.index, (*arg.keys, row), places)
-        if isinstance(arg, NestedColumn):
+        if isinstance(arg, Mixed):
             return self._inside(arg.values[row], places)
-        assert isinstance(arg, Nested)
+        assert isinstance(arg, Filled)
         cached = node.plan.nested_sources.get(("source", name))
         if cached is None:
             cached = self._inside(arg.value, places)
@@ -189,13 +188,13 @@ class Chains(Needs):
 
     def _inside(self, value: Any, places: dict[tuple[int, int], int]) -> Any:
         if type(value) is Future and value.index is not None:
-            return self._source_of(*locate(value)[0], value.keys, places)
+            return self._source_of(*value.items()[0], value.keys, places)
         sources: list[Any] = []
         tokens: list[str | None] = []
 
         def mark(future: Future) -> Mark | Marks:
             start = len(sources)
-            for item in locate(future):
+            for item in future.items():
                 source = self._source_of(*item, future.keys, places)
                 sources.append(source)
                 tokens.append(
@@ -353,7 +352,7 @@ def nested_inputs_if_few(node: Node) -> Iterable[tuple[Node, int]]:
 
 def _is_just(arg: Any, node: Node) -> bool:
     """Whether an argument is one future of a node, and nothing around it."""
-    if not isinstance(arg, Nested) or type(arg.value) is not Future:
+    if not isinstance(arg, Filled) or type(arg.value) is not Future:
         return False
     return arg.value.node is node and arg.value.index is not None
 

@@ -17,20 +17,9 @@ from databacked.fingerprint.files import known_file_tokens
 from databacked.fingerprint.parameters import token as token_of_value
 from databacked.fingerprint.parameters import tokens as tokens_of_values
 from databacked.fingerprint.urls import is_url
-from databacked.graph.futures import replace_futures
-from databacked.graph.nodes import (
-    UNLOOKED,
-    Arg,
-    Column,
-    Dynamic,
-    Element,
-    Future,
-    Items,
-    Nested,
-    NestedColumn,
-    Node,
-    Plain,
-)
+from databacked.graph.futures import Future, replace_futures
+from databacked.graph.inputs import Column, Element, Plain
+from databacked.graph.nodes import UNLOOKED, Input, Item, Node
 from databacked.graph.sketch import holds_unknown
 from databacked.graph.target import Outputs, Target, check_case, check_targets
 from databacked.places.place import Bound
@@ -45,69 +34,16 @@ FAILED_TOKEN = "x:failed"
 # ---------------------------------------------------------------- inputs of an item
 
 
-def locate(future: Future) -> list[tuple[Node, int]]:
-    """Return the items that a future stands for: one, or all of a map."""
-    node = future.node
-    if future.index is not None:
-        return [(node, future.index)] if isinstance(node, Node) else [node.at(future.index)]
-    if isinstance(node, Node):
-        return [(node, row) for row in range(node.n)]
-    return [node.at(index) for index in range(node.length())]
-
-
-def incomplete(node: Node) -> list[Dynamic]:
-    """Return the dynamic maps that must be complete before a node's arguments are known."""
-    found: list[Dynamic] = []
-    for arg in node.args.values():
-        refs: list[Future] = []
-        if isinstance(arg, Nested):
-            refs = arg.refs
-        elif isinstance(arg, NestedColumn):
-            refs = [future for row in arg.refs for future in row]
-        found += [
-            ref.node for ref in refs if isinstance(ref.node, Dynamic) and not ref.node.complete
-        ]
-    return found
-
-
-def row_inputs(node: Node, row: int) -> Iterator[tuple[Node, int]]:
+def row_inputs(node: Node, row: int) -> Iterator[Item]:
     """Yield the items that one item reads, besides those that all items of its node read."""
     for arg in node.args.values():
-        if isinstance(arg, Items):
-            yield arg.node, arg.pick(row)
-        elif isinstance(arg, Element):
-            if holds_unknown(arg.known[row]):
-                yield arg.node, arg.index
-        elif isinstance(arg, NestedColumn):
-            for future in arg.refs[row]:
-                yield from locate(future)
+        yield from arg.items(row)
 
 
-def nested_inputs(node: Node) -> Iterator[tuple[Node, int]]:
+def nested_inputs(node: Node) -> Iterator[Item]:
     """Yield the items that all items of a node read."""
     for arg in node.args.values():
-        if isinstance(arg, Nested):
-            for future in arg.refs:
-                yield from locate(future)
-
-
-def rows_reading(
-    reader: Node, param: str, arg: Arg, upstream: Node, upstream_row: int
-) -> Sequence[int]:
-    """Return the items that read one item of another node through an argument of a map."""
-    if isinstance(arg, Items):
-        return reader.readers_of(param, upstream_row, arg)
-    if isinstance(arg, Element) and arg.index == upstream_row:
-        return [row for row in range(reader.n) if holds_unknown(arg.known[row])]
-    if isinstance(arg, NestedColumn):
-        rows = reader.rows.get(param)
-        if rows is None:
-            rows = reader.rows[param] = {}
-            for row, futures in enumerate(arg.refs):
-                for item in dict.fromkeys(item for one in futures for item in locate(one)):
-                    rows.setdefault(item, []).append(row)
-        return rows.get((upstream, upstream_row), ())
-    return ()
+        yield from arg.shared()
 
 
 # ---------------------------------------------------------------- tokens
@@ -116,8 +52,8 @@ def rows_reading(
 def token_of_future(future: Future, marks: bool, gone: Callable[[Node, int], bool]) -> str | None:
     """Return what a future counts by; None if it is not known yet."""
     if future.index is not None:
-        return token_of_item(*locate(future)[0], future.keys, marks, gone)
-    tokens = [token_of_item(node, row, future.keys, marks, gone) for node, row in locate(future)]
+        return token_of_item(*future.items()[0], future.keys, marks, gone)
+    tokens = [token_of_item(node, row, future.keys, marks, gone) for node, row in future.items()]
     return None if None in tokens else token_of_list(tokens)  # type: ignore[arg-type]
 
 
@@ -257,9 +193,7 @@ def unread(node: Node, columns: Mapping[str, Any], files: Mapping[str, bool]) ->
 
 def path_of(node: Node, name: str, row: int) -> str:
     """Return the file that a parameter of an item names."""
-    arg = node.args[name]
-    value = arg.values[row] if isinstance(arg, Column) else arg.value  # type: ignore[union-attr]
-    return str(os.fspath(value))
+    return str(os.fspath(node.args[name].given(row)))
 
 
 def file_parameters(node: Node) -> dict[str, bool]:
@@ -316,7 +250,7 @@ def recipes_of(plan: Plan, n: int) -> list[str | None]:
 # ---------------------------------------------------------------- targets
 
 
-def targets_of(node: Node, target: Target, fields: Mapping[str, Arg]) -> list[str] | None:
+def targets_of(node: Node, target: Target, fields: Mapping[str, Input]) -> list[str] | None:
     """Return the targets of all items from their plain arguments; None if some are not plain."""
     columns: dict[str, Sequence[Any]] = {}
     for name in target.names:

@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from databacked.capture import Said, relay
-from databacked.engine.columns import nested_inputs, row_inputs, rows_reading
+from databacked.engine.columns import nested_inputs, row_inputs
 from databacked.engine.state import ALIAS, GONE, LAZY, THERE, TODO, WAITS
 from databacked.engine.tokens import Tokens
-from databacked.graph.nodes import Column, Element, Items, Nested, NestedColumn, Node, Plain
+from databacked.graph.inputs import Column, Element, Filled, Items, Mixed, Plain
+from databacked.graph.nodes import Node
 from databacked.graph.sketch import NOTHING_KNOWN, encode_known, sketch
 from databacked.places.parts import get_keys
 from databacked.project.notebook import place_in_words
@@ -142,9 +143,7 @@ class Needs(Tokens):
             return
         if not blocked:
             # What reads others comes first, so that what they gave can go.
-            first = any(
-                isinstance(arg, Items | Element | NestedColumn) for arg in node.args.values()
-            )
+            first = any(isinstance(arg, Items | Element | Mixed) for arg in node.args.values())
             (self._ready.appendleft if first else self._ready.append)((node, row))
 
     def _open_nested(self, node: Node) -> None:
@@ -183,7 +182,7 @@ class Needs(Tokens):
         for reader, param in node.readers:
             if reader.plan is None:
                 continue
-            for index in rows_reading(reader, param, reader.args[param], node, row):
+            for index in reader.args[param].reading(node, row):
                 self._wake_one(reader, index)
         for reader in self._await_value.get((node.id, row), ()):
             plan = reader.plan
@@ -214,7 +213,7 @@ class Needs(Tokens):
                 continue
             arg = reader.args[param]
             if isinstance(arg, Items | Element):
-                for one in rows_reading(reader, param, arg, node, row):
+                for one in arg.reading(node, row):
                     self._later.append((self._skip, (reader, one, node, row)))
         for reader, place in self._await_token.get((node.id, row), ()):
             if not reader.plan.spec.marks:
@@ -395,10 +394,10 @@ class Needs(Tokens):
             if reader.plan is None:
                 return True
             arg = reader.args[param]
-            if not isinstance(arg, Nested):
+            if not isinstance(arg, Filled):
                 if any(
                     (reader.id, one) not in chain and self._relevant(reader, one)
-                    for one in rows_reading(reader, param, arg, node, row)
+                    for one in arg.reading(node, row)
                 ):
                     return True
             elif reader.n == 1:

@@ -18,12 +18,11 @@ import numpy as np
 
 from databacked import capture
 from databacked.engine.chains import Chains
-from databacked.engine.columns import locate
 from databacked.engine.state import GONE
 from databacked.errors import DatabackedError, StorageError
 from databacked.graph.copies import copied
-from databacked.graph.futures import futures_in, replace_futures
-from databacked.graph.nodes import Dynamic, Future, Futures, Node, Values
+from databacked.graph.futures import Future, Futures, Values, futures_in, replace_futures
+from databacked.graph.nodes import Dynamic, Node
 from databacked.places.orphans import orphans
 from databacked.places.parts import get_keys
 from databacked.places.place import Bound
@@ -52,7 +51,7 @@ class Run(Chains):
             if isinstance(asked.node, Dynamic):
                 self._complete(asked.node)
             futures = [asked]
-        items = [item for future in futures for item in locate(future)]
+        items = [item for future in futures for item in future.items()]
         self._plan_up_to(max((node.id for node, _ in items), default=-1))
         for node, row in items:
             self._pin(node, row)
@@ -94,7 +93,7 @@ class Run(Chains):
             for number in range(len(node.blocks)):
                 self._pin_block(node, number)
         else:
-            for item, row in locate(future):
+            for item, row in future.items():
                 self._pin(item, row)
 
     def _pin_block(self, node: Dynamic, number: int) -> None:
@@ -147,8 +146,8 @@ class Run(Chains):
         if isinstance(future.node, Dynamic) and not future.node.complete:
             return None
         if future.index is None:
-            return [self._value(node, row, future.keys, raises) for node, row in locate(future)]
-        return self._value(*locate(future)[0], future.keys, raises)
+            return [self._value(node, row, future.keys, raises) for node, row in future.items()]
+        return self._value(*future.items()[0], future.keys, raises)
 
     def _value(self, node: Node, row: int, keys: tuple[Any, ...], raises: bool) -> Any:
         node, row = self._real(node, row)

@@ -15,7 +15,8 @@ from databacked.fingerprint.code import CodeFingerprint, code_fingerprint
 from databacked.fingerprint.files import file_token, file_tokens
 from databacked.fingerprint.hashes import hash_texts
 from databacked.fingerprint.parameters import token as token_of_value
-from databacked.graph.nodes import Column, Element, Items, Nested, Node, Plain
+from databacked.graph.inputs import Column, Element, Filled, Items, Plain
+from databacked.graph.nodes import Node
 from databacked.graph.step import Step
 from databacked.graph.target import Outputs, Target
 from databacked.places.files import BoundOutputs
@@ -297,7 +298,7 @@ def is_shared(node: Node) -> bool:
         if isinstance(arg, Items):
             if arg.picks is not None and len(set(arg.picks)) < len(arg.picks):
                 return True
-        elif reader.n > 1 or not isinstance(arg, Nested):
+        elif reader.n > 1 or not isinstance(arg, Filled):
             return True
     return False
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from databacked.engine.columns import locate
-from databacked.graph.nodes import Column, Element, Futures, Node, Plain
+from databacked.graph.futures import Futures
+from databacked.graph.inputs import Column, Element, Plain
+from databacked.graph.nodes import Node
 from databacked.graph.sketch import holds_unknown
 from databacked.places.files import BoundOutputs
 from databacked.storage.looks import JOIN
@@ -23,7 +24,7 @@ def table_of(answer: Futures) -> pd.DataFrame:
     ``reused``, ``failed``, ``skipped``; empty for what was not needed or did not run yet), and for
     tasks with files ``path`` (``path_mask``, … for several outputs; None where there is no file).
     """
-    items = [item for future in answer for item in locate(future)]
+    items = [item for future in answer for item in future.items()]
     rows = [{**_parameters(node, row), **_state(node, row)} for node, row in items]
     return pd.DataFrame(rows, dtype=None if rows else object)
 

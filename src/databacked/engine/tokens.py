@@ -12,15 +12,12 @@ from databacked.engine.columns import (
     element_token,
     file_parameters,
     floats_in_names,
-    incomplete,
-    locate,
     nested_inputs,
     path_of,
     plain_tokens,
     recipes_of,
     refuse_unknown,
     row_inputs,
-    rows_reading,
     targets_of,
     token_of_nested,
     unread,
@@ -30,7 +27,9 @@ from databacked.engine.state import ALIAS, END, GONE, LAZY, THERE, TODO, WAITS, 
 from databacked.errors import DatabackedError, GraphError
 from databacked.fingerprint.files import file_tokens
 from databacked.graph.calls import target_values
-from databacked.graph.nodes import Column, Element, Future, Items, Nested, NestedColumn, Node, Plain
+from databacked.graph.futures import Future
+from databacked.graph.inputs import Column, Element, Filled, Items, Mixed, Plain
+from databacked.graph.nodes import Node
 from databacked.graph.sketch import remembered
 from databacked.graph.target import NotYet, Touched
 from databacked.places.backed import Backed
@@ -64,7 +63,7 @@ class Tokens(State):
         """Find out what a node's items count by, and what of them is there."""
         if node.id not in self._unplanned:
             return
-        waiting = incomplete(node)
+        waiting = [map for arg in node.args.values() for map in arg.undecided()]
         if waiting:
             waiting[0].completed.append(lambda: self._later.append((self._plan, (node,))))
             return
@@ -127,7 +126,7 @@ class Tokens(State):
     def _tokens(self, node: Node, name: str, arg: Any, plan: Plan) -> Any:
         """Return the tokens of an argument that comes from tasks; count what is missing."""
         marks, root = plan.spec.marks, plan.spec.root
-        if isinstance(arg, Nested):
+        if isinstance(arg, Filled):
             token = token_of_nested(arg.value, arg.refs, marks, self._gone, root)
             if token is None:
                 plan.nested_missing += self._await_tokens(node, None, arg.refs, marks)
@@ -142,7 +141,7 @@ class Tokens(State):
             elif isinstance(arg, Element):
                 token = element_token(arg, row, self.project.root)
             else:
-                assert isinstance(arg, NestedColumn)
+                assert isinstance(arg, Mixed)
                 token = token_of_nested(
                     arg.values[row], arg.refs[row], marks, self._gone, plan.spec.root
                 )
@@ -161,7 +160,7 @@ class Tokens(State):
         Without `marks` one that failed is never known: who reads it is skipped.
         """
         unknown = 0
-        for upstream, above in (item for future in refs for item in locate(future)):
+        for upstream, above in (item for future in refs for item in future.items()):
             if upstream.token[above] is not None:
                 continue
             if not self._gone(upstream, above):
@@ -199,8 +198,8 @@ class Tokens(State):
         if isinstance(arg, Items):
             known = arg.node.known.get(arg.pick(row), NotYet(name))
             return known if type(known) is NotYet else get_keys(known, arg.keys)
-        if isinstance(arg, Nested) and type(arg.value) is Future and arg.value.index is not None:
-            upstream, index = locate(arg.value)[0]
+        if isinstance(arg, Filled) and type(arg.value) is Future and arg.value.index is not None:
+            upstream, index = arg.value.items()[0]
             known = upstream.known.get(index, NotYet(name))
             return known if type(known) is NotYet else get_keys(known, arg.value.keys)
         return NotYet(name)
@@ -340,7 +339,7 @@ class Tokens(State):
                 continue
             arg = reader.args[param]
             if isinstance(arg, Items | Element):
-                for index in rows_reading(reader, param, arg, node, row):
+                for index in arg.reading(node, row):
                     column = reader.plan.columns[param]
                     if column[index] is None:
                         token = node.token[row]
@@ -362,7 +361,7 @@ class Tokens(State):
         plan.nested_missing -= 1
         if plan.nested_missing == 0:
             for name, arg in reader.args.items():
-                if isinstance(arg, Nested) and plan.columns[name] is None:
+                if isinstance(arg, Filled) and plan.columns[name] is None:
                     plan.columns[name] = token_of_nested(
                         arg.value, arg.refs, plan.spec.marks, self._gone, plan.spec.root
                     )
@@ -375,7 +374,7 @@ class Tokens(State):
         plan.missing[row] -= 1
         if plan.missing[row] == 0:
             for name, arg in reader.args.items():
-                if isinstance(arg, NestedColumn) and plan.columns[name][row] is None:
+                if isinstance(arg, Mixed) and plan.columns[name][row] is None:
                     plan.columns[name][row] = token_of_nested(
                         arg.values[row], arg.refs[row], plan.spec.marks, self._gone, plan.spec.root
                     )

@@ -17,6 +17,7 @@ from databacked.fingerprint.parameters import token
 from databacked.graph.columns import (
     Compacted,
     Compaction,
+    Each,
     Flat,
     Group,
     Grouped,
@@ -27,24 +28,9 @@ from databacked.graph.columns import (
     list_of,
 )
 from databacked.graph.copies import parts_of, replaced, taken
-from databacked.graph.futures import check_futures, futures_in
-from databacked.graph.nodes import (
-    UNLOOKED,
-    AnyNode,
-    Arg,
-    Column,
-    Dynamic,
-    Each,
-    Element,
-    Future,
-    Futures,
-    Items,
-    Nested,
-    NestedColumn,
-    Node,
-    Plain,
-    elements,
-)
+from databacked.graph.futures import Future, Futures, check_futures, elements, futures_in
+from databacked.graph.inputs import Column, Element, Filled, Items, Mixed, Plain
+from databacked.graph.nodes import UNLOOKED, AnyNode, Dynamic, Input, Node
 from databacked.graph.sketch import Unknown, holds_unknown
 from databacked.graph.step import Options, Step
 from databacked.graph.target import NotYet, Target, Touched
@@ -73,7 +59,7 @@ class Calls:
 
     def call(self, task: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
         """Take a single call into the graph."""
-        made: dict[str, Arg] = {}
+        made: dict[str, Input] = {}
         for name, value in task.bind(args, kwargs).items():
             if isinstance(value, Flat | Sweep | Grouped | Compacted):
                 word = {Flat: "flatten", Sweep: "sweep", Grouped: "group"}.get(
@@ -103,14 +89,14 @@ class Calls:
 
     # One argument
 
-    def _same(self, value: Any) -> Arg:
+    def _same(self, value: Any) -> Input:
         if type(value) in _PLAIN:
             return Plain(value)
         refs = [self._live(future) for future in futures_in(value)]
         copy, large = taken(value)
         if refs:
             check_futures(copy)
-            return Nested(copy, refs)
+            return Filled(copy, refs)
         return Plain(copy, str(token(copy))) if large else Plain(copy)
 
     def _live(self, future: Future) -> Future:
@@ -152,7 +138,7 @@ class Calls:
                 f"{task.name}: each({value!r}) for {name}: something with elements was expected."
             ) from None
 
-    def _items(self, items: list[Any]) -> Arg:
+    def _items(self, items: list[Any]) -> Input:
         kinds = set(map(type, items))
         if kinds <= _PLAIN:
             return Column(items)
@@ -168,12 +154,12 @@ class Calls:
         except (RecursionError, FingerprintError):  # one odd value is no reason to lose the others
             return self._taken(list(map(_looked_at, items)))
 
-    def _taken(self, items: list[Any]) -> Arg:
+    def _taken(self, items: list[Any]) -> Input:
         refs = [[self._live(future) for future in futures_in(item)] for item in items]
         items, large = taken(items)
         if any(refs):
             check_futures(items)
-            return NestedColumn(items, refs)
+            return Mixed(items, refs)
         if large:
             return Column(
                 items,
@@ -186,7 +172,9 @@ class Calls:
     def _map(self, task: Step, columns: dict[str, Any]) -> AnyNode:
         """Return the node of a map: of known length, or one block a source."""
         lengths = {
-            name: length for name, arg in columns.items() if (length := _length(arg)) is not None
+            name: length
+            for name, arg in columns.items()
+            if isinstance(arg, Input) and (length := arg.length()) is not None
         }
         blocks = {
             name: arg
@@ -534,18 +522,21 @@ class Calls:
             lost = next((one for one in found if isinstance(one, _Lost)), None)
             if lost is not None:
                 return lost
-            part = compaction.parts[number] = Compaction(
-                [
-                    _as_column(one, original)
-                    for one, original in zip(found, compaction.columns, strict=True)
-                ]
-            )
+            part = compaction.parts[number] = Compaction([*map(_as_column, found)])
             lengths = {len(one) for one in part.columns if isinstance(one, Futures)}
             part.columns = [
                 [one.value] * next(iter(lengths)) if isinstance(one, Plain) else one
                 for one in part.columns
             ]
         return Compacted(part, arg.place)
+
+    def result(self, asked: Any) -> Any:
+        """Return the value of a future, or of all items of a map."""
+        raise NotImplementedError
+
+    def table(self, asked: Any) -> Any:
+        """Return what is known of each item of a map."""
+        raise NotImplementedError
 
     def failure_of(self, node: Node, row: int) -> Any:
         """Return why an item will never be, or None."""
@@ -563,7 +554,7 @@ class Calls:
             _touches(node, target) if target.is_callable and n else False
         )
         for name, arg in args.items():
-            for upstream in dict.fromkeys(upstreams(arg)):
+            for upstream in dict.fromkeys(arg.nodes()):
                 upstream.own_readers.append((node, name))
                 if later or (target is not None and name in target.names):
                     for one in nodes_in(upstream):
@@ -617,30 +608,12 @@ def nodes_in(node: AnyNode) -> Iterator[Node]:
                 yield from nodes_in(block)
 
 
-def upstreams(arg: Any) -> Iterator[AnyNode]:
-    """Yield the nodes that an argument reads."""
-    match arg:
-        case Items() | Element():
-            yield arg.node
-        case Nested():
-            for future in arg.refs:
-                yield future.node
-        case NestedColumn():
-            for row in arg.refs:
-                for future in row:
-                    yield future.node
-
-
 def target_values(node: Node, row: int, unknown: Callable[[str], Any]) -> dict[str, Any]:
     """Return the parameters of an item as its target sees them."""
     values: dict[str, Any] = {}
     for name, arg in node.args.items():
-        if isinstance(arg, Plain):
-            values[name] = arg.value
-        elif isinstance(arg, Column):
-            values[name] = arg.values[row]
-        else:
-            values[name] = unknown(name)
+        known = isinstance(arg, Plain | Column)
+        values[name] = arg.given(row) if known else unknown(name)
     return values
 
 
@@ -651,18 +624,6 @@ def _touches(node: Node, target: Target) -> bool:
     except Touched:
         return True
     return False
-
-
-def _length(arg: Any) -> int | None:
-    match arg:
-        case Column() | NestedColumn():
-            return len(arg.values)
-        case Items():
-            return arg.node.n if arg.picks is None else len(arg.picks)
-        case Element():
-            return len(arg.known)
-        case _:
-            return None
 
 
 def _multiplied(
@@ -679,20 +640,8 @@ def _multiplied(
         if isinstance(arg, Sweep):
             place = list(swept).index(name)
             made[name] = Column([one[place] for one in combinations] * count)
-        elif isinstance(arg, Column):
-            tokens = None if arg.token is None else [arg.token[row] for row in rows]
-            made[name] = Column([arg.values[row] for row in rows], tokens)
-        elif isinstance(arg, Items):
-            made[name] = Items(arg.node, [arg.pick(row) for row in rows], arg.keys)
-        elif isinstance(arg, NestedColumn):
-            made[name] = NestedColumn(
-                [arg.values[row] for row in rows], [arg.refs[row] for row in rows]
-            )
-        elif isinstance(arg, Element):
-            parts = [Future(arg.node, arg.index, (*arg.keys, row)) for row in rows]
-            made[name] = NestedColumn(parts, [[part] for part in parts])
         else:
-            made[name] = arg
+            made[name] = arg.repeated(rows)
     return made, times
 
 
@@ -711,15 +660,12 @@ def _live_item(future: Future) -> Future:
     return future if isinstance(node, Node) else Future(*node.at(index), future.keys)
 
 
-def _as_column(found: Any, original: Any) -> Any:
+def _as_column(found: Any) -> Any:
     """Return one block of a column as what a compaction takes."""
     if isinstance(found, Items):
         return Futures(found.node, found.picks, found.keys)
-    if isinstance(found, Column | NestedColumn):
-        return list(found.values)
-    if isinstance(found, Element):
-        node, index, keys = found.node, found.index, found.keys
-        return [Future(node, index, (*keys, row)) for row in range(len(found.known))]
+    if isinstance(found, Input) and (length := found.length()) is not None:
+        return [found.given(row) for row in range(length)]
     return found
 
 
@@ -750,7 +696,7 @@ def _origin(arg: Any) -> Any:
     return (source.node.id, None if source.picks is None else tuple(source.picks))
 
 
-def _elements_of(source: Node, row: int, keys: tuple[Any, ...]) -> Arg:
+def _elements_of(source: Node, row: int, keys: tuple[Any, ...]) -> Input:
     """Return the elements of what one item returned, as a column of their own."""
     known = get_keys(source.known[row], keys)
     if isinstance(known, Unknown):

@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from databacked.errors import GraphError
-from databacked.graph.nodes import Each, Future, Futures, Values, elements
+from databacked.graph.futures import Future, Futures, Values, elements
+
+
+@dataclass(frozen=True)
+class Each:
+    """Marks a value whose elements are the items: an array's first axis, what a task returns."""
+
+    value: Any
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What depends on what: futures, maps, and what a map runs over.
+"""What depends on what: nodes, what they read, and maps whose items are yet to become known.
 
 A call is a node, a single call a map of one item. A node holds columns, not an object an item, so
 that a hundred thousand items cost little. What is not known before something ran (the cells that
@@ -8,248 +8,61 @@ becomes known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn, TypeAlias, overload
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeAlias
 
-from databacked.errors import FingerprintError, GraphError
+from databacked.errors import GraphError
 from databacked.graph.step import Step
 
 Key: TypeAlias = str | int
 
 
-# ---------------------------------------------------------------- what a call gives
+class Owner(Protocol):
+    """What the nodes of a graph belong to: a run, or the outline of one."""
+
+    def result(self, asked: Any) -> Any:
+        """Return the value of a future, or of all items of a map."""
+
+    def table(self, asked: Any) -> Any:
+        """Return what is known of each item of a map."""
 
 
-class Future:
-    """Stands for the value of one item until it is known."""
+class Input:
+    """One argument of a node: what each of its items gets."""
 
-    __slots__ = ("index", "keys", "node")
+    __slots__ = ()
 
-    def __init__(self, node: AnyNode, index: int | None = 0, keys: tuple[Key, ...] = ()) -> None:
-        self.node = node
-        self.index = index
-        """Which item; None for the list of all items."""
-        self.keys = keys
+    def length(self) -> int | None:
+        """Return how many items a map over it has; None for what is the same for all of them."""
+        return None
 
-    def result(self) -> Any:
-        """Run what this value needs, and return it."""
-        return self.node.session.result(self)
+    def nodes(self) -> Iterable[AnyNode]:
+        """Return the nodes that it reads."""
+        return ()
 
-    def __getitem__(self, key: Key) -> Future:
-        if not isinstance(key, str | int):
-            raise GraphError(
-                f"{self!r}[{key!r}]: a future is indexed by a name or a number; use .result() to "
-                "slice the value itself."
-            )
-        return Future(self.node, self.index, (*self.keys, key))
+    def undecided(self) -> list[Dynamic]:
+        """Return the maps that it reads whose items are not all known yet."""
+        return [node for node in self.nodes() if isinstance(node, Dynamic) and not node.complete]
 
-    def __repr__(self) -> str:
-        keys = "".join(f"[{key!r}]" for key in self.keys)
-        which = "" if self.node.single or self.index is None else f"[{self.index}]"
-        return f"<future of {self.node.name}{which}{keys}>"
+    def shared(self) -> Sequence[Item]:
+        """Return the items that every row reads."""
+        return ()
 
-    def _misused(self, *_: object) -> NoReturn:
-        raise GraphError(
-            f"{self!r} is not known yet, so it cannot be used as a number, a truth value, a list "
-            "or a file. Pass it to a task, or call .result() to have the value now."
-        )
+    def items(self, row: int) -> Sequence[Item]:
+        """Return the items that one row reads, besides the shared ones."""
+        return ()
 
-    def __deepcopy__(self, memo: Any) -> Future:
+    def reading(self, node: Node, row: int) -> Sequence[int]:
+        """Return the rows that read an item, if it is none of the shared ones."""
+        return ()
+
+    def given(self, row: int) -> Any:
+        """Return the value for one row, with futures in it where it comes from tasks."""
+        raise NotImplementedError
+
+    def repeated(self, rows: Sequence[int]) -> Input:
+        """Return an input that gives the items of these rows, in this order."""
         return self
-
-    def __databacked_token__(self) -> NoReturn:
-        raise FingerprintError(
-            f"it holds {self!r}, a value of a task, where it is not looked for: pass it as an "
-            "argument, or in a list, a dict or an object of its own."
-        )
-
-    __bool__ = __int__ = __float__ = __index__ = __len__ = __iter__ = __contains__ = _misused
-    __fspath__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _misused
-    __truediv__ = __rtruediv__ = __lt__ = __le__ = __gt__ = __ge__ = __neg__ = __array__ = _misused
-    __format__ = _misused
-
-
-class Futures(Sequence[Future]):
-    """The answer of a map: a sequence of futures, made when asked for."""
-
-    def __init__(
-        self, node: AnyNode, picks: Sequence[int] | None = None, keys: tuple[Key, ...] = ()
-    ) -> None:
-        self.node = node
-        self.picks = picks
-        """Which items; None for all of them, in order."""
-        self.keys = keys
-
-    def __len__(self) -> int:
-        return self.node.length() if self.picks is None else len(self.picks)
-
-    @overload
-    def __getitem__(self, key: int) -> Future: ...
-    @overload
-    def __getitem__(self, key: slice | str) -> Futures: ...
-    def __getitem__(self, key: int | slice | str) -> Future | Futures:
-        if isinstance(key, str):
-            return Futures(self.node, self.picks, (*self.keys, key))
-        picks = range(len(self)) if self.picks is None else self.picks
-        if isinstance(key, slice):
-            return Futures(self.node, picks[key], self.keys)
-        return Future(self.node, picks[key], self.keys)
-
-    def __iter__(self) -> Iterator[Future]:
-        picks = range(len(self)) if self.picks is None else self.picks
-        return (Future(self.node, index, self.keys) for index in picks)
-
-    def __deepcopy__(self, memo: Any) -> Futures:
-        return self
-
-    def result(self) -> list[Any]:
-        """Run what these values need, and return them as a list."""
-        return list(self.node.session.result(self))
-
-    def whole(self) -> Future | list[Future]:
-        """Return the list of all items as one future, where it is all of them."""
-        return Future(self.node, None, self.keys) if self.picks is None else list(self)
-
-    def __repr__(self) -> str:
-        count = "?" if self.picks is None and self.node.dynamic else len(self)
-        return f"<{count} futures of {self.node.name}>"
-
-    def of(self, column: Any) -> list[Any]:
-        """Return for each item of a swept map the value of `column` that belongs to it.
-
-        Examples
-        --------
-        ``masks = segment.map(ids, images, sigma=sweep([1, 2]))``, then
-        ``measure.map(masks.of(ids), masks)``.
-
-        Raises
-        ------
-        GraphError
-            If the map was not swept, or `column` does not have one value for each of its items.
-        """
-        node = self.node
-        items = list(column) if isinstance(column, Futures) else elements(column)
-        if not isinstance(node, Node) or self.picks is not None or items is None:
-            raise GraphError(f"{self!r}.of(x): the whole answer of a swept map, and a list, fit.")
-        if len(items) * node.repeat != node.n:
-            raise GraphError(
-                f"{self!r}.of(x): x has {len(items)} values, and the map {node.n // node.repeat} "
-                f"items, each swept over {node.repeat} values."
-            )
-        return [item for item in items for _ in range(node.repeat)]
-
-    @property
-    def table(self) -> Any:
-        """What is known of each item by now: parameters, state, and where it lies; a DataFrame."""
-        return self.node.session.table(self)
-
-
-class Values(list[Any]):
-    """The values of a map: a list, mapped over like any other one."""
-
-    answer: Futures | None = None
-    """What they are the values of; not known after they were sent elsewhere."""
-
-    @property
-    def table(self) -> Any:
-        """Parameters, state and place of each item, as a DataFrame.
-
-        Raises
-        ------
-        GraphError
-            If it is a plain list of values by now, which nobody knows the items of.
-        """
-        if self.answer is None:
-            raise GraphError("This list of values is no longer the answer of a map.")
-        return self.answer.table
-
-    def of(self, column: Any) -> list[Any]:
-        """Return for each item of a swept map the value of `column` that belongs to it."""
-        if self.answer is None:
-            raise GraphError("This list of values is no longer the answer of a map.")
-        return self.answer.of(column)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Values, (list(self),)
-
-    def _repr_html_(self) -> str | None:
-        from databacked.pictures.html import values_html
-
-        return values_html(self)
-
-
-# ---------------------------------------------------------------- what a map runs over
-
-
-@dataclass(frozen=True)
-class Each:
-    """Marks a value whose elements are the items: an array's first axis, what a task returns."""
-
-    value: Any
-
-
-# ---------------------------------------------------------------- arguments of a node
-
-
-@dataclass(slots=True)
-class Plain:
-    """The same value for every item, known now."""
-
-    value: Any
-    token: str | None = None
-    """What it counts by, where that was taken at the call: a large array is not copied."""
-
-
-@dataclass(slots=True)
-class Column:
-    """One value an item, known now."""
-
-    values: Sequence[Any]
-    token: list[str] | None = None
-    """What the values count by, where it was taken at the call."""
-
-
-@dataclass(slots=True)
-class Items:
-    """One item of another node for each item: the same position, or the one that `picks` names."""
-
-    node: Node
-    picks: Sequence[int] | None = None
-    keys: tuple[Key, ...] = ()
-
-    def pick(self, index: int) -> int:
-        return index if self.picks is None else self.picks[index]
-
-
-@dataclass(slots=True)
-class Nested:
-    """A value that holds futures, the same for every item."""
-
-    value: Any
-    refs: list[Future]
-
-
-@dataclass(slots=True)
-class NestedColumn:
-    """One value an item, and some hold futures."""
-
-    values: Sequence[Any]
-    refs: list[list[Future]]
-
-
-@dataclass(slots=True)
-class Element:
-    """The elements of what one item of another node returned: one an item."""
-
-    node: Node
-    index: int
-    keys: tuple[Key, ...]
-    known: Sequence[Any]
-    """What is known of each element: itself where it is small."""
-
-
-Arg: TypeAlias = Plain | Column | Items | Nested | NestedColumn | Element
 
 
 ENDS = ("", "made", "reused", "failed", "skipped")
@@ -274,7 +87,6 @@ class Node:
         "plan",
         "promised",
         "repeat",
-        "rows",
         "session",
         "single",
         "state",
@@ -284,7 +96,7 @@ class Node:
     )
 
     def __init__(
-        self, session: Any, task: Step, args: dict[str, Arg], n: int, single: bool
+        self, session: Owner, task: Step, args: dict[str, Input], n: int, single: bool
     ) -> None:
         self.session = session
         self.task = task
@@ -300,7 +112,6 @@ class Node:
         self.token: list[str | None] = [None] * n
         self.known: dict[int, Any] = {}
         self.alias: dict[int, tuple[Node, int]] = {}
-        self.rows: dict[str, dict[Any, list[int]]] = {}
         self.decides = False
         """Whether its values decide the items or targets of other nodes."""
         self.plan: Any = None
@@ -320,6 +131,10 @@ class Node:
         """Number of items."""
         return self.n
 
+    def items(self, index: int | None = None) -> list[Item]:
+        """Return one item, or all of them."""
+        return [(self, index)] if index is not None else [(self, row) for row in range(self.n)]
+
     def became(self, row: int) -> str:
         """What became of an item: ``made``, ``reused``, ``failed``, ``skipped``, or ``""``."""
         return ENDS[self.ended[row]]
@@ -330,17 +145,6 @@ class Node:
         if self.parent is None:
             return self.own_readers
         return [*self.own_readers, *self.parent.readers]
-
-    def readers_of(self, param: str, upstream_index: int, arg: Items) -> Sequence[int]:
-        """Return the items of this node that read one item of another through `param`."""
-        if arg.picks is None:
-            return (upstream_index,)
-        rows = self.rows.get(param)
-        if rows is None:
-            rows = self.rows[param] = {}
-            for row, pick in enumerate(arg.picks):
-                rows.setdefault(pick, []).append(row)
-        return rows.get(upstream_index, ())
 
     def __repr__(self) -> str:
         return f"<node {self.id} {self.name} × {self.n}>"
@@ -353,7 +157,7 @@ class Dynamic:
     single = False
 
     def __init__(
-        self, session: Any, task: Step, args: dict[str, Any], blocks: int, origin: Any
+        self, session: Owner, task: Step, args: dict[str, Any], blocks: int, origin: Any
     ) -> None:
         self.session = session
         self.task = task
@@ -407,7 +211,14 @@ class Dynamic:
             )
         return sum(block.length() for block in self.blocks if block is not None)
 
-    def at(self, index: int) -> tuple[Node, int]:
+    def items(self, index: int | None = None) -> list[Item]:
+        """Return one item, or all of them, once they are known."""
+        if index is not None:
+            return [self.at(index)]
+        self.length()  # raises while it is not known
+        return [item for block in self.blocks if block is not None for item in block.items()]
+
+    def at(self, index: int) -> Item:
         """Return node and position of the item `index` of all."""
         for block in self.blocks:
             if block is not None:
@@ -419,45 +230,9 @@ class Dynamic:
 
 
 AnyNode: TypeAlias = Node | Dynamic
+Item: TypeAlias = tuple[Node, int]
+"""A node, and which of its items."""
 
 
 UNLOOKED = "x:not looked at"
 """What a value counts by that cannot be looked at: no record has it, and its item fails."""
-
-
-def elements(value: Any) -> list[Any] | None:
-    """Return the items of what a map runs over, or None if the value is one for all items.
-
-    Raises
-    ------
-    GraphError
-        For a DataFrame (which column?) and for iterators (they can be read only once).
-    """
-    kind = type(value)
-    if kind in (list, tuple, range, Values):
-        return list(value)
-    if kind in (str, bytes, dict, int, float, bool, type(None)):
-        return None
-    module = kind.__module__.partition(".")[0]
-    if module == "pandas":
-        if hasattr(value, "columns"):
-            names = ", ".join(repr(name) for name in value.columns)
-            raise GraphError(
-                f"A DataFrame cannot be mapped over: pass its columns one by one ({names}), or "
-                "wrap it in same(...) to give all of it to every item."
-            )
-        if hasattr(value, "tolist") and hasattr(value, "dtype"):
-            return list(value.tolist())
-        return None
-    if module == "numpy" and getattr(value, "ndim", None) == 1:
-        # Plain numbers and texts arrive as Python's own, other types as numpy's.
-        if value.dtype.str in ("<i8", "<f8", "|b1") or value.dtype.kind in "UO":
-            return list(value.tolist())
-        return list(value)
-    if isinstance(value, Iterator):
-        raise GraphError(
-            f"An iterator ({kind.__name__}) can be read only once: pass list(...) of it to map."
-        )
-    if isinstance(value, list | tuple | range):
-        return list(value)
-    return None

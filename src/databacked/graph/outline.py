@@ -13,19 +13,9 @@ from typing import Any, NoReturn
 
 from databacked.graph.calls import ITEM, Calls
 from databacked.graph.columns import Compacted, Flat, Grouped
-from databacked.graph.futures import futures_in
-from databacked.graph.nodes import (
-    AnyNode,
-    Column,
-    Dynamic,
-    Future,
-    Futures,
-    Items,
-    Nested,
-    NestedColumn,
-    Node,
-    Plain,
-)
+from databacked.graph.futures import Future, Futures, futures_in
+from databacked.graph.inputs import Column, Filled, Items, Mixed, Plain
+from databacked.graph.nodes import AnyNode, Dynamic, Node
 from databacked.graph.step import Step
 from databacked.graph.target import Outputs
 from databacked.pictures.boxes import Arrow, Box, Style
@@ -126,9 +116,9 @@ def _reads(name: str, arg: Any) -> Iterator[Read]:
     match arg:
         case Items() | Futures():
             yield Read(arg.node, name, arg.keys)
-        case Nested():
+        case Filled():
             yield from dict.fromkeys(Read(one.node, name, one.keys) for one in arg.refs)
-        case NestedColumn():
+        case Mixed():
             every = (one for row in arg.refs for one in row)
             yield from dict.fromkeys(Read(one.node, name, one.keys) for one in every)
         case Flat():
@@ -209,9 +199,9 @@ def _values(call: AnyNode) -> Any:
 
 def _value(name: str, arg: Any) -> Any:
     match arg:
-        case Plain() | Nested():
+        case Plain() | Filled():
             return name, _known(arg.value)
-        case Column() | NestedColumn():
+        case Column() | Mixed():
             return name, tuple(map(_known, arg.values))
         case Items() | Futures():
             return name, None if arg.picks is None else tuple(arg.picks)
