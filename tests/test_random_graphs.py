@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from databacked import LocalResult, flatten, flow, group, last_run, sweep, task, testing
+from databacked.engine.scheduler import Scheduler
 
 SETTINGS = settings(
     max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=True
@@ -35,6 +36,18 @@ def pair(n, x, y):
 
 def window(n, several):
     return sum(several) % 1000
+
+
+@pytest.fixture(autouse=True)
+def recounted(monkeypatch):
+    """After each event everything is counted again."""
+    settle = Scheduler._settle
+
+    def checked(self):
+        settle(self)
+        self.check()
+
+    monkeypatch.setattr(Scheduler, "_settle", checked)
 
 
 def numbers(n, x):

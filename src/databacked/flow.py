@@ -17,7 +17,7 @@ from databacked.engine.progress import Show, summary
 from databacked.engine.run import Run, new_id
 from databacked.engine.spec import symbol_of
 from databacked.errors import FlowFailed, GraphError
-from databacked.graph.calls import Calls, current
+from databacked.graph.calls import Graph, current
 from databacked.graph.outline import Asked, Outline
 from databacked.graph.step import Step, changed_options, is_asynchronous
 from databacked.pictures.drawing import Drawing
@@ -39,8 +39,8 @@ QUIET = "DATABACKED_QUIET"
 """Environment variable that silences runs."""
 
 
-def current_run() -> Calls | None:
-    """Return what calls belong to: a run, or the outline of one; None outside of flows."""
+def current_graph() -> Graph | None:
+    """Return what calls become part of; None outside of flows."""
     return current.get()
 
 
@@ -176,12 +176,12 @@ class Flow(Generic[P, R]):
             symbol_of(self.fn, project.root),
         )
         state, value = "failed", None
-        token = current.set(run)
+        token = current.set(run.graph)
         try:
             with apart():
                 returned = self.fn(*args, **kwargs)
                 value = run.finish(returned)
-            state = "partly failed" if run.failures else "done"
+            state = "partly failed" if run.recorder.failures else "done"
         except KeyboardInterrupt:
             state = "interrupted"
             show.say(
@@ -196,12 +196,12 @@ class Flow(Generic[P, R]):
                 wait = state != "interrupted"
                 write_run(folder, about.finished(state, _counts(run), wait=wait))
                 _report(run, state, value, folder)
-        raises = bool(run.failures) and self.options.on_error == "raise"
-        if run.failures and not raises:
+        raises = bool(run.recorder.failures) and self.options.on_error == "raise"
+        if run.recorder.failures and not raises:
             show.say(_failed(run))
         run.tidy()
         if raises:
-            raise FlowFailed(_failed(run), run.failures, value)
+            raise FlowFailed(_failed(run), run.recorder.failures, value)
         return value  # type: ignore[no-any-return]
 
     def visualize(self, /, *args: P.args, **kwargs: P.kwargs) -> Drawing:
@@ -222,7 +222,7 @@ class Flow(Generic[P, R]):
         """
         _texts(self.fn, args, kwargs)
         outline = Outline()
-        token = current.set(outline)
+        token = current.set(outline.graph)
         try:
             self.fn(*args, **kwargs)
         except Asked:
@@ -280,9 +280,11 @@ def run_alone(task: Step, args: tuple[Any, ...], kwargs: dict[str, Any], *, mapp
     runner = make_runner(None if mapped else "calling", project)
     run = Run(project, runner, task.name, Show(quiet=quiet), new_id(), LocalResult(project.place))
     try:
-        token = current.set(run)
+        token = current.set(run.graph)
         try:
-            asked: Any = run.map(task, args, kwargs) if mapped else run.call(task, args, kwargs)
+            asked: Any = (
+                run.graph.map(task, args, kwargs) if mapped else run.graph.call(task, args, kwargs)
+            )
         finally:
             current.reset(token)
         with apart():
@@ -291,10 +293,10 @@ def run_alone(task: Step, args: tuple[Any, ...], kwargs: dict[str, Any], *, mapp
         run.close(cancel=True)
         raise
     run.close()
-    _report(run, "partly failed" if run.failures else "done", value, None)
+    _report(run, "partly failed" if run.recorder.failures else "done", value, None)
     run.tidy()
-    if run.failures:
-        raise FlowFailed(_failed(run), run.failures, value)
+    if run.recorder.failures:
+        raise FlowFailed(_failed(run), run.recorder.failures, value)
     return value
 
 
@@ -345,7 +347,7 @@ def _text(value: Any) -> str:
 def _counts(run: Run) -> dict[str, dict[str, int]]:
     return {
         name: {word: count for word, count in counts.items() if count}
-        for name, (_, counts) in run.progress().items()
+        for name, (_, counts) in run.recorder.progress().items()
     }
 
 
@@ -362,18 +364,18 @@ def _report(run: Run, state: str, value: Any, folder: Path | None) -> None:
         run.name,
         state,
         _counts(run),
-        run.reasons(),
-        run.notes(),
-        tuple(run.failures),
+        run.recorder.reasons(),
+        run.recorder.notes(),
+        tuple(run.recorder.failures),
         value,
         folder or run.project.state,
         left_over,
     )
     say = run.show.say
-    progress = run.progress()
-    for name, reasons in run.reasons().items():
+    progress = run.recorder.progress()
+    for name, reasons in run.recorder.reasons().items():
         say(f"{name}: {reasons_in_words(reasons, progress[name][0])}")
-    for name, notes in run.notes().items():
+    for name, notes in run.recorder.notes().items():
         for note, count in notes.most_common(10):
             say(f"{name}: {count:,} × {note}")
     for place, (count, nbytes) in left_over.items():
@@ -381,10 +383,10 @@ def _report(run: Run, state: str, value: Any, folder: Path | None) -> None:
         say(in_words(place if shown.startswith("..") else shown, count, nbytes))
     for line in run.damages():
         say(line)
-    if run.log.lines:
-        say(f"what items said: {run.log.lines:,} lines in {run.log.path}")
+    if run.recorder.log.lines:
+        say(f"what items said: {run.recorder.log.lines:,} lines in {run.recorder.log.path}")
     if folder is not None:
-        for line in run.opaque():
+        for line in run.recorder.opaque():
             say(f"not followed, so a change of it is not seen: {line}")
         for line in summary(progress):
             say(line)
@@ -393,12 +395,12 @@ def _report(run: Run, state: str, value: Any, folder: Path | None) -> None:
 def _failed(run: Run) -> str:
     """Return the failures of a run in words, grouped by kind."""
     groups: dict[tuple[str, str, str], list[Failure]] = {}
-    for failure in run.failures:
+    for failure in run.recorder.failures:
         key = (failure.task, failure.exception.partition(":")[0], failure.where)
         groups.setdefault(key, []).append(failure)
-    skipped = sum(counts["skipped"] for _, counts in run.progress().values())
+    skipped = sum(counts["skipped"] for _, counts in run.recorder.progress().values())
     lines = [
-        f"{run.name}: {len(run.failures):,} items failed"
+        f"{run.name}: {len(run.recorder.failures):,} items failed"
         + (f", {skipped:,} that need them were skipped" if skipped else "")
         + "; everything else is done. Correct the cause and run again: only these are left."
     ]

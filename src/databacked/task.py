@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack,
 
 from databacked.callables import got_from
 from databacked.errors import GraphError
-from databacked.flow import current_run, run_alone
+from databacked.flow import current_graph, run_alone
 from databacked.graph.futures import Futures
 from databacked.graph.step import Options, Step, changed_options
 
@@ -52,9 +52,9 @@ class Task(Step, Generic[P, R]):
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any: ...
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run it: a future inside a flow, the value outside."""
-        run = current_run()
-        if run is not None:
-            return run.call(self, args, kwargs)
+        graph = current_graph()
+        if graph is not None:
+            return graph.call(self, args, kwargs)
         return run_alone(self, args, kwargs, mapped=False)
 
     def map(self, /, *args: Any, **kwargs: Any) -> Futures:
@@ -71,9 +71,9 @@ class Task(Step, Generic[P, R]):
         GraphError
             If lengths differ, or there is nothing to map over.
         """
-        run = current_run()
-        if run is not None:
-            return run.map(self, args, kwargs)
+        graph = current_graph()
+        if graph is not None:
+            return graph.map(self, args, kwargs)
         return cast(Futures, run_alone(self, args, kwargs, mapped=True))
 
     def with_options(self, **changed: Unpack[TaskOptions]) -> Task[P, R]:

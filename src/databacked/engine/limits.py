@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from databacked.errors import GraphError
 
-Item = tuple[int, int]
-"""Node and row."""
 
-
-class Shares:
+class Limits:
     """How much of everything there is, and how much is taken.
 
     Parameters
@@ -26,7 +23,6 @@ class Shares:
     def __init__(self, resources: Mapping[str, float]) -> None:
         self._all: dict[str, float] = dict(resources)
         self._taken: Counter[str] = Counter()
-        self._batches: dict[Item, _Batch] = {}
 
     def allow(self, task: Any) -> None:
         """Take in what a task says.
@@ -51,33 +47,13 @@ class Shares:
         """Whether so much is left."""
         return all(self._taken[name] + need <= self._all[name] for name, need in needs.items())
 
-    def take(self, needs: Mapping[str, float], items: Iterable[Item]) -> None:
-        """Take a share until all of these items have ended."""
-        if not needs:
-            return
-        batch = _Batch(dict(needs))
-        for item in items:
-            batch.left += 1
-            self._batches[item] = batch
-        self._taken.update(batch.needs)
+    def take(self, needs: Mapping[str, float]) -> None:
+        """Take a share."""
+        self._taken.update(needs)
 
-    def give_back(self, items: Iterable[Item]) -> bool:
-        """Note that items ended; return whether a share became free."""
-        freed = False
-        for item in items if self._batches else ():
-            batch = self._batches.pop(item, None)
-            if batch is not None:
-                batch.left -= 1
-                if not batch.left:
-                    self._taken.subtract(batch.needs)
-                    freed = True
-        return freed
-
-
-class _Batch:
-    def __init__(self, needs: dict[str, float]) -> None:
-        self.needs = needs
-        self.left = 0
+    def give_back(self, needs: Mapping[str, float]) -> None:
+        """Give a share back."""
+        self._taken.subtract(needs)
 
 
 def _memory() -> float:

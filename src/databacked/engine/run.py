@@ -1,7 +1,6 @@
-"""One run of a flow: what must be done, in which order, and by whom.
+"""One run of a flow: the loop around graph, planner, scheduler, batches, crew and recorder.
 
-Four layers, each a module: `state`, `tokens` (forward: what is there), `needs` (backward: what must
-be made) and `chains` (to the runner). Here is what a flow asks of them, and what is said.
+None of them knows this loop; each does one thing, and can be had alone.
 """
 
 from __future__ import annotations
@@ -9,68 +8,127 @@ from __future__ import annotations
 import errno
 import secrets
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from databacked import capture
-from databacked.engine.chains import Chains
-from databacked.engine.state import GONE
+from databacked.capture import Log, occupy
+from databacked.engine.batches import Batches, record_of
+from databacked.engine.crew import Crew
+from databacked.engine.items import HERE, IDLE, OPEN, Items
+from databacked.engine.limits import Limits
+from databacked.engine.planner import Planner
+from databacked.engine.progress import Show
+from databacked.engine.recorder import Recorder
+from databacked.engine.scheduler import Scheduler
+from databacked.engine.spec import Specs
 from databacked.errors import DatabackedError, StorageError
+from databacked.graph.calls import Graph, nodes_in
 from databacked.graph.copies import copied
 from databacked.graph.futures import Future, Futures, Values, futures_in, replace_futures
-from databacked.graph.nodes import Dynamic, Node
+from databacked.graph.nodes import Dynamic, Item, Node
+from databacked.graph.sketch import sketch
 from databacked.places.orphans import orphans
 from databacked.places.parts import get_keys
 from databacked.places.place import Bound
+from databacked.project.root import Project
 from databacked.records.book import records_of
 from databacked.records.compaction import compact
 from databacked.records.owners import Owner
+from databacked.runners.base import Runner
 from databacked.storage.local import storage_error
-from databacked.types import Failed
+from databacked.storage.scratch import Scratch
+from databacked.types import Failed, Failure
 from databacked.worker.failures import in_words
+from databacked.worker.messages import LEFT, MADE, REUSED, Outcome
 
 
-class Run(Chains):
-    """The graph of one flow, and its way through."""
+class Run:
+    """The graph of one flow, and its way through.
+
+    Parameters
+    ----------
+    default
+        The result of tasks that have only a target.
+    log
+        The file that holds what items say.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        runner: Runner,
+        name: str,
+        show: Show,
+        id: str,
+        default: Any,
+        log: Path | None = None,
+    ) -> None:
+        occupy()
+        self.project = project
+        self.name = name
+        self.id = id
+        self.show = show
+        self.graph = Graph(self)
+        self._scratch = Scratch(project, id)
+        self._limits = Limits(runner.resources)
+        self._scheduler = Scheduler(self.graph)
+        self._planner = Planner(
+            project, Specs(project, id, default), self._scheduler, self.show.update
+        )
+        self._batches = Batches(self._scheduler, self._planner, self._limits)
+        self._crew = Crew(
+            runner,
+            self._scheduler,
+            self._limits,
+            self._scratch.folder,
+            captures=log is not None,
+        )
+        self.recorder = Recorder(project, self._scheduler, show, Log(log))
+        self._fatal: Failure | None = None
+        self._everything = False
+        """Whether the flow's function has returned: all that it keeps is wanted."""
+        self._closed: list[Node] = []
+        """Nodes that read maps whose items are not all known yet."""
+        self._seen = 0
+        """How many nodes of the graph were taken in."""
+        self._pins: list[Future] = []
+        """Items that the flow returns of maps whose items are not all known."""
+        self._pinned: set[Dynamic] = set()
+        """Maps that the flow returns as a whole."""
+        self._late: dict[Item, list[Item]] = {}
+        """Items whose targets depend on what others return."""
+
+    # What a flow asks for
 
     def result(self, asked: Future | Futures) -> Any:
         """Run what a future needs, and return its value; a list for the answer of a map."""
-        with self.turn:
-            return self._result(asked)
-
-    def _result(self, asked: Future | Futures) -> Any:
-        if isinstance(asked, Futures):
-            if isinstance(asked.node, Dynamic):
-                self._complete(asked.node)
-            futures = list(asked)
-        else:
-            if isinstance(asked.node, Dynamic):
-                self._complete(asked.node)
-            futures = [asked]
-        items = [item for future in futures for item in future.items()]
-        self._plan_up_to(max((node.id for node, _ in items), default=-1))
-        for node, row in items:
-            self._pin(node, row)
-        self._go(lambda: all(self._settled(node, row) for node, row in items))
-        self.raise_fatal()
-        values = [self._value_of_future(future, raises=True) for future in futures]
-        return values if isinstance(asked, Futures) else values[0]
+        with self.graph.turn:
+            node = asked.node
+            if isinstance(node, Dynamic):
+                self._until(lambda: node.complete)
+            futures = list(asked) if isinstance(asked, Futures) else [asked]
+            items = [item for future in futures for item in future.items()]
+            self._grow()
+            for item in items:
+                self._scheduler.pin(*item)
+            self._until(lambda: all(map(self._is_settled, items)))
+            self.raise_fatal()
+            values = [self._value_of_future(future, raises=True) for future in futures]
+            return values if isinstance(asked, Futures) else values[0]
 
     def finish(self, returned: Any) -> Any:
         """Run everything that is wanted, and return what the flow returned, with its values."""
-        with self.turn:
-            returned = self.returned(returned)
-            self._plan_up_to(len(self.nodes))
+        with self.graph.turn:
+            returned = self.graph.returned(returned)
             self._everything = True
             for future in futures_in(returned):
-                self._pin_future(future)
-            for node in list(self.nodes):
-                self._want_node(node)
-            self._go(lambda: not (self._wants or self._unplanned or self.waiting_for))
+                self._pin(future)
+            for node in self.graph.nodes[: self._seen]:
+                self._want_all(node)
+            self._until(self._is_done)
             self.raise_fatal()
             return replace_futures(returned, self._value_of_future, _answered)
 
@@ -78,50 +136,46 @@ class Run(Chains):
         """Return what is known of each item of a map, as a DataFrame."""
         from databacked.engine.table import table_of
 
-        with self.turn:
-            self._plan_up_to(len(self.nodes))
-            return table_of(answer)
+        with self.graph.turn:
+            self._grow()
+            while self._judge():
+                pass
+            return table_of(answer, self._scheduler, self.recorder)
 
-    def _pin_future(self, future: Future) -> None:
-        """Hold what a future stands for, also where it is not known yet how many items it has."""
-        node = future.node
-        if isinstance(node, Dynamic) and not node.complete:
-            if future.index is not None:
-                node.completed.append(lambda: self._pin_future(future))
-                return
-            node.known.append(lambda number: self._pin_block(node, number))
-            for number in range(len(node.blocks)):
-                self._pin_block(node, number)
-        else:
-            for item, row in future.items():
-                self._pin(item, row)
+    def _is_settled(self, item: Item) -> bool:
+        node, row = self._scheduler.real(*item)
+        return row in node.lost or self._scheduler.is_here(node, row)
 
-    def _pin_block(self, node: Dynamic, number: int) -> None:
-        block = node.blocks[number]
-        if block is not None:
-            self._pin_future(Future(block, None))
+    def _is_done(self) -> bool:
+        return not (self._scheduler.open or self._closed or self.graph.is_waiting)
 
-    def _go(self, reached: Callable[[], bool]) -> None:
+    # The loop
+
+    def _until(self, reached: Callable[[], bool]) -> None:
         """Run until a goal is reached."""
         try:
-            self._drain()
-            while not reached():
-                self._dispatch()
-                self._drain()
-                if not self._flying:
-                    if self._fatal is not None or reached():
-                        return
-                    if not self._ready and not any(self._blocked.values()):
-                        raise DatabackedError(
-                            f"{self.name} cannot go on: {self._wants} items wait for what nobody "
-                            "makes. This is a mistake of databacked; what is done is kept."
-                        )
-                for result in self.runner.done(0.1):
-                    # A runner may answer a batch piece by piece, for instance after a death.
-                    self._batches = max(0, self._batches - 1)
-                    self._receive(result)
-                    self._drain()
-                self.show.update(self.progress())
+            while True:
+                self._go_on()
+                if reached() or (self._fatal is not None and self._crew.is_idle):
+                    return
+                if self._fatal is None:
+                    self._send()
+                    if self._batches.errors:
+                        continue
+                if self._crew.is_idle:
+                    if not self._batches.is_empty:
+                        continue
+                    raise DatabackedError(
+                        f"{self.name} cannot go on: {self._scheduler.open} items wait for what "
+                        "nobody makes. This is a mistake of databacked; what is done is kept."
+                    )
+                outcomes, ended = self._crew.ended(0.1)
+                for batch, seconds in ended:
+                    self._batches.ended(batch, seconds)
+                self.recorder.is_capturing = self._crew.is_capturing
+                for outcome in outcomes:
+                    self._take(outcome)
+                self.show.update(self.recorder.progress())
         except KeyboardInterrupt:
             self.close(cancel=True)
             raise
@@ -132,77 +186,209 @@ class Run(Chains):
                 error, error.filename or str(self._scratch.folder), "written"
             ) from error
 
-    def _complete(self, dynamic: Dynamic) -> None:
-        self._plan_up_to(len(self.nodes))
-        self._go(lambda: dynamic.complete)
+    def _go_on(self) -> None:
+        """Follow what is known by now, until somebody has to work, or nothing is left."""
+        scheduler = self._scheduler
+        while True:
+            errors, self._batches.errors = self._batches.errors, []
+            for (node, row), error in errors:
+                self.fail(node, row, error)
+            self._grow()
+            busy = self._judge()
+            if unread := scheduler.to_read():
+                failed = self._planner.read(unread)
+                for (node, row), error in failed.items():
+                    self.fail(node, row, error)
+                for node, row in unread:
+                    scheduler.again(node, row)
+            for node, row in (curious := scheduler.to_learn()):
+                self._learn(node, row)
+            for item in self.graph.take_released():
+                scheduler.maybe_drop(*item)
+            self._crew.drop(scheduler.to_drop())
+            self.recorder.count_all(scheduler.take_lost(), "skipped")
+            self.recorder.count_all(scheduler.take_reused(), "reused")
+            if not (errors or busy or unread or curious or self._seen < len(self.graph.nodes)):
+                return
 
-    def _settled(self, node: Node, row: int) -> bool:
-        if node.id in self._unplanned:
+    def _grow(self) -> None:
+        """Take in what the graph became meanwhile."""
+        nodes = self.graph.nodes
+        if self._seen < len(nodes):
+            for node in nodes[self._seen :]:
+                if self._pinned and any(map in self._pinned for map in parents_of(node)):
+                    self._pin(Future(node, None))
+            self._closed += nodes[self._seen :]
+            self._seen = len(nodes)
+        for item in self.graph.take_asked():
+            self._scheduler.be_curious(*item)
+        closed, self._closed = self._closed, []
+        for node in closed:
+            if any(arg.undecided() for arg in node.args.values()):
+                self._closed.append(node)
+                continue
+            items = self._scheduler.of(node)
+            self._limits.allow(node.task)
+            self._planner.open(items)
+            self.recorder.opened(items)
+            self._scheduler.add(items)
+            if self._everything:
+                self._want_all(node)
+        pins, self._pins = self._pins, []
+        for future in pins:
+            self._pin(future)
+
+    def _judge(self) -> bool:
+        """Judge what can be judged by now; return whether anything was."""
+        scheduler, busy = self._scheduler, False
+        while (given := scheduler.to_judge()) is not None:
+            items, rows = given
+            verdict = self.recorder.begin(items, self._planner.judge(items, rows))
+            for row, error in verdict.errors.items():
+                if items.status[row] in (OPEN, IDLE):
+                    self.fail(items.node, row, error)
+            scheduler.judged(items, verdict)
+            for row, above in verdict.late.items():
+                for item in above:
+                    self._late.setdefault(item, []).append((items.node, row))
+                    scheduler.be_curious(*item)
+            for item in verdict.unread:
+                scheduler.ask(*item)
+            busy = True
+        return busy
+
+    def _want_all(self, node: Node) -> None:
+        """Want what a flow keeps, and calls that nobody reads."""
+        items = self._scheduler.of(node)
+        if items.is_open and (
+            items.spec.is_kept or not (node.readers or node.decides or node.promised)
+        ):
+            self._scheduler.want(node, range(node.n))
+
+    def _pin(self, future: Future) -> None:
+        """Hold what a future stands for, also where it is not known yet how many items it has."""
+        node = future.node
+        if isinstance(node, Dynamic) and not node.complete:
+            if future.index is not None:
+                self._pins.append(future)
+                return
+            self._pinned.add(node)
+            items = [item for block in nodes_in(node) for item in block.items()]
+        else:
+            items = future.items()
+        for item in items:
+            self._scheduler.pin(*item)
+
+    def _send(self) -> None:
+        """Send batches of what is ready, as long as the crew takes them."""
+        while self._crew.room > 0:
+            batch = self._batches.next(self._crew.most, self._crew.learn)
+            if batch is None:
+                return
+            self._crew.send(batch)
+
+    def _take(self, outcome: Outcome) -> None:
+        """Take what a worker says of one item."""
+        scheduler = self._scheduler
+        items, row = scheduler.tables[outcome.spec], outcome.row
+        outcome = self.recorder.note(items, outcome)
+        if outcome.state in (MADE, REUSED):
+            held = items.spec.is_kept or outcome.held
+            scheduler.made(items, row, outcome.token, held)
+        elif outcome.state == LEFT:
+            scheduler.left(items, row, outcome.token)
+        else:
+            scheduler.lose(items, row, outcome.failure)
+            if outcome.fatal:
+                self._fatal = outcome.failure
+        scheduler.ended(items, row)
+        scheduler.maybe_drop(items.node, row)
+
+    def fail(self, node: Node, row: int, error: BaseException) -> Failure:
+        """Take an error that the driver met for the failure of the item that it belongs to."""
+        items = self._scheduler.of(node)
+        failure = self.recorder.failed(items, row, error)
+        self._scheduler.lose(items, row, failure)
+        return failure
+
+    # Values that the driver has to know
+
+    def _learn(self, node: Node, row: int) -> None:
+        """Have what an item returns made known, because other nodes depend on it."""
+        if row not in node.known and row not in node.lost and not self._find_out(node, row):
+            return
+        self._scheduler.learned(node, row)
+        self.graph.learn(node, row)
+        for item in self._late.pop((node, row), ()):
+            self._scheduler.again(*item)
+
+    def _find_out(self, node: Node, row: int) -> bool:
+        """Find out what an item returns, if that can be done now; else have it made."""
+        real, index = self._scheduler.real(node, row)
+        items = self._scheduler.of(real)
+        if not items.is_open:
             return False
-        node, row = self._real(node, row)
-        return node.state[row] == GONE or self._available(node, row)
+        if items.status[index] == HERE:
+            try:
+                node.known[row] = sketch(self._fetched(items, index))
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                self.fail(real, index, error)
+            return True
+        token = items.token[index]
+        if not items.spec.is_kept and token is None and items.status[index] == IDLE:
+            if self._planner.has_records(items):
+                self._scheduler.ask(real, index)  # it comes back here once its token is known
+                return False
+        elif token is not None and (found := self._planner.recorded(token)):
+            (node.known[row],) = found
+            return True
+        self._scheduler.want(real, (index,))
+        return False
+
+    def _fetched(self, items: Items, row: int, keys: tuple[Any, ...] = ()) -> Any:
+        """Return the value of an item that is there; whatever its file or its class may raise."""
+        if items.bound is not None:
+            return items.bound.hand_over(record_of(items, items.bound, row), keys=keys)
+        return self._crew.fetch(items.node, row, keys)
 
     def _value_of_future(self, future: Future, raises: bool = False) -> Any:
         if isinstance(future.node, Dynamic) and not future.node.complete:
             return None
         if future.index is None:
-            return [self._value(node, row, future.keys, raises) for node, row in future.items()]
+            return [self._value(*item, future.keys, raises) for item in future.items()]
         return self._value(*future.items()[0], future.keys, raises)
 
     def _value(self, node: Node, row: int, keys: tuple[Any, ...], raises: bool) -> Any:
-        node, row = self._real(node, row)
-        if node.state[row] == GONE:
-            failure = node.plan.failures[row]
+        node, row = self._scheduler.real(node, row)
+        if row in node.lost:
             if raises:
-                raise DatabackedError(f"{node.name}[{row}] has no value: {failure}")
-            return Failed(failure)
-        if node.plan.spec.remembers:
+                raise DatabackedError(f"{node.name}[{row}] has no value: {node.lost[row]}")
+            return Failed(node.lost[row])
+        items = self._scheduler.of(node)
+        if items.spec.remembers:
             return copied(get_keys(node.known[row], keys))
         try:
-            value = self._fetched(node, row, keys)
+            value = self._fetched(items, row, keys)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # somebody replaced its file meanwhile, for instance
-            failure = self._fail(node, row, error)
+            failure = self.fail(node, row, error)
             if raises:
                 raise DatabackedError(f"{node.name}[{row}] has no value: {failure}") from error
             return Failed(failure)
         return value.copy() if isinstance(value, np.ndarray) else copied(value)
 
-    def progress(self) -> dict[str, tuple[int, Counter[str]]]:
-        """Return for each task how many items there are, and what became of them."""
-        totals: Counter[str] = Counter()
-        lazy: set[str] = set()
-        for node in self.nodes:
-            if node.plan is None or node.plan.bound is not None:
-                totals[node.name] += node.n
-            else:  # what nobody needs is not made, and is not left to do either
-                totals[node.name] += node.plan.wanted_open
-                lazy.add(node.name)
-        for name in lazy:
-            totals[name] += sum(self.counts[name].values())
-        return {name: (total, self.counts[name]) for name, total in totals.items()}
-
-    def reasons(self) -> dict[str, Counter[str]]:
-        """Return why items of each task were made again."""
-        return {
-            name: Counter({reason.removeprefix("="): n for reason, n in found.items()})
-            for name, found in self._reasons.items()
-            if found
-        }
-
-    def notes(self) -> dict[str, Counter[str]]:
-        """Return what else is to be said of each task's items, with counts."""
-        return {name: Counter(found) for name, found in self._notes.items() if found}
-
-    def opaque(self) -> list[str]:
-        """Return what the fingerprint of code cannot follow."""
-        return list(self._opaque)
+    # What is said of it
 
     def damages(self) -> list[str]:
         """Return what was wrong with journals, each once a process."""
-        places = dict.fromkeys([*self._folders(), self._values])
-        return [note for place in places for note in records_of(place, refresh=False).take_notes()]
+        return [
+            note
+            for place in self._places()
+            for note in records_of(place, refresh=False).take_notes()
+        ]
 
     def orphans(self) -> dict[str, tuple[int, int]]:
         """Return how many files and bytes in each place belong to no item of this run.
@@ -210,17 +396,19 @@ class Run(Chains):
         Nothing is said where the targets of some items never became known.
         """
         places: dict[Path, tuple[Bound, set[Owner]]] = {}
-        for node in self.nodes:
-            bound = None if node.plan is None else node.plan.bound
-            if bound is None:
+        for items in self._scheduler.tables:
+            if not items.is_open or items.bound is None:
                 continue
-            if node.targets is None or None in node.targets:
+            if items.targets is None or None in items.targets:
                 return {}
-            places.setdefault(bound.folder, (bound, set()))[1].add(node.plan.spec.owner)
-        return orphans(places, self._claims)
+            owners = places.setdefault(items.bound.folder, (items.bound, set()))[1]
+            owners.add(items.spec.owner)
+        return orphans(places, self._planner.claims)
 
-    def _folders(self) -> list[Path]:
-        return [node.plan.bound.folder for node in self.nodes if node.plan and node.plan.bound]
+    def _places(self) -> list[Path]:
+        tables = self._scheduler.tables
+        kept = [one.bound.folder for one in tables if one.is_open and one.bound is not None]
+        return list(dict.fromkeys([*kept, self._planner.values]))
 
     def raise_fatal(self) -> None:
         """Raise if the run had to stop, for instance because the disk is full."""
@@ -230,26 +418,29 @@ class Run(Chains):
     def close(self, *, cancel: bool = False) -> None:
         """End the run: let values go."""
         try:
-            if self._opened:
-                self._opened = False
-                self.runner.close(cancel=cancel)
+            self._crew.close(cancel=cancel)
         finally:
-            if self._captures:
-                self._captures = False
-                capture.stop()
             self._scratch.close()
             self.show.close()
 
     def tidy(self) -> None:
         """Make one of the journals of many runs; it can wait, so what fails here is only said."""
         try:
-            for folder in dict.fromkeys([*self._folders(), self._values]):
+            for folder in self._places():
                 compact(records_of(folder, refresh=False))
         except (Exception, KeyboardInterrupt) as error:
             self.show.say(
                 f"journals were not made one ({in_words(error)}); nothing is lost, the next run "
                 "tries it again"
             )
+
+
+def parents_of(node: Node) -> Iterator[Dynamic]:
+    """Yield the maps that a node is a block of."""
+    map = node.parent
+    while map is not None:
+        yield map
+        map = map.parent
 
 
 def _answered(answer: Futures, values: list[Any]) -> Values:

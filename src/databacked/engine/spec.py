@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,55 +37,7 @@ ITS_FILE = " (its file)"
 """What follows the name of a symbol that counts by the content of a file."""
 
 
-@dataclass
-class Plan:
-    """What is known of a node's items besides their state."""
-
-    spec: Spec
-    bound: Bound | None
-    columns: dict[str, list[str | None] | str | None]
-    """Token of each parameter: one for all items, or one an item; None for what is not known."""
-
-    missing: list[int]
-    """How many inputs of each item that come from tasks have no token yet."""
-
-    wanted: bytearray
-    """Items whose value somebody waits for."""
-
-    unread: dict[int, tuple[str, ...]] = field(default_factory=dict)
-    """Parameters of items that name files nobody read yet: what they count by is not known."""
-
-    wanted_open: int = 0
-    """How many of these are neither there nor gone."""
-
-    nested_missing: int = 0
-    """How many futures in arguments that are the same for all items have no token yet."""
-
-    nested_open: set[tuple[int, int]] | None = None
-    """Which of these (node, row) are not there yet; None before anybody asked."""
-
-    nested_sources: dict[str, Any] = field(default_factory=dict)
-    """Arguments that are the same for all items, as they are sent to workers."""
-
-    found: dict[int, Any] = field(default_factory=dict)
-    """What lies at the targets of items that are to be made."""
-
-    failures: dict[int, Any] = field(default_factory=dict)
-    pinned: set[int] = field(default_factory=set)
-    """Items that are not kept but whose value is held until the run ends."""
-
-    learned: bool = False
-
-    def row_tokens(self, row: int) -> list[str | None]:
-        """Return the token of each parameter of an item, in the order of the recipe."""
-        tokens: list[str | None] = []
-        for name in self.spec.order:
-            column = self.columns[name]
-            tokens.append(column[row] if isinstance(column, list) else column)
-        return tokens
-
-
-class Fingerprints:
+class Specs:
     """Code, results and contexts of the tasks of one run, each looked at once."""
 
     def __init__(self, project: Project, run: str, default: Any) -> None:

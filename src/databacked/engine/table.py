@@ -7,15 +7,17 @@ from typing import Any
 
 import pandas as pd
 
-from databacked.graph.futures import Futures
+from databacked.engine.items import Items
+from databacked.engine.recorder import Recorder
+from databacked.engine.scheduler import Scheduler
+from databacked.graph.futures import Future, Futures
 from databacked.graph.inputs import Column, Element, Plain
 from databacked.graph.nodes import Node
-from databacked.graph.sketch import holds_unknown
 from databacked.places.files import BoundOutputs
 from databacked.storage.looks import JOIN
 
 
-def table_of(answer: Futures) -> pd.DataFrame:
+def table_of(answer: Futures, scheduler: Scheduler, recorder: Recorder) -> pd.DataFrame:
     """Return one row for each item of a map.
 
     Returns
@@ -25,31 +27,31 @@ def table_of(answer: Futures) -> pd.DataFrame:
     tasks with files ``path`` (``path_mask``, … for several outputs; None where there is no file).
     """
     items = [item for future in answer for item in future.items()]
-    rows = [{**_parameters(node, row), **_state(node, row)} for node, row in items]
+    rows = [
+        {**_parameters(node, row), **_state(scheduler.of(node), row, recorder.became(node, row))}
+        for node, row in items
+    ]
     return pd.DataFrame(rows, dtype=None if rows else object)
 
 
 def _parameters(node: Node, row: int) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, arg in node.args.items():
-        if isinstance(arg, Plain):
-            found[name] = arg.value
-        elif isinstance(arg, Column):
-            found[name] = arg.values[row]
-        elif isinstance(arg, Element) and not holds_unknown(arg.known[row]):
-            found[name] = arg.known[row]
-    return found
+    known = {
+        name: arg.given(row)
+        for name, arg in node.args.items()
+        if isinstance(arg, Plain | Column | Element)
+    }
+    return {name: value for name, value in known.items() if type(value) is not Future}
 
 
-def _state(node: Node, row: int) -> dict[str, Any]:
-    said: dict[str, Any] = {_free("state", node): node.became(row)}
-    bound = None if node.plan is None else node.plan.bound
-    if bound is None or node.targets is None:
+def _state(items: Items, row: int, became: str) -> dict[str, Any]:
+    node, bound = items.node, items.bound
+    said: dict[str, Any] = {_free("state", node): became}
+    if bound is None or items.targets is None:
         return said
     names = (
         [f"path_{name}" for name in bound.parts] if isinstance(bound, BoundOutputs) else ["path"]
     )
-    target = node.targets[row]
+    target = items.targets[row]
     files = [None] * len(names) if target is None else target.split(JOIN)
     for name, file in zip(names, files, strict=True):
         path = None if file is None else Path(bound.folder) / file

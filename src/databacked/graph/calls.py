@@ -30,32 +30,44 @@ from databacked.graph.columns import (
 from databacked.graph.copies import parts_of, replaced, taken
 from databacked.graph.futures import Future, Futures, check_futures, elements, futures_in
 from databacked.graph.inputs import Column, Element, Filled, Items, Mixed, Plain
-from databacked.graph.nodes import UNLOOKED, AnyNode, Dynamic, Input, Node
+from databacked.graph.nodes import UNLOOKED, AnyNode, Dynamic, Input, Item, Node, Owner
 from databacked.graph.sketch import Unknown, holds_unknown
 from databacked.graph.step import Options, Step
 from databacked.graph.target import NotYet, Target, Touched
 from databacked.places.parts import get_keys
 from databacked.types import Unlooked
 
-current: ContextVar[Calls | None] = ContextVar("databacked_run", default=None)
+current: ContextVar[Graph | None] = ContextVar("databacked_run", default=None)
 """What calls of tasks belong to: a run, or the outline of one; None outside of flows."""
 
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
-class Calls:
-    """The graph of one run, as its flow's function builds it."""
+class Graph:
+    """What the calls of a flow became so far, as its function builds it.
 
-    def __init__(self) -> None:
+    It grows while the flow runs: whoever runs it says what items returned (`learn`), and takes
+    from it what came to be (`nodes`), what has to become known (`asked`), and what need not be held
+    for its sake any more (`released`).
+    """
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
         self.turn = threading.RLock()
         """Held by the thread that calls or asks: a flow may do so in several."""
+        self.calls: list[AnyNode] = []
+        """What was called, in order."""
         self.nodes: list[Node] = []
         """In the order of the calls, so that what a node reads stands before it."""
-        self.waiting_for: dict[tuple[int, int], list[Callable[[], None]]] = {}
+        self._waiting: dict[tuple[int, int], list[Callable[[], None]]] = {}
         """What to build once it is known what an item (node, row) returned."""
-        self.feeds: dict[tuple[int, int], list[tuple[Dynamic, int]]] = {}
+        self._feeds: dict[tuple[int, int], list[tuple[Dynamic, int]]] = {}
         """Blocks of maps that an item (node, row) decides, and whose items may read it."""
+        self.asked: list[Item] = []
+        """Items of which somebody has to say what they return, as they come to be asked for."""
+        self.released: list[Item] = []
+        """Items that decided others; whoever reads their values is known by now."""
 
     def call(self, task: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
         """Take a single call into the graph."""
@@ -71,7 +83,8 @@ class Calls:
             with _named(task, name):
                 made[name] = self._same(value.value if isinstance(value, Same | Each) else value)
         with self.turn:
-            return Future(self._node(task, made, 1, single=True), 0)
+            self.calls.append(self._node(task, made, 1, single=True))
+            return Future(self.calls[-1], 0)
 
     def map(self, task: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Futures:
         """Take a map into the graph."""
@@ -85,7 +98,10 @@ class Calls:
             with _named(task, name):
                 columns[name] = self._column(task, name, value) if from_call else self._same(value)
         with self.turn:
-            return Futures(self._map(task, columns))
+            found = self._map(task, columns)
+            if task is not ITEM:
+                self.calls.append(found)
+            return Futures(found)
 
     # One argument
 
@@ -100,7 +116,7 @@ class Calls:
         return Plain(copy, str(token(copy))) if large else Plain(copy)
 
     def _live(self, future: Future) -> Future:
-        if future.node.session is not self:
+        if future.node.session is not self.owner:
             raise GraphError(
                 f"{future!r} belongs to another run. Return it from its flow, or use .result()."
             )
@@ -115,7 +131,7 @@ class Calls:
         if isinstance(value, Flat | Sweep | Grouped | Compacted):
             return value
         if isinstance(value, Futures):
-            if value.node.session is not self:
+            if value.node.session is not self.owner:
                 raise GraphError(f"{value!r} belongs to another run; return it from its flow.")
             if isinstance(value.node, Node):
                 return Items(value.node, value.picks, value.keys)
@@ -238,7 +254,7 @@ class Calls:
                 "each(...), group(...) or compact(...), so their elements do not belong together."
             )
         if isinstance(first, Grouped):
-            node = Dynamic(self, task, columns, 1, _origin(first))
+            node = Dynamic(self.owner, task, columns, 1, _origin(first))
             self._when_grouped(first.group, partial(self._build, node, 0))
             return node
         if isinstance(first, Compacted):
@@ -249,29 +265,21 @@ class Calls:
         source = first.node if isinstance(first, Futures) else first.source.node
         if isinstance(first, Flat) and isinstance(source, Node):
             rows = range(source.n) if first.source.picks is None else first.source.picks
-            node = Dynamic(self, task, columns, len(rows), _origin(first))
+            node = Dynamic(self.owner, task, columns, len(rows), _origin(first))
             source.decides = True
             for number, row in enumerate(rows):
                 self._feed(node, number, [(source, row)])
                 build = partial(self._build, node, number)
-                self.waiting_for.setdefault((source.id, row), []).append(build)
-                self.becomes_known(source, row)
+                self._waiting.setdefault((source.id, row), []).append(build)
+                self.asked.append((source, row))
             return node
         assert isinstance(source, Dynamic)
-        node = Dynamic(self, task, columns, len(source.blocks), _origin(first))
+        node = Dynamic(self.owner, task, columns, len(source.blocks), _origin(first))
         source.known.append(partial(self._build, node))
         for number, block in enumerate(source.blocks):
             if block is not None or number in source.failed:
                 self._build(node, number)
         return node
-
-    def becomes_known(self, node: Node, row: int) -> None:
-        """Called when something is to be built from what an item returns."""
-        raise NotImplementedError
-
-    def built(self, node: Node) -> None:
-        """Called when a node came to be while the flow runs."""
-        raise NotImplementedError
 
     def _build(self, node: Dynamic, number: int) -> None:
         """Make the block of a dynamic map whose source is known, or has failed, by now."""
@@ -287,7 +295,7 @@ class Calls:
             block.parent = node
         for tell in list(node.known):
             tell(number)
-        self.released(node.sources.pop(number, []))
+        self.released += node.sources.pop(number, [])
         built = node.blocks[number]
         if built is None or isinstance(built, Node) or built.complete:
             node.block_known()
@@ -296,17 +304,33 @@ class Calls:
         """Note which items decide a block: their values stay until it is known who reads them."""
         node.sources.setdefault(number, []).extend(items)
         for one, row in items:
-            self.feeds.setdefault((one.id, row), []).append((node, number))
+            self._feeds.setdefault((one.id, row), []).append((node, number))
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether anything is to be built yet."""
+        return bool(self._waiting)
+
+    def take_asked(self) -> list[Item]:
+        """Return the items that were asked for since, once each time."""
+        found, self.asked = self.asked, []
+        return found
+
+    def take_released(self) -> list[Item]:
+        """Return the items that decided others and need not be held for that any more."""
+        found, self.released = self.released, []
+        return found
+
+    def learn(self, node: Node, row: int) -> None:
+        """Build what depends on what an item returned (`Node.known`), or on that it failed."""
+        for build in self._waiting.pop((node.id, row), ()):
+            build()
 
     def is_awaited(self, node: Node, row: int) -> bool:
         """Whether an item decides a block that is not known yet."""
-        if not self.feeds:
+        if not self._feeds:
             return False
-        return any(number in map.sources for map, number in self.feeds.get((node.id, row), ()))
-
-    def released(self, items: list[tuple[Node, int]]) -> None:
-        """Called with the items that decided a block, once it is known."""
-        raise NotImplementedError
+        return any(number in map.sources for map, number in self._feeds.get((node.id, row), ()))
 
     # Groups and compactions: what belongs together, or is nothing, becomes known with the values
 
@@ -329,10 +353,10 @@ class Calls:
         for future in futures:
             assert isinstance(future.node, Node)
             key = (future.node.id, future.index or 0)
-            if key[1] not in future.node.known and self.failure_of(future.node, key[1]) is None:
+            if key[1] not in future.node.known and future.node.lost.get(key[1]) is None:
                 left += 1
-                self.waiting_for.setdefault(key, []).append(one_less)
-                self.becomes_known(future.node, key[1])
+                self._waiting.setdefault(key, []).append(one_less)
+                self.asked.append((future.node, key[1]))
         one_less()
 
     def _decided_by(self, answer: Futures) -> None:
@@ -412,7 +436,7 @@ class Calls:
         for future in group.by if isinstance(group.by, Futures) else ():
             item = _live_item(future)
             assert isinstance(item.node, Node)
-            failure = self.failure_of(item.node, item.index or 0)
+            failure = item.node.lost.get(item.index or 0)
             if failure is not None:
                 group.failure = failure
                 return
@@ -425,7 +449,7 @@ class Calls:
         flat = next((one.source for one in compaction.columns if isinstance(one, Flat)), None)
         source = next((one.node for one in futures if isinstance(one.node, Dynamic)), None)
         if source is not None:  # a compaction for each block of items
-            node = Dynamic(self, task, columns, len(source.blocks), _origin(first))
+            node = Dynamic(self.owner, task, columns, len(source.blocks), _origin(first))
             source.known.append(partial(self._build, node))
             for number, block in enumerate(source.blocks):
                 if block is not None or number in source.failed:
@@ -438,7 +462,7 @@ class Calls:
             )
         count = len(compaction.columns[first.place])
         chunks = _chunks(count)
-        node = Dynamic(self, task, columns, len(chunks), _origin(first))
+        node = Dynamic(self.owner, task, columns, len(chunks), _origin(first))
         for one in futures:
             self._decided_by(one)
         for number, rows in enumerate(chunks):
@@ -463,7 +487,7 @@ class Calls:
             return is_nothing(value)
         item = _live_item(value)
         assert isinstance(item.node, Node)
-        if self.failure_of(item.node, item.index or 0) is not None:
+        if item.node.lost.get(item.index or 0) is not None:
             return True
         return is_nothing(get_keys(item.node.known[item.index or 0], item.keys))
 
@@ -500,7 +524,7 @@ class Calls:
                 along = Futures(inside, None, along.keys)
             return Flat(Futures(block, None, keys), along)
         row = number if arg.source.picks is None else arg.source.picks[number]
-        failure = self.failure_of(source, row)
+        failure = source.lost.get(row)
         if failure is not None:
             return _Lost(failure)
         if arg.along is None:
@@ -530,22 +554,10 @@ class Calls:
             ]
         return Compacted(part, arg.place)
 
-    def result(self, asked: Any) -> Any:
-        """Return the value of a future, or of all items of a map."""
-        raise NotImplementedError
-
-    def table(self, asked: Any) -> Any:
-        """Return what is known of each item of a map."""
-        raise NotImplementedError
-
-    def failure_of(self, node: Node, row: int) -> Any:
-        """Return why an item will never be, or None."""
-        raise NotImplementedError
-
     def _node(
         self, task: Step, args: dict[str, Any], n: int, *, single: bool, repeat: int = 1
     ) -> Node:
-        node = Node(self, task, args, n, single)
+        node = Node(self.owner, task, args, n, single)
         node.repeat = repeat
         node.id = len(self.nodes)
         self.nodes.append(node)
@@ -559,7 +571,6 @@ class Calls:
                 if later or (target is not None and name in target.names):
                     for one in nodes_in(upstream):
                         one.decides = True
-        self.built(node)
         return node
 
 

@@ -130,17 +130,23 @@ class Element(Input):
 class Filled(Input):
     """A value that holds futures, the same for every item."""
 
-    __slots__ = ("refs", "value")
+    __slots__ = ("_items", "refs", "value")
+
+    may_mark = True
 
     def __init__(self, value: Any, refs: list[Future]) -> None:
         self.value = value
         self.refs = refs
+        self._items: Sequence[Item] | None = None
 
     def nodes(self) -> Iterator[AnyNode]:
         return (future.node for future in self.refs)
 
     def shared(self) -> Sequence[Item]:
-        return [item for future in self.refs for item in future.items()]
+        if self._items is None:
+            items = (item for future in self.refs for item in future.items())
+            self._items = tuple(dict.fromkeys(items))
+        return self._items
 
     def given(self, row: int) -> Any:
         return self.value
@@ -150,6 +156,8 @@ class Mixed(Input):
     """One value an item, and some hold futures."""
 
     __slots__ = ("_rows", "refs", "values")
+
+    may_mark = True
 
     def __init__(self, values: Sequence[Any], refs: list[list[Future]]) -> None:
         self.values = values

@@ -32,6 +32,9 @@ class Input:
 
     __slots__ = ()
 
+    may_mark = False
+    """Whether it can hold a mark in place of what failed."""
+
     def length(self) -> int | None:
         """Return how many items a map over it has; None for what is the same for all of them."""
         return None
@@ -81,6 +84,7 @@ class Node:
         "ended",
         "id",
         "known",
+        "lost",
         "n",
         "own_readers",
         "parent",
@@ -111,6 +115,9 @@ class Node:
         self.state = bytearray(n)
         self.token: list[str | None] = [None] * n
         self.known: dict[int, Any] = {}
+        """What is known of what items returned."""
+        self.lost: dict[int, Any] = {}
+        """Why items will never be."""
         self.alias: dict[int, tuple[Node, int]] = {}
         self.decides = False
         """Whether its values decide the items or targets of other nodes."""

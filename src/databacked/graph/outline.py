@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any, NoReturn
 
-from databacked.graph.calls import ITEM, Calls
+from databacked.graph.calls import ITEM, Graph
 from databacked.graph.columns import Compacted, Flat, Grouped
 from databacked.graph.futures import Future, Futures, futures_in
 from databacked.graph.inputs import Column, Filled, Items, Mixed, Plain
-from databacked.graph.nodes import AnyNode, Dynamic, Node
+from databacked.graph.nodes import AnyNode, Dynamic
 from databacked.graph.step import Step
 from databacked.graph.target import Outputs
 from databacked.pictures.boxes import Arrow, Box, Style
@@ -44,13 +44,11 @@ class Read:
     """Whether its items are the elements of what the other one returns: flatten, each."""
 
 
-class Outline(Calls):
+class Outline:
     """The graph of a flow as far as it is known before anything runs; touches no disk."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[AnyNode] = []
-        """Nodes and maps of unknown length, in the order of the calls."""
+        self.graph = Graph(self)
         self.asked: AnyNode | None = None
         """What the flow asked to be computed; it was left there."""
 
@@ -63,28 +61,9 @@ class Outline(Calls):
         """Stop: a table of items says what became of them."""
         self.result(asked)
 
-    def becomes_known(self, node: Node, row: int) -> None:
-        """Nothing becomes known here."""
-
-    def built(self, node: Node) -> None:
-        """Remember the order of the calls."""
-        self.calls.append(node)
-
-    def released(self, items: list[tuple[Node, int]]) -> None:
-        """Nothing is held here."""
-
-    def failure_of(self, node: Node, row: int) -> None:
-        """Nothing fails here."""
-
-    def _dynamic(self, task: Step, columns: dict[str, Any], blocks: Any) -> Dynamic:
-        made = super()._dynamic(task, columns, blocks)
-        if task is not ITEM:
-            self.calls.append(made)
-        return made
-
     def drawing(self, project: Project) -> Drawing:
         """Return the calls as boxes, and what they read as arrows."""
-        groups = grouped(self.calls)
+        groups = grouped(self.graph.calls)
         name_of = {id(call): str(n) for n, group in enumerate(groups) for call in group.calls}
         drawn = [_box(str(n), group, project) for n, group in enumerate(groups)]
         found: defaultdict[tuple[str, str, bool], dict[str, None]] = defaultdict(dict)

@@ -194,12 +194,13 @@ class BoundOutputs(Bound):
         self.append(record, claim, needed=False)
         return record
 
-    def accept(self, found: Found, target: str, claim: Claim) -> Found:
-        """Take files of unknown origin as the item's, if all of them open."""
-        for file, part in self.endings(target):
-            try:
-                part.serializer.describe(part.path(file))
-            except Exception:
-                return found  # one does not open: all are made again
-        record = self.settle(found, target, claim, "a")
-        return Found("ours", record.stat, (record,), record.content)
+    def acceptable(self, found: Found, target: str) -> Found | None:
+        """Return files of unknown origin as what can be accepted, if all of them open."""
+        contents = {}
+        for name, file in self._files(target).items():
+            taken = self.parts[name].acceptable(found, file)
+            if taken is None:
+                return None  # one does not open: all are made again
+            contents[name] = taken.content
+        joined = ",".join(f"{name}={content}" for name, content in contents.items())
+        return Found("foreign", found.stat, (), joined, found.why)

@@ -370,18 +370,16 @@ class Bound:
         self.append(record, claim, needed=False)
         return record
 
-    def accept(self, found: Found, target: str, claim: Claim) -> Found:
-        """Take a file of unknown origin as the result that stands at its target, if it opens."""
+    def acceptable(self, found: Found, target: str) -> Found | None:
+        """Return a file of unknown origin as what can be accepted, if it opens; reads only."""
         path = self.path(target)
         if self.serializer.runs_code:
-            return found  # who knows what it does: moved aside and made again
+            return None  # who knows what it does: moved aside and made again
         try:
             description, content = self.serializer.describe(path), content_of(path)
         except Exception:
-            return found  # it does not open: moved aside and made again
-        taken = Found("foreign", found.stat, (), content, found.why, description=description)
-        record = self.settle(taken, target, claim, "a")
-        return Found("ours", record.stat, (record,), record.content)
+            return None  # it does not open: moved aside and made again
+        return Found("foreign", found.stat, (), content, found.why, description=description)
 
     def confirm(self, found: Found, claim: Claim) -> Record:
         """Record that a further recipe leads to the file that is there."""

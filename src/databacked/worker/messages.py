@@ -197,6 +197,14 @@ class Work(NamedTuple):
     """Whether it decides the items of maps, so that the driver has to know it."""
 
 
+class Reason(NamedTuple):
+    """Why an item is made again."""
+
+    text: str
+    only_parameters: bool = False
+    """Whether nothing but parameters changed: another result is replaced."""
+
+
 class Outcome(NamedTuple):
     """What became of one item."""
 
@@ -206,7 +214,7 @@ class Outcome(NamedTuple):
     token: str | None
     record: Record | None = None
     notes: tuple[str, ...] = ()
-    reason: str | None = None
+    reason: Reason | None = None
     failure: Failure | None = None
     known: tuple[Any, ...] = ()
     """What is known of the value, where it decides items: one entry, or none."""
@@ -215,6 +223,9 @@ class Outcome(NamedTuple):
     fatal: bool = False
     said: tuple[Said, ...] = ()
     """What the item printed, logged and warned of."""
+
+    held: bool = False
+    """Whether its value, which is not kept, stays where it was made."""
 
 
 class Store(Protocol):

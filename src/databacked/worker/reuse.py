@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from databacked.errors import CorrectionError
 from databacked.fingerprint.parameters import token as token_of_value
@@ -12,7 +12,7 @@ from databacked.places.judge import Found, Recipe, is_hit, why_stale
 from databacked.places.place import Bound, Claim
 from databacked.records.book import records_of
 from databacked.records.record import Record
-from databacked.worker.messages import Spec, shown
+from databacked.worker.messages import Reason, Spec, shown
 
 
 def replaces(found: Found, bound: Bound) -> bool:
@@ -33,6 +33,38 @@ def check_usable(found: Found, bound: Bound, target: str) -> None:
         )
 
 
+class Used(NamedTuple):
+    """What lies at a target is used as it is."""
+
+    content: str
+    record: Record | None
+    """None where it is yet to be recorded: it was edited by hand since."""
+
+    notes: tuple[str, ...] = ()
+
+
+def used(
+    found: Found, spec: Spec, recipe: str, tokens: Sequence[str | None], bound: Bound
+) -> Used | None:
+    """Return what lies at a target if it is used as it is, and what to say of it; reads only."""
+    record = found.records[-1] if found.records else None
+    if is_hit(found, recipe):
+        if found.kind != "edited" and record is not None:
+            # Of the same task elsewhere it may be an edited one.
+            notes = (edited_note(record, recipe),) if record.state == "e" else ()
+            return Used(record.content, record, notes)
+        if replaces(found, bound):
+            return None
+        note = edited_note(record or found.origin, recipe)
+        return Used(found.content if record is None else record.content, record, (note,))
+    if found.kind == "ours" and bound.options.when_stale != "recompute" and record is not None:
+        if bound.options.when_stale == "keep":
+            return Used(record.content, record)
+        why = reason_of(found, spec, tokens, bound).text
+        return Used(record.content, record, (f"kept although stale: {why}",))
+    return None
+
+
 def reuse(
     found: Found,
     spec: Spec,
@@ -42,20 +74,11 @@ def reuse(
     target: str,
 ) -> tuple[Record, tuple[str, ...]] | None:
     """Return the record of what lies at a target if it is used as it is, and what to say of it."""
-    if is_hit(found, recipe):
-        if found.kind != "edited" and found.records:
-            record = found.records[-1]  # of the same task elsewhere it may be an edited one
-            return record, (edited_note(record, recipe),) if record.state == "e" else ()
-        if replaces(found, bound):
-            return None
-        record = bound.settle(found, target, bare_claim(spec, recipe))
-        return record, (edited_note(record, recipe),)
-    if found.kind == "ours" and bound.options.when_stale != "recompute":
-        record = found.records[-1]
-        if bound.options.when_stale == "keep":
-            return record, ()
-        return record, (f"kept although stale: {reason_of(found, spec, tokens, bound)}",)
-    return None
+    as_it_is = used(found, spec, recipe, tokens, bound)
+    if as_it_is is None:
+        return None
+    record = as_it_is.record or bound.settle(found, target, bare_claim(spec, recipe))
+    return record, as_it_is.notes
 
 
 def bare_claim(spec: Spec, recipe: str) -> Claim:
@@ -63,10 +86,17 @@ def bare_claim(spec: Spec, recipe: str) -> Claim:
     return Claim(spec.owner, recipe, recipe, spec.context, spec.fields, {}, spec.run)
 
 
-def edited_note(record: Record, recipe: str) -> str:
-    """Return what is said of a file that was corrected by hand, or accepted as it was found."""
-    what = "accepted as it was found" if record.state == "a" else "edited by hand"
-    if record.recipe != recipe:
+def edited_note(record: Record | None, recipe: str) -> str:
+    """Return what is said of a file that was corrected by hand, or accepted as it was found.
+
+    Parameters
+    ----------
+    record
+        What it was made from, as far as that is recorded.
+    """
+    accepted = record is not None and record.state == "a"
+    what = "accepted as it was found" if accepted else "edited by hand"
+    if record is not None and record.recipe != recipe:
         return f"{what}, used although what it was made from changed since"
     return f"{what}, used as it is"
 
@@ -87,14 +117,14 @@ def recorded(
     return {"parameters": parameters, "inputs": inputs}
 
 
-def reason_of(found: Found, spec: Spec, tokens: Sequence[str | None], bound: Bound) -> str:
+def reason_of(found: Found, spec: Spec, tokens: Sequence[str | None], bound: Bound) -> Reason:
     """Return why a record of this task does not fit."""
     from databacked.fingerprint.code import explain
 
     record = found.records[-1]
     context = records_of(bound.folder, refresh=False).contexts.get(record.context, {})
     if "code" not in context:
-        return "it was made in another way long ago"
+        return Reason("it was made in another way long ago")
     said = record.details
     before = {
         name: value["token"] if isinstance(value, dict) else str(token_of_value(value))
@@ -121,5 +151,4 @@ def reason_of(found: Found, spec: Spec, tokens: Sequence[str | None], bound: Bou
         parameters={name: token for name, token in pairs if name not in spec.inputs},
         inputs={name: token for name, token in pairs if name in spec.inputs},
     )
-    reason, only_parameters = why_stale(old, new, explain)
-    return ("=" if only_parameters else "") + reason
+    return Reason(*why_stale(old, new, explain))

@@ -46,6 +46,7 @@ from databacked.worker.messages import (
     Mark,
     Marks,
     Outcome,
+    Reason,
     Spec,
     Store,
     Work,
@@ -293,6 +294,7 @@ class Worker:
             notes=self._notes(slot),
             known=known,
             seconds=time.perf_counter() - started,
+            held=slot.work.hold,
         )
 
     def _watch(self, slot: _Slot, values: Mapping[str, Any]) -> Callable[[], list[str]]:
@@ -419,7 +421,7 @@ class Worker:
         record: Record,
         same: Any,
         notes: tuple[str, ...] = (),
-        reason: str | None = None,
+        reason: Reason | None = None,
         seconds: float = 0.0,
     ) -> None:
         slot.token = "c:" + record.content

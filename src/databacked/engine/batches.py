@@ -1,0 +1,331 @@
+"""What is ready as batches of chains: an item, and what follows from it alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from databacked.engine.items import DUE, IDLE, OPEN, Items
+from databacked.engine.limits import Limits
+from databacked.engine.planner import Planner
+from databacked.engine.scheduler import Scheduler
+from databacked.errors import ResultChangedError
+from databacked.graph.futures import Future, replace_futures
+from databacked.graph.inputs import Filled
+from databacked.graph.nodes import Input, Item, Node
+from databacked.places.parts import get_keys
+from databacked.places.place import Bound
+from databacked.records.book import records_of
+from databacked.records.record import Record
+from databacked.types import Failed
+from databacked.worker.messages import Held, InChain, Inside, Kept, Mark, Marks, Work, with_keys
+
+BATCH_SECONDS = 0.03
+"""Batches of small items are made about this long, so that handing over costs little."""
+
+LONGEST_BATCH = 512
+"""Chains in one batch, at most."""
+
+LONGEST_CHAIN = 64
+"""Items in one chain, at most: what follows from what asks by calls within calls."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Chains that are sent together; they run one after another."""
+
+    chains: Sequence[Sequence[Work]]
+    items: Sequence[Item]
+    """All items of all chains."""
+
+    needs: Mapping[str, float]
+    """What it takes of what is shared while it runs."""
+
+    head: Node
+    """What its chains begin with."""
+
+
+class Batches:
+    """Puts together what is ready, as much as takes a moment by the pace of its task."""
+
+    def __init__(self, scheduler: Scheduler, planner: Planner, limits: Limits) -> None:
+        self._scheduler = scheduler
+        self._planner = planner
+        self._limits = limits
+        self._seconds: dict[int, float] = {}
+        """How long a chain takes that begins with a node."""
+        self._blocked: defaultdict[frozenset[tuple[str, float]], deque[Item]]
+        self._blocked = defaultdict(deque)
+        """Items that are ready, but wait for a share of what runs at once, by what they take."""
+        self.errors: list[tuple[Item, BaseException]] = []
+        """Items that cannot be sent, since somebody took them from here."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is ready, nor waits for a share."""
+        return not self._scheduler.ready and not any(self._blocked.values())
+
+    def next(self, most: int, learn: Callable[[Items], None]) -> Batch | None:
+        """Return the next batch and mark its items as sent; None if nothing can go.
+
+        Parameters
+        ----------
+        most
+            How many batches there are to be at least of what is ready, so that all have work.
+        learn
+            Has workers know what all items of a node share; raises if that cannot be sent.
+        """
+        scheduler, ready = self._scheduler, self._scheduler.ready
+        chains: list[list[Work]] = []
+        items: list[Item] = []
+        needs: dict[str, float] = {}
+        head: Node | None = None
+        size = 1
+        while ready and len(chains) < size:
+            node, row = ready[0]
+            if head is not None and node is not head:
+                break
+            ready.popleft()
+            if scheduler.of(node).status[row] != DUE:
+                continue
+            chain = self._chain(node, row)
+            own = _needs(chain)
+            # Chains of a batch run one after another: the batch needs the most that one does.
+            both = {name: max(needs.get(name, 0), own.get(name, 0)) for name in {**needs, **own}}
+            if not self._limits.fit(both):
+                self._blocked[frozenset(own.items())].append((node, row))
+                continue
+            odd = self._learned(chain, learn)
+            if odd is not None:
+                self.errors.append(odd)
+                if odd[0] != (node, row):
+                    ready.append((node, row))
+                break
+            try:
+                works = self._works(chain)
+            except Exception as error:  # the record of what it reads is gone, for instance
+                self.errors.append(((node, row), error))
+                continue
+            needs = both
+            if head is None:
+                head = node
+                seconds = self._seconds.get(node.id)
+                wanted = 1 if seconds is None else int(BATCH_SECONDS / seconds)
+                size = max(1, min(wanted, LONGEST_BATCH, (len(ready) + 1) // most))
+            for member, index in chain:
+                scheduler.sent(scheduler.of(member), index)
+            chains.append(works)
+            items += chain
+        return None if head is None else Batch(chains, items, needs, head)
+
+    def ended(self, batch: Batch, seconds: float) -> None:
+        """Learn how long a batch took, and let those go on that waited for its share."""
+        each = max(seconds / len(batch.chains), 2e-6)
+        before = self._seconds.get(batch.head.id)
+        self._seconds[batch.head.id] = each if before is None else 0.7 * before + 0.3 * each
+        for needs, waiting in self._blocked.items():
+            if waiting and self._limits.fit(dict(needs)):
+                for _ in range(min(len(waiting), LONGEST_BATCH)):
+                    self._scheduler.ready.append(waiting.popleft())
+
+    def _learned(
+        self, chain: Iterable[Item], learn: Callable[[Items], None]
+    ) -> tuple[Item, Exception] | None:
+        for node, row in chain:
+            try:
+                learn(self._scheduler.of(node))
+            except Exception as error:
+                return (node, row), error
+        return None
+
+    # Chains
+
+    def _chain(self, node: Node, row: int) -> list[Item]:
+        """Return an item and what follows from it alone."""
+        scheduler = self._scheduler
+        members: list[Item] = []
+        places: dict[Item, int] = {}
+
+        def add(one: Node, index: int) -> None:
+            places[one, index] = len(members)
+            members.append((one, index))
+            for reader, name in one.readers:
+                table = scheduler.of(reader)
+                if not table.is_open or table.spec.marks:  # it waits for what becomes of all
+                    continue
+                arg = reader.args[name]
+                rows = arg.reading(one, index)
+                if arg.length() is None and reader.n == one.n == len(one.readers) == 1:
+                    rows = (0,) if _is_just(arg, one) else ()
+                for follower in rows if len(rows) == 1 else ():
+                    status = table.status[follower]
+                    if (
+                        len(members) < LONGEST_CHAIN
+                        and (reader, follower) not in places
+                        and status in (OPEN, IDLE, DUE)
+                        and (table.targets is None or table.targets[follower] is not None)
+                        and scheduler.is_relevant(table, follower)
+                        and not (table.spec.remembers and status == OPEN)
+                        and joins(table, follower)
+                    ):
+                        add(reader, follower)
+
+        def joins(table: Items, index: int) -> bool:
+            lacking: list[Item] = []
+            for arg in table.node.args.values():
+                for above in (*arg.items(index), *(arg.shared() if table.n == 1 else ())):
+                    real = scheduler.real(*above)
+                    if real in places or scheduler.is_here(*real):
+                        continue
+                    if not self._absorbs(*real):
+                        return False
+                    lacking.append(real)
+                if table.n > 1 and not all(scheduler.is_here(*one) for one in arg.shared()):
+                    return False
+            for above in lacking:
+                if above not in places:
+                    places[above] = len(members)
+                    members.append(above)
+            return True
+
+        add(node, row)
+        return members
+
+    def _absorbs(self, node: Node, row: int) -> bool:
+        """Whether an item that is not kept can be made where it is read."""
+        items = self._scheduler.of(node)
+        return (
+            items.is_open
+            and not items.spec.is_kept
+            and items.spec.pure
+            and node.n > 1
+            and items.status[row] in (IDLE, DUE)
+            and len(node.readers) == 1
+            and all(
+                self._scheduler.is_here(*item)
+                for arg in node.args.values()
+                for item in (*arg.items(row), *arg.shared())
+            )
+        )
+
+    # What is sent
+
+    def _works(self, chain: Sequence[Item]) -> list[Work]:
+        places = {item: place for place, item in enumerate(chain)}
+        works: list[Work] = []
+        for node, row in chain:
+            items = self._scheduler.of(node)
+            spec = items.spec
+            hold = not spec.is_kept and (
+                row in items.pinned
+                or not spec.pure
+                or self._scheduler.is_needed(items, row, places)
+            )
+            works.append(
+                Work(
+                    node.id,
+                    row,
+                    None if items.targets is None else items.targets[row],
+                    tuple(self._source(items, name, row, places) for name in spec.columns),
+                    tuple(self._planner.tokens_to_send(items, row)),
+                    items.found.get(row),
+                    bool(items.wanted[row]),
+                    hold,
+                    node.decides,
+                )
+            )
+        return works
+
+    def _source(self, items: Items, name: str, row: int, places: Mapping[Item, int]) -> Any:
+        """Return the value of an argument, or where a worker finds it."""
+        arg = items.node.args[name]
+        if isinstance(arg, Filled):
+            if name not in items.sent:
+                found = self._inside(arg.value, places)
+                if items.n == 1:
+                    return found
+                items.sent[name] = found
+            return items.sent[name]
+        given = arg.given(row)
+        return self._inside(given, places) if arg.may_mark else self._one(given, places)
+
+    def _one(self, given: Any, places: Mapping[Item, int]) -> Any:
+        if type(given) is Future and given.index is not None:
+            return self._source_of(*given.items()[0], given.keys, places)
+        return given
+
+    def _inside(self, value: Any, places: Mapping[Item, int]) -> Any:
+        if type(value) is Future and value.index is not None:
+            return self._one(value, places)
+        sources: list[Any] = []
+        tokens: list[str | None] = []
+
+        def mark(future: Future) -> Mark | Marks:
+            start = len(sources)
+            for item in future.items():
+                source = self._source_of(*item, future.keys, places)
+                sources.append(source)
+                tokens.append(None if type(source) is InChain else self._token(*item, future.keys))
+            return Marks(start, len(sources)) if future.index is None else Mark(start)
+
+        filled = replace_futures(value, mark)
+        return Inside(filled, sources, tokens)
+
+    def _token(self, node: Node, row: int, keys: tuple[Any, ...]) -> str | None:
+        token = self._planner.token_or_mark(*self._scheduler.real(node, row))
+        return token if token is None or node.lost.get(row) is not None else with_keys(token, keys)
+
+    def _source_of(
+        self, node: Node, row: int, keys: tuple[Any, ...], places: Mapping[Item, int]
+    ) -> Any:
+        node, row = self._scheduler.real(node, row)
+        place = places.get((node, row))
+        if place is not None:
+            return InChain(place, keys)
+        if row in node.lost:
+            return Failed(node.lost[row])
+        items = self._scheduler.of(node)
+        if items.spec.remembers:
+            return get_keys(node.known[row], keys)
+        if items.bound is not None:
+            return Kept(items.bound, record_of(items, items.bound, row), keys)
+        return Held((node.id, row), keys)
+
+
+def record_of(items: Items, bound: Bound, row: int) -> Record:
+    """Return the record of a kept item that is there.
+
+    Raises
+    ------
+    ResultChangedError
+        If somebody removed it meanwhile.
+    """
+    assert items.targets is not None
+    target, content = items.targets[row], (items.token[row] or "")[2:]
+    records = records_of(bound.folder, refresh=False)
+    for record in reversed(records.of(str(target))):
+        if record.content == content:
+            return record
+    raise ResultChangedError(f"{bound.path(str(target))}: its record is gone. Run the flow again.")
+
+
+def _is_just(arg: Input, node: Node) -> bool:
+    """Whether an argument is one future of a node, and nothing around it."""
+    given = arg.given(0)
+    return type(given) is Future and given.node is node and given.index is not None
+
+
+def _needs(chain: Iterable[Item]) -> dict[str, float]:
+    """Return what a chain takes of what is shared while it runs."""
+    needs: dict[str, float] = {}
+    for node, _ in chain:
+        options = node.task.options
+        if options.limit is None and not options.resources:
+            continue
+        if options.limit is not None:
+            needs[f"limit of {node.name}"] = 1
+        for name, amount in options.resources.items():
+            needs[name] = max(needs.get(name, 0), amount)
+    return needs

@@ -1,0 +1,274 @@
+"""All that a run writes or says: records, its log, counts, reasons, notes and failures."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from databacked.capture import Log, Said, relay
+from databacked.engine.items import LOST, OPEN, Items
+from databacked.engine.progress import Show
+from databacked.engine.scheduler import Scheduler
+from databacked.engine.verdict import Verdict
+from databacked.graph.inputs import Column, Plain
+from databacked.graph.nodes import Item, Node
+from databacked.graph.sketch import NOTHING_KNOWN, encode_known
+from databacked.places.place import Bound
+from databacked.project.folders import STATE, can_write
+from databacked.project.notebook import place_in_words
+from databacked.project.root import Project
+from databacked.records.book import records_of
+from databacked.records.journal import journal_of
+from databacked.records.record import Record, details
+from databacked.storage.local import storage_error
+from databacked.types import Failure
+from databacked.worker.failures import failure_of, in_short
+from databacked.worker.messages import FAILED, MADE, REUSED, SKIPPED, Outcome, Reason, shown
+from databacked.worker.reuse import bare_claim
+
+ENDS = ("", "made", "reused", "failed", "skipped")
+"""What may become of an item."""
+
+END = {word: number for number, word in enumerate(ENDS)}
+
+
+class Recorder:
+    """Writes and counts what a run does."""
+
+    def __init__(self, project: Project, scheduler: Scheduler, show: Show, log: Log) -> None:
+        self._project = project
+        self._scheduler = scheduler
+        self._show = show
+        self.log = log
+        self.is_capturing = False
+        """Whether what items say is taken down; else what called them hears it."""
+        self.failures: list[Failure] = []
+        self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """Made, reused, failed and skipped items of each task."""
+        self._ended: dict[int, bytearray] = {}
+        self._reasons: defaultdict[str, Counter[Reason]] = defaultdict(Counter)
+        self._notes: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._warned: dict[tuple[str, str, str], str] = {}
+        self._said: set[tuple[str, Reason]] = set()
+        self._opaque: dict[str, None] = {}
+        self._checked: set[Path] = set()
+        """Places of which it is known that they can be written to."""
+        self._values = project.state / "values"
+        self._records_values = can_write(self._values / STATE / "journals")
+
+    # What became of items
+
+    def became(self, node: Node, row: int) -> str:
+        """Return what became of an item: a word of `ENDS`."""
+        ended = self._ended.get(node.id)
+        return "" if ended is None else ENDS[ended[row]]
+
+    def count(self, node: Node, row: int, word: str) -> None:
+        """Note what became of an item, in place of what was said before."""
+        ended = self._ended.get(node.id)
+        if ended is None:
+            ended = self._ended[node.id] = bytearray(node.n)
+        counts = self.counts[node.name]
+        if ended[row]:
+            counts[ENDS[ended[row]]] -= 1
+        counts[word] += 1
+        ended[row] = END[word]
+
+    def progress(self) -> dict[str, tuple[int, Counter[str]]]:
+        """Return for each task how many items there are, and what became of them."""
+        totals: Counter[str] = Counter()
+        passing: set[str] = set()
+        for items in self._scheduler.tables:
+            name = items.node.name
+            if not items.is_open or items.bound is not None:
+                totals[name] += items.n
+            else:  # what nobody needs is not made, and is not left to do either
+                totals[name] += items.wanted.count(1)
+                passing.add(name)
+        for name in passing:
+            totals[name] += sum(self.counts[name].values())
+        return {name: (total, self.counts[name]) for name, total in totals.items()}
+
+    def reasons(self) -> dict[str, Counter[str]]:
+        """Return why items of each task were made again."""
+        said: dict[str, Counter[str]] = {}
+        for name, found in self._reasons.items():
+            for reason, count in found.items():
+                said.setdefault(name, Counter())[reason.text] += count
+        return said
+
+    def notes(self) -> dict[str, Counter[str]]:
+        """Return what else is to be said of each task's items, with counts."""
+        return {name: Counter(found) for name, found in self._notes.items() if found}
+
+    def opaque(self) -> list[str]:
+        """Return what the fingerprint of code cannot follow."""
+        return list(self._opaque)
+
+    # Before the work
+
+    def opened(self, items: Items) -> None:
+        """Note what is known of a node."""
+        for line in items.spec.fields["opaque"]:
+            self._opaque.setdefault(line, None)
+
+    def begin(self, items: Items, verdict: Verdict) -> Verdict:
+        """Record what is used as it is, and say what will be replaced, before it is.
+
+        Returns
+        -------
+        The verdict, without what could not be recorded.
+
+        Raises
+        ------
+        StorageError
+            If the place of what is to be made takes nothing.
+        """
+        node, spec, bound = items.node, items.spec, items.bound
+        errors = dict(verdict.errors)
+        if bound is not None and items.targets is not None:
+            for row, (found, state) in verdict.settle.items():
+                target = str(items.targets[row])
+                recipe = spec.recipe([str(token) for token in items.row_tokens(row)])
+                try:
+                    bound.settle(found, target, bare_claim(spec, recipe), state)
+                except Exception as error:
+                    errors[row] = error
+        node.known.update(verdict.recalled)
+        for row in verdict.fresh:
+            if row not in errors and items.status[row] == OPEN:
+                self.count(node, row, "reused")
+        self._reasons[node.name].update(verdict.reasons)
+        self._notes[node.name].update(verdict.notes)
+        if bound is not None and verdict.due:
+            self._check_writable(node.name, bound)
+        if verdict.whole:
+            self._say_reasons(node.name)
+        if errors != verdict.errors:
+            fresh = {row: one for row, one in verdict.fresh.items() if row not in errors}
+            return replace(verdict, errors=errors, fresh=fresh)
+        return verdict
+
+    def _check_writable(self, name: str, bound: Bound) -> None:
+        """Say before the work, not after it, that a place takes nothing; asked once a place."""
+        if bound.folder not in self._checked:
+            bound.check_writable(name)
+            self._checked.add(bound.folder)
+
+    def _say_reasons(self, name: str) -> None:
+        """Say what is replaced because a parameter changed, before it is replaced."""
+        for reason, count in self._reasons[name].items():
+            if reason.only_parameters and (name, reason) not in self._said:
+                self._said.add((name, reason))
+                self._show.say(_replaced(name, reason.text, count))
+
+    # What workers say
+
+    def note(self, items: Items, outcome: Outcome) -> Outcome:
+        """Take down what a worker says of one item, and return it as it counts."""
+        node, name = items.node, items.node.name
+        if outcome.notes:
+            self._notes[name].update(outcome.notes)
+        if outcome.said:
+            self._heard(items, outcome.row, outcome.said)
+        if outcome.reason:
+            self._reasons[name][outcome.reason] += 1
+        if outcome.state == FAILED:
+            assert outcome.failure is not None
+            where = place_in_words(outcome.failure.where)  # workers know no numbers of cells
+            outcome = outcome._replace(failure=replace(outcome.failure, where=where))
+            assert outcome.failure is not None
+            self.failures.append(outcome.failure)
+            self.count(node, outcome.row, "failed")
+        elif outcome.state == SKIPPED:
+            if items.status[outcome.row] != LOST:
+                self.count(node, outcome.row, "skipped")
+        elif outcome.state in (MADE, REUSED):
+            self.count(node, outcome.row, "made" if outcome.state == MADE else "reused")
+            if outcome.known:
+                (node.known[outcome.row],) = outcome.known
+            if outcome.record is not None and items.bound is not None:
+                records = records_of(items.bound.folder, refresh=False)
+                records.contexts.setdefault(outcome.record.context, dict(items.spec.fields))
+                records.remember(outcome.record.line())
+            elif outcome.known and outcome.token is not None:
+                self._keep_known(items, outcome)
+        return outcome
+
+    def _keep_known(self, items: Items, outcome: Outcome) -> None:
+        """Record what decides the items of a map, also of a task that keeps nothing."""
+        spec = items.spec
+        try:
+            known = encode_known(outcome.known[0])
+        except TypeError:
+            return  # it is computed again the next time
+        token = outcome.token or ""
+        if spec.remembers:  # found again by its recipe, counts by its content
+            tokens = [one for one in items.row_tokens(outcome.row) if one is not None]
+            if len(tokens) < len(spec.order):
+                return
+            token = spec.token(spec.recipe(tokens))
+        record = Record(
+            "w",
+            token,
+            token[2:],
+            "",
+            "",
+            -1,
+            0,
+            spec.context,
+            details(known=NOTHING_KNOWN if known is None else known),
+        )
+        line = record.line()  # in another user's project the value counts for this run alone
+        if self._records_values:
+            try:
+                line = journal_of(self._values).append(record, dict(spec.fields))
+            except OSError as error:
+                raise storage_error(error, str(self._values), "written") from error
+        records_of(self._values, refresh=False).remember(line)
+
+    def count_all(self, items: Sequence[Item], word: str) -> None:
+        """Note what became of items."""
+        for node, row in items:
+            self.count(node, row, word)
+
+    def failed(self, items: Items, row: int, error: BaseException) -> Failure:
+        """Take an error that the driver met for the failure of the item that it belongs to."""
+        node = items.node
+        target = None if items.targets is None else items.targets[row]
+        given = {
+            name: in_short(arg.given(row))
+            for name, arg in node.args.items()
+            if isinstance(arg, Column | Plain)
+        }
+        failure = failure_of(
+            error, node.name, shown(target or str(row)), given, str(self._project.root)
+        )
+        self.failures.append(failure)
+        self.count(node, row, "failed")
+        return failure
+
+    def _heard(self, items: Items, row: int, lines: Sequence[Said]) -> None:
+        """Write down what an item said; warnings are said once by kind, with counts."""
+        name = items.node.name
+        if not self.is_capturing:  # nobody reads a log: what called this item hears it
+            relay(lines)
+        target = None if items.targets is None else items.targets[row]
+        self.log.write(f"{name}[{shown(target or str(row))}]", lines)
+        for one in lines:
+            if one.kind == "warning":
+                kind = (name, one.text.partition(":")[0], one.where)
+                first = self._warned.setdefault(kind, one.text)
+                where = one.where.removeprefix(f"{self._project.root}{os.sep}")
+                self._notes[name][f"{first} ({where})"] += 1
+
+
+def _replaced(name: str, reason: str, count: int) -> str:
+    parameter = reason.removeprefix("parameter ").partition(" ")[0]
+    return (
+        f"{name}: {count:,} results are replaced ({reason}); add {{{parameter}}} to the target to "
+        "keep both"
+    )

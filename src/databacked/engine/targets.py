@@ -1,0 +1,98 @@
+"""Where the files of items lie: whole columns of targets, and whether a place can hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from databacked.errors import TargetError, UnknownFilesError
+from databacked.graph.inputs import Column, Element, Plain
+from databacked.graph.nodes import Input, Node
+from databacked.graph.sketch import holds_unknown
+from databacked.graph.target import Outputs, Target, check_case, check_targets
+from databacked.places.place import Bound
+from databacked.records.book import Records
+from databacked.storage.looks import JOIN, Stat
+
+
+def targets_of(node: Node, target: Target, fields: Mapping[str, Input]) -> list[str] | None:
+    """Return the targets of all items from their plain arguments; None if some are not plain."""
+    columns: dict[str, Sequence[Any]] = {}
+    for name in target.names:
+        arg = fields[name]
+        if isinstance(arg, Plain):
+            columns[name] = _Repeated(arg.value, node.n)
+        elif isinstance(arg, Column):
+            columns[name] = arg.values
+        elif isinstance(arg, Element) and not any(holds_unknown(item) for item in arg.known):
+            columns[name] = arg.known
+        else:
+            return None
+    return target.of_column(columns, node.n)
+
+
+def floats_in_names(node: Node, target: Target) -> list[str]:
+    """Return in words which columns put whole numbers as floats into targets (``1.0.ome.tiff``)."""
+    found: list[str] = []
+    for part in target.outputs.values() if isinstance(target, Outputs) else (target,):
+        for _, name, attributes, spec, conversion in part.parts:
+            arg = None if name is None else node.args.get(name)
+            if not isinstance(arg, Column) or attributes or spec or conversion:
+                continue
+            odd = [
+                value
+                for value in arg.values
+                if isinstance(value, float) and (value != value or value.is_integer())
+            ]
+            if odd:
+                found.append(
+                    f"{name} in the target holds floats, such as {odd[0]!r}: a column of whole "
+                    "numbers becomes float through a missing value. Drop these rows, or use "
+                    f"{name}.astype('Int64')"
+                )
+    return list(dict.fromkeys(found))
+
+
+class _Repeated(Sequence[Any]):
+    def __init__(self, value: Any, count: int) -> None:
+        self._value, self._count = value, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, int) and 0 <= index < self._count:
+            return self._value
+        raise IndexError(index)
+
+
+def check_legal(targets: Sequence[str], bound: Bound, name: str) -> None:
+    """Raise for targets that cannot be files of this place."""
+    check_targets(targets, name, bound.files)
+    odd = [
+        (file, part.serializer)
+        for target in targets
+        for file, part in bound.endings(target)
+        if not file.lower().endswith(part.serializer.suffixes)
+    ]
+    if odd:
+        first, serializer = odd[0]
+        raise TargetError(
+            f"{name}: {len(odd)} of {len(targets)} targets, for example {first!r}, do not end as "
+            f"{type(serializer).__name__} writes files: {', '.join(serializer.suffixes)}. Change "
+            "target= or the result's serializer."
+        )
+    if bound.storage.ignores_case():
+        check_case(list(dict.fromkeys(targets)), name)
+
+
+def refuse_unknown(node: Node, bound: Bound, records: Records, stats: Mapping[str, Stat]) -> None:
+    """Raise if a place holds files at the targets but no journal says who made them."""
+    if not stats or records.known or bound.options.when_unknown != "stop":
+        return
+    shown = ", ".join(sorted(stats)[:3]).replace(JOIN, " + ")
+    raise UnknownFilesError(
+        f"{node.name}: {bound.folder} holds {len(stats):,} of its targets already ({shown}…), and "
+        "no record says what made them. Say LocalResult(…, when_unknown='accept') to use them as "
+        "they are, or 'replace' to move them aside and make them again."
+    )

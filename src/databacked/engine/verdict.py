@@ -1,0 +1,56 @@
+"""What the planner says of items: what they count by, what is there, what is to be made."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from databacked.graph.nodes import Item
+from databacked.places.judge import Found
+from databacked.worker.messages import Reason
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Of each row that was judged; a row that is named nowhere stays open."""
+
+    tokens: Mapping[int, str] = field(default_factory=dict)
+    """What items count by that are not kept."""
+
+    idle: Sequence[int] = ()
+    """Items that are not kept, and can be made without knowing what their files count by."""
+
+    fresh: Mapping[int, str] = field(default_factory=dict)
+    """Items whose value is there, and what they count by."""
+
+    due: Mapping[int, Found | None] = field(default_factory=dict)
+    """Items that would have to be made, and what lies at their targets; None: to be looked at."""
+
+    twins: Mapping[int, Item] = field(default_factory=dict)
+    """Items that make the same file as another one, of the same."""
+
+    settle: Mapping[int, tuple[Found, Literal["e", "a"]]] = field(default_factory=dict)
+    """Fresh items of which it is to be recorded that they are used: edited, or accepted."""
+
+    recalled: Mapping[int, Any] = field(default_factory=dict)
+    """Small values that records hold."""
+
+    late: Mapping[int, Sequence[Item]] = field(default_factory=dict)
+    """Items whose target depends on what others return: judged again once that is known."""
+
+    unread: Sequence[Item] = ()
+    """Items of which files have to be read to judge them."""
+
+    errors: Mapping[int, BaseException] = field(default_factory=dict)
+    """Items that cannot be looked at."""
+
+    reasons: Counter[Reason] = field(default_factory=Counter)
+    """Why items are to be made again."""
+
+    notes: Counter[str] = field(default_factory=Counter)
+    """What else is to be said of items."""
+
+    whole: bool = False
+    """Whether all rows were looked at, for the first time."""
