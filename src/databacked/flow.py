@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from databacked.callables import got_from, signature_of, stands_for
+from databacked.engine.plan import Outlook, Plan
 from databacked.engine.progress import Show, summary
 from databacked.engine.run import Run, new_id
 from databacked.engine.spec import symbol_of
@@ -203,6 +204,33 @@ class Flow(Generic[P, R]):
         if raises:
             raise FlowFailed(_failed(run), run.recorder.failures, value)
         return value  # type: ignore[no-any-return]
+
+    def plan(self, /, *args: P.args, **kwargs: P.kwargs) -> Plan:
+        """Return what a run would make, and why: nothing is made or written.
+
+        Of each task: how many items are there and stay, how many are to be made and why, and up to
+        how many more may have to be, because what they read is made first. The flow's own function
+        is called; where it asks for a ``.result()`` that is not there, the rest is not known.
+
+        Returns
+        -------
+        Printed, or shown by a notebook, it is a table; ``.tasks`` holds the numbers.
+
+        Raises
+        ------
+        GraphError, TargetError, FingerprintError
+            As a run would, before the first item.
+        """
+        _texts(self.fn, args, kwargs)
+        project = _project(self.options.root, self.fn)
+        resources = make_runner(self.options.runner, project).resources
+        outlook = Outlook(project, self.name, LocalResult(project.place), resources)
+        token = current.set(outlook.graph)
+        try:
+            with apart():
+                return outlook.plan(lambda: self.fn(*args, **kwargs))
+        finally:
+            current.reset(token)
 
     def visualize(self, /, *args: P.args, **kwargs: P.kwargs) -> Drawing:
         """Return its graph as a drawing: one box a call of a task; nothing runs or is written.

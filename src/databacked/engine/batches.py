@@ -11,14 +11,10 @@ from databacked.engine.items import DUE, IDLE, OPEN, Items
 from databacked.engine.limits import Limits
 from databacked.engine.planner import Planner
 from databacked.engine.scheduler import Scheduler
-from databacked.errors import ResultChangedError
 from databacked.graph.futures import Future, replace_futures
 from databacked.graph.inputs import Filled
 from databacked.graph.nodes import Input, Item, Node
 from databacked.places.parts import get_keys
-from databacked.places.place import Bound
-from databacked.records.book import records_of
-from databacked.records.record import Record
 from databacked.types import Failed
 from databacked.worker.messages import Held, InChain, Inside, Kept, Mark, Marks, Work, with_keys
 
@@ -290,25 +286,8 @@ class Batches:
         if items.spec.remembers:
             return get_keys(node.known[row], keys)
         if items.bound is not None:
-            return Kept(items.bound, record_of(items, items.bound, row), keys)
+            return Kept(items.bound, items.record(row), keys)
         return Held((node.id, row), keys)
-
-
-def record_of(items: Items, bound: Bound, row: int) -> Record:
-    """Return the record of a kept item that is there.
-
-    Raises
-    ------
-    ResultChangedError
-        If somebody removed it meanwhile.
-    """
-    assert items.targets is not None
-    target, content = items.targets[row], (items.token[row] or "")[2:]
-    records = records_of(bound.folder, refresh=False)
-    for record in reversed(records.of(str(target))):
-        if record.content == content:
-            return record
-    raise ResultChangedError(f"{bound.path(str(target))}: its record is gone. Run the flow again.")
 
 
 def _is_just(arg: Input, node: Node) -> bool:

@@ -9,9 +9,12 @@ from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any
 
+from databacked.errors import ResultChangedError
 from databacked.graph.nodes import Item, Node
 from databacked.places.judge import Found
 from databacked.places.place import Bound
+from databacked.records.book import records_of
+from databacked.records.record import Record
 from databacked.worker.messages import Spec
 
 
@@ -148,6 +151,28 @@ class Items:
             column[row] if isinstance(column := columns[name], list) else column
             for name in self.spec.order
         ]
+
+    def record(self, row: int) -> Record:
+        """Return the record of a kept item that is here.
+
+        Raises
+        ------
+        ResultChangedError
+            If somebody removed it meanwhile.
+        """
+        assert self.bound is not None
+        assert self.targets is not None
+        target, content = str(self.targets[row]), (self.token[row] or "")[2:]
+        for record in reversed(records_of(self.bound.folder, refresh=False).of(target)):
+            if record.content == content:
+                return record
+        path = self.bound.path(target)
+        raise ResultChangedError(f"{path}: its record is gone. Run the flow again.")
+
+    def value(self, row: int, keys: tuple[Any, ...] = ()) -> Any:
+        """Return the value of a kept item that is here; whatever its file may raise."""
+        assert self.bound is not None
+        return self.bound.hand_over(self.record(row), keys=keys)
 
     def rows(self, *status: Status) -> Iterable[int]:
         """Return the rows that are so far."""

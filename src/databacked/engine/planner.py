@@ -58,6 +58,7 @@ class _Draft:
     idle: list[int] = field(default_factory=list)
     fresh: dict[int, str] = field(default_factory=dict)
     due: dict[int, Found | None] = field(default_factory=dict)
+    perhaps: list[int] = field(default_factory=list)
     twins: dict[int, Item] = field(default_factory=dict)
     settle: dict[int, tuple[Found, Literal["e", "a"]]] = field(default_factory=dict)
     recalled: dict[int, Any] = field(default_factory=dict)
@@ -435,7 +436,10 @@ class Planner:
                     draft.settle[row] = found, "e"
                 return
             if found.kind == "ours":
-                draft.reasons[reason_of(found, spec, tokens, bound)] += 1
+                reason = reason_of(found, spec, tokens, bound)
+                draft.reasons[reason] += 1
+                if reason.only_inputs and any("r:" in str(token) for token in tokens):
+                    draft.perhaps.append(row)
         draft.due[row] = found
 
     def _judge_unknown(

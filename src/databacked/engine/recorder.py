@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -230,7 +230,7 @@ class Recorder:
                 raise storage_error(error, str(self._values), "written") from error
         records_of(self._values, refresh=False).remember(line)
 
-    def count_all(self, items: Sequence[Item], word: str) -> None:
+    def count_all(self, items: Iterable[Item], word: str) -> None:
         """Note what became of items."""
         for node, row in items:
             self.count(node, row, word)

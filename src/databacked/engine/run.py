@@ -8,16 +8,17 @@ from __future__ import annotations
 import errno
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from databacked.capture import Log, occupy
-from databacked.engine.batches import Batches, record_of
+from databacked.engine.batches import Batches
 from databacked.engine.crew import Crew
-from databacked.engine.items import HERE, IDLE, OPEN, Items
+from databacked.engine.forward import Forward
+from databacked.engine.items import Items
 from databacked.engine.limits import Limits
 from databacked.engine.planner import Planner
 from databacked.engine.progress import Show
@@ -25,11 +26,10 @@ from databacked.engine.recorder import Recorder
 from databacked.engine.scheduler import Scheduler
 from databacked.engine.spec import Specs
 from databacked.errors import DatabackedError, StorageError
-from databacked.graph.calls import Graph, nodes_in
+from databacked.graph.calls import Graph
 from databacked.graph.copies import copied
 from databacked.graph.futures import Future, Futures, Values, futures_in, replace_futures
 from databacked.graph.nodes import Dynamic, Item, Node
-from databacked.graph.sketch import sketch
 from databacked.places.orphans import orphans
 from databacked.places.parts import get_keys
 from databacked.places.place import Bound
@@ -88,18 +88,14 @@ class Run:
         )
         self.recorder = Recorder(project, self._scheduler, show, Log(log))
         self._fatal: Failure | None = None
-        self._everything = False
-        """Whether the flow's function has returned: all that it keeps is wanted."""
-        self._closed: list[Node] = []
-        """Nodes that read maps whose items are not all known yet."""
-        self._seen = 0
-        """How many nodes of the graph were taken in."""
-        self._pins: list[Future] = []
-        """Items that the flow returns of maps whose items are not all known."""
-        self._pinned: set[Dynamic] = set()
-        """Maps that the flow returns as a whole."""
-        self._late: dict[Item, list[Item]] = {}
-        """Items whose targets depend on what others return."""
+        self._forward = Forward(
+            self.graph,
+            self._planner,
+            self._scheduler,
+            self._limits,
+            self.recorder,
+            self._fetched,
+        )
 
     # What a flow asks for
 
@@ -111,7 +107,7 @@ class Run:
                 self._until(lambda: node.complete)
             futures = list(asked) if isinstance(asked, Futures) else [asked]
             items = [item for future in futures for item in future.items()]
-            self._grow()
+            self._forward.grow()
             for item in items:
                 self._scheduler.pin(*item)
             self._until(lambda: all(map(self._is_settled, items)))
@@ -123,12 +119,8 @@ class Run:
         """Run everything that is wanted, and return what the flow returned, with its values."""
         with self.graph.turn:
             returned = self.graph.returned(returned)
-            self._everything = True
-            for future in futures_in(returned):
-                self._pin(future)
-            for node in self.graph.nodes[: self._seen]:
-                self._want_all(node)
-            self._until(self._is_done)
+            self._forward.finish(futures_in(returned))
+            self._until(lambda: self._forward.is_done)
             self.raise_fatal()
             return replace_futures(returned, self._value_of_future, _answered)
 
@@ -137,17 +129,13 @@ class Run:
         from databacked.engine.table import table_of
 
         with self.graph.turn:
-            self._grow()
-            while self._judge():
-                pass
-            return table_of(answer, self._scheduler, self.recorder)
+            self._forward.grow()
+            self._forward.judge()
+            return table_of(answer, self._scheduler, self.recorder.became)
 
     def _is_settled(self, item: Item) -> bool:
         node, row = self._scheduler.real(*item)
         return row in node.lost or self._scheduler.is_here(node, row)
-
-    def _is_done(self) -> bool:
-        return not (self._scheduler.open or self._closed or self.graph.is_waiting)
 
     # The loop
 
@@ -155,7 +143,7 @@ class Run:
         """Run until a goal is reached."""
         try:
             while True:
-                self._go_on()
+                self._follow()
                 if reached() or (self._fatal is not None and self._crew.is_idle):
                     return
                 if self._fatal is None:
@@ -186,98 +174,13 @@ class Run:
                 error, error.filename or str(self._scratch.folder), "written"
             ) from error
 
-    def _go_on(self) -> None:
-        """Follow what is known by now, until somebody has to work, or nothing is left."""
-        scheduler = self._scheduler
-        while True:
-            errors, self._batches.errors = self._batches.errors, []
-            for (node, row), error in errors:
-                self.fail(node, row, error)
-            self._grow()
-            busy = self._judge()
-            if unread := scheduler.to_read():
-                failed = self._planner.read(unread)
-                for (node, row), error in failed.items():
-                    self.fail(node, row, error)
-                for node, row in unread:
-                    scheduler.again(node, row)
-            for node, row in (curious := scheduler.to_learn()):
-                self._learn(node, row)
-            for item in self.graph.take_released():
-                scheduler.maybe_drop(*item)
-            self._crew.drop(scheduler.to_drop())
-            self.recorder.count_all(scheduler.take_lost(), "skipped")
-            self.recorder.count_all(scheduler.take_reused(), "reused")
-            if not (errors or busy or unread or curious or self._seen < len(self.graph.nodes)):
-                return
-
-    def _grow(self) -> None:
-        """Take in what the graph became meanwhile."""
-        nodes = self.graph.nodes
-        if self._seen < len(nodes):
-            for node in nodes[self._seen :]:
-                if self._pinned and any(map in self._pinned for map in parents_of(node)):
-                    self._pin(Future(node, None))
-            self._closed += nodes[self._seen :]
-            self._seen = len(nodes)
-        for item in self.graph.take_asked():
-            self._scheduler.be_curious(*item)
-        closed, self._closed = self._closed, []
-        for node in closed:
-            if any(arg.undecided() for arg in node.args.values()):
-                self._closed.append(node)
-                continue
-            items = self._scheduler.of(node)
-            self._limits.allow(node.task)
-            self._planner.open(items)
-            self.recorder.opened(items)
-            self._scheduler.add(items)
-            if self._everything:
-                self._want_all(node)
-        pins, self._pins = self._pins, []
-        for future in pins:
-            self._pin(future)
-
-    def _judge(self) -> bool:
-        """Judge what can be judged by now; return whether anything was."""
-        scheduler, busy = self._scheduler, False
-        while (given := scheduler.to_judge()) is not None:
-            items, rows = given
-            verdict = self.recorder.begin(items, self._planner.judge(items, rows))
-            for row, error in verdict.errors.items():
-                if items.status[row] in (OPEN, IDLE):
-                    self.fail(items.node, row, error)
-            scheduler.judged(items, verdict)
-            for row, above in verdict.late.items():
-                for item in above:
-                    self._late.setdefault(item, []).append((items.node, row))
-                    scheduler.be_curious(*item)
-            for item in verdict.unread:
-                scheduler.ask(*item)
-            busy = True
-        return busy
-
-    def _want_all(self, node: Node) -> None:
-        """Want what a flow keeps, and calls that nobody reads."""
-        items = self._scheduler.of(node)
-        if items.is_open and (
-            items.spec.is_kept or not (node.readers or node.decides or node.promised)
-        ):
-            self._scheduler.want(node, range(node.n))
-
-    def _pin(self, future: Future) -> None:
-        """Hold what a future stands for, also where it is not known yet how many items it has."""
-        node = future.node
-        if isinstance(node, Dynamic) and not node.complete:
-            if future.index is not None:
-                self._pins.append(future)
-                return
-            self._pinned.add(node)
-            items = [item for block in nodes_in(node) for item in block.items()]
-        else:
-            items = future.items()
-        for item in items:
-            self._scheduler.pin(*item)
+    def _follow(self) -> None:
+        """Follow what is known by now, and let go what nobody needs any more."""
+        errors, self._batches.errors = self._batches.errors, []
+        for (node, row), error in errors:
+            self._forward.fail(node, row, error)
+        self._forward.go_on()
+        self._crew.drop(self._scheduler.to_drop())
 
     def _send(self) -> None:
         """Send batches of what is ready, as long as the crew takes them."""
@@ -304,53 +207,10 @@ class Run:
         scheduler.ended(items, row)
         scheduler.maybe_drop(items.node, row)
 
-    def fail(self, node: Node, row: int, error: BaseException) -> Failure:
-        """Take an error that the driver met for the failure of the item that it belongs to."""
-        items = self._scheduler.of(node)
-        failure = self.recorder.failed(items, row, error)
-        self._scheduler.lose(items, row, failure)
-        return failure
-
-    # Values that the driver has to know
-
-    def _learn(self, node: Node, row: int) -> None:
-        """Have what an item returns made known, because other nodes depend on it."""
-        if row not in node.known and row not in node.lost and not self._find_out(node, row):
-            return
-        self._scheduler.learned(node, row)
-        self.graph.learn(node, row)
-        for item in self._late.pop((node, row), ()):
-            self._scheduler.again(*item)
-
-    def _find_out(self, node: Node, row: int) -> bool:
-        """Find out what an item returns, if that can be done now; else have it made."""
-        real, index = self._scheduler.real(node, row)
-        items = self._scheduler.of(real)
-        if not items.is_open:
-            return False
-        if items.status[index] == HERE:
-            try:
-                node.known[row] = sketch(self._fetched(items, index))
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:
-                self.fail(real, index, error)
-            return True
-        token = items.token[index]
-        if not items.spec.is_kept and token is None and items.status[index] == IDLE:
-            if self._planner.has_records(items):
-                self._scheduler.ask(real, index)  # it comes back here once its token is known
-                return False
-        elif token is not None and (found := self._planner.recorded(token)):
-            (node.known[row],) = found
-            return True
-        self._scheduler.want(real, (index,))
-        return False
-
     def _fetched(self, items: Items, row: int, keys: tuple[Any, ...] = ()) -> Any:
         """Return the value of an item that is there; whatever its file or its class may raise."""
         if items.bound is not None:
-            return items.bound.hand_over(record_of(items, items.bound, row), keys=keys)
+            return items.value(row, keys)
         return self._crew.fetch(items.node, row, keys)
 
     def _value_of_future(self, future: Future, raises: bool = False) -> Any:
@@ -374,7 +234,7 @@ class Run:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # somebody replaced its file meanwhile, for instance
-            failure = self.fail(node, row, error)
+            failure = self._forward.fail(node, row, error)
             if raises:
                 raise DatabackedError(f"{node.name}[{row}] has no value: {failure}") from error
             return Failed(failure)
@@ -433,14 +293,6 @@ class Run:
                 f"journals were not made one ({in_words(error)}); nothing is lost, the next run "
                 "tries it again"
             )
-
-
-def parents_of(node: Node) -> Iterator[Dynamic]:
-    """Yield the maps that a node is a block of."""
-    map = node.parent
-    while map is not None:
-        yield map
-        map = map.parent
 
 
 def _answered(answer: Futures, values: list[Any]) -> Values:

@@ -40,18 +40,21 @@ ITS_FILE = " (its file)"
 class Specs:
     """Code, results and contexts of the tasks of one run, each looked at once."""
 
-    def __init__(self, project: Project, run: str, default: Any) -> None:
+    def __init__(
+        self, project: Project, run: str, default: Any, *, reads_only: bool = False
+    ) -> None:
         self.project = project
         self.default = default
         """The result of tasks that have only a target."""
         self.run = run
+        self._reads_only = reads_only
         self._codes: dict[int, tuple[Any, CodeFingerprint]] = {}
         self._bounds: dict[Any, tuple[Any, Bound]] = {}
 
     @cached_property
     def _owner(self) -> Owner:
         """The project, as the owner of its tasks: looked up once a run."""
-        return owner_of("", self.project.root)
+        return owner_of("", self.project.root, reads_only=self._reads_only)
 
     def code(self, function: Any) -> CodeFingerprint:
         """Return the code fingerprint of a function or class."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from databacked.engine.items import Items
-from databacked.engine.recorder import Recorder
 from databacked.engine.scheduler import Scheduler
 from databacked.graph.futures import Future, Futures
 from databacked.graph.inputs import Column, Element, Plain
@@ -17,8 +17,15 @@ from databacked.places.files import BoundOutputs
 from databacked.storage.looks import JOIN
 
 
-def table_of(answer: Futures, scheduler: Scheduler, recorder: Recorder) -> pd.DataFrame:
+def table_of(
+    answer: Futures, scheduler: Scheduler, became: Callable[[Node, int], str]
+) -> pd.DataFrame:
     """Return one row for each item of a map.
+
+    Parameters
+    ----------
+    became
+        Says what became of an item.
 
     Returns
     -------
@@ -28,7 +35,7 @@ def table_of(answer: Futures, scheduler: Scheduler, recorder: Recorder) -> pd.Da
     """
     items = [item for future in answer for item in future.items()]
     rows = [
-        {**_parameters(node, row), **_state(scheduler.of(node), row, recorder.became(node, row))}
+        {**_parameters(node, row), **_state(scheduler.of(node), row, became(node, row))}
         for node, row in items
     ]
     return pd.DataFrame(rows, dtype=None if rows else object)

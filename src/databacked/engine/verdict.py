@@ -28,6 +28,9 @@ class Verdict:
     due: Mapping[int, Found | None] = field(default_factory=dict)
     """Items that would have to be made, and what lies at their targets; None: to be looked at."""
 
+    perhaps: Sequence[int] = ()
+    """Those of `due` that are not made if what they read comes out the same."""
+
     twins: Mapping[int, Item] = field(default_factory=dict)
     """Items that make the same file as another one, of the same."""
 

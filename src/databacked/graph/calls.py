@@ -58,6 +58,8 @@ class Graph:
         """Held by the thread that calls or asks: a flow may do so in several."""
         self.calls: list[AnyNode] = []
         """What was called, in order."""
+        self.maps: list[Dynamic] = []
+        """Maps of which the items become known while the flow runs."""
         self.nodes: list[Node] = []
         """In the order of the calls, so that what a node reads stands before it."""
         self._waiting: dict[tuple[int, int], list[Callable[[], None]]] = {}
@@ -222,7 +224,9 @@ class Graph:
                 f"flow runs; {', '.join(lengths)} has a fixed number. Use flatten(...).of(column) "
                 "to give every element the item of the list that it comes from."
             )
-        return self._dynamic(task, columns, blocks)
+        made = self._dynamic(task, columns, blocks)
+        self.maps.append(made)
+        return made
 
     @staticmethod
     def _check_sweep(task: Step, swept: dict[str, Sweep]) -> None:

@@ -173,10 +173,13 @@ class BoundOutputs(Bound):
         said = replace(claim, details={**claim.details, "outputs": outputs})
         return self.record(state, target, stat or NOTHING, content, Description(), said)
 
-    def settle(self, found: Found, target: str, claim: Claim, state: str = "e") -> Record:
-        """Record files of which some were edited by hand, or all were accepted, as they are now."""
+    def settlement(
+        self, found: Found, target: str, claim: Claim, state: str = "e"
+    ) -> tuple[Record, list[tuple[Record, Claim]]]:
+        """Return how files are recorded of which some were edited by hand, or all accepted."""
         if found.records:  # explained already
-            return found.records[-1]
+            return found.records[-1], []
+        new: list[tuple[Record, Claim]] = []
         records = records_of(self.folder, refresh=False)
         made: dict[str, Record] = {}
         for name, file in self._files(target).items():
@@ -185,14 +188,14 @@ class BoundOutputs(Bound):
             if one.kind == "ours":
                 made[name] = one.records[-1]
             else:
-                made[name] = part.settle(one, file, claim, state)
+                made[name], more = part.settlement(one, file, claim, state)
+                new += more
         old = found.origin
         if old is not None:
             kept = {key: said for key, said in old.details.items() if key != "outputs"}
             claim = replace(claim, recipe=old.recipe, resolved=old.resolved, details=kept)
         record = self._joined(state, target, made, claim)
-        self.append(record, claim, needed=False)
-        return record
+        return record, [*new, (record, claim)]
 
     def acceptable(self, found: Found, target: str) -> Found | None:
         """Return files of unknown origin as what can be accepted, if all of them open."""

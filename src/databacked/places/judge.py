@@ -225,8 +225,8 @@ class Recipe:
 
 def why_stale(
     old: Recipe, new: Recipe, explain_code: Callable[[Recipe, Recipe], str]
-) -> tuple[str, bool]:
-    """Return the reason why a record does not fit, and whether only parameters changed."""
+) -> tuple[str, bool, bool]:
+    """Return why a record does not fit; whether only parameters changed; whether only inputs."""
     reasons: list[str] = []
     if old.code != new.code:
         reasons.append(explain_code(old, new))
@@ -245,7 +245,9 @@ def why_stale(
     if old.serializer != new.serializer:
         reasons.append(f"serializer changed ({old.serializer} → {new.serializer})")
     only_parameters = bool(changed) and len(reasons) == len(changed)
-    return "; ".join(reasons) or "the rules of the fingerprint changed", only_parameters
+    only_inputs = bool(inputs) and len(reasons) == 1
+    why = "; ".join(reasons) or "the rules of the fingerprint changed"
+    return why, only_parameters, only_inputs
 
 
 def _short(token: str) -> str:

@@ -346,8 +346,22 @@ class Bound:
 
     def settle(self, found: Found, target: str, claim: Claim, state: str = "e") -> Record:
         """Record a file that was edited by hand, or found and accepted, as it is now."""
+        record, new = self.settlement(found, target, claim, state)
+        for one, said in new:
+            self.append(one, said, needed=False)
+        return record
+
+    def settlement(
+        self, found: Found, target: str, claim: Claim, state: str = "e"
+    ) -> tuple[Record, list[tuple[Record, Claim]]]:
+        """Return how a file is recorded that was edited by hand, or accepted; reads only.
+
+        Returns
+        -------
+        The record of the item, and those that are new.
+        """
         if found.records:  # explained already
-            return found.records[-1]
+            return found.records[-1], []
         path = self.path(target)
         stat, content = stat_of(path), content_of(path)
         if found.content and content != found.content:
@@ -367,8 +381,7 @@ class Bound:
         )
         description = found.description or self.serializer.describe(path)
         record = self.record(state, target, stat, content, description, claim)
-        self.append(record, claim, needed=False)
-        return record
+        return record, [(record, claim)]
 
     def acceptable(self, found: Found, target: str) -> Found | None:
         """Return a file of unknown origin as what can be accepted, if it opens; reads only."""

@@ -89,9 +89,17 @@ class Owner:
         return same or context.get("host") == self.host
 
 
-def owner_of(task: str, root: Path) -> Owner:
-    """Return a task of the project that lies at `root`."""
-    return Owner(task, project_id(root), str(root), socket.gethostname())
+def owner_of(task: str, root: Path, *, reads_only: bool = False) -> Owner:
+    """Return a task of the project that lies at `root`.
+
+    Parameters
+    ----------
+    reads_only
+        Whether a project that has no name yet is given none, and is what its first run will call it
+        as far as that can be told.
+    """
+    identity = (_known_id(root) or _lineage(root)) if reads_only else project_id(root)
+    return Owner(task, identity, str(root), socket.gethostname())
 
 
 def _is_below(path: str, folder: str) -> bool:

@@ -204,6 +204,9 @@ class Reason(NamedTuple):
     only_parameters: bool = False
     """Whether nothing but parameters changed: another result is replaced."""
 
+    only_inputs: bool = False
+    """Whether nothing but what comes from tasks changed; it may come out the same."""
+
 
 class Outcome(NamedTuple):
     """What became of one item."""
