@@ -40,6 +40,10 @@ class Scheduler:
         self._learn: dict[Item, None] = {}
         self._wishes: deque[tuple[Items, int]] = deque()
         self._losses: deque[tuple[Items, int]] = deque()
+        self._holding = 0
+        """How many values are held that are not kept."""
+        self._given_up: dict[Items, list[int]] = {}
+        """Items that will not be made, or not again: what they would have read may go."""
         self._curious: set[Item] = set()
 
     def of(self, node: Node) -> Items:
@@ -133,6 +137,8 @@ class Scheduler:
             range(items.n) if verdict.whole else (*verdict.tokens, *verdict.idle, *verdict.due)
         ):
             self._go_on(items, row)
+        if here and self._holding:
+            self._given_up.setdefault(items, []).extend(here)
         self._tell(items, [*known, *here])
         self._arrived(items, here)
         for row, other in verdict.twins.items():
@@ -184,6 +190,7 @@ class Scheduler:
             items.token[row] = token
         items.found.pop(row, None)
         items.move(row, HERE if held else IDLE)
+        self._holding += held and not items.spec.is_kept
         self._satisfied(items, row)
         if known:
             self._tell(items, (row,))
@@ -217,13 +224,31 @@ class Scheduler:
 
     def ended(self, items: Items, row: int) -> None:
         """A worker is done with an item: what it read may go."""
+        self._let_go(items, (row,))
+        self._settle()
+
+    def _let_go(self, items: Items, rows: Iterable[int]) -> None:
+        """Let values go that these rows have read, or will not read any more."""
+        if not self._holding:
+            return
         for arg in items.node.args.values():
-            for item in arg.items(row):
-                self.maybe_drop(*item)
-        if items.n == 1 or (items.spec.bound is not None and 1 not in items.wanted):
+            for row in rows if arg.length() is not None else ():
+                for item in arg.items(row):
+                    self._release(*item)
+        if 1 not in items.wanted:
             for arg in items.node.args.values():
                 for item in arg.shared():
-                    self.maybe_drop(*item)
+                    self._release(*item)
+
+    def _release(self, node: Node, row: int) -> None:
+        """Let a value go, or what it would be made from, if nobody needs it any more."""
+        items = self.of(node)
+        if not items.is_open or items.spec.is_kept:
+            return
+        if items.status[row] == HERE:
+            self.maybe_drop(node, row)
+        elif items.status[row] in (OPEN, IDLE) and not self.is_relevant(items, row):
+            self._given_up.setdefault(items, []).append(row)
 
     def maybe_drop(self, node: Node, row: int) -> None:
         """Let a value go that is not kept, once its last reader is done."""
@@ -237,6 +262,7 @@ class Scheduler:
             and not self.is_needed(items, row, ())
         ):
             items.move(row, IDLE)
+            self._holding -= 1
             self._drop.append((node, row))
 
     # What is read from the columns
@@ -305,6 +331,12 @@ class Scheduler:
                 self._lost_with(*self._losses.popleft())
             if self._wishes:
                 self._wish(*self._wishes.popleft())
+        seen: set[Item] = set()
+        while self._given_up:
+            items, rows = self._given_up.popitem()
+            new = {row for row in rows if (items.node, row) not in seen}
+            seen.update((items.node, row) for row in new)
+            self._let_go(items, new)
 
     def _wish(self, items: Items, row: int) -> None:
         node, row = self.real(items.node, row)
@@ -494,6 +526,7 @@ class Scheduler:
             items.node.lost[row] = failure
         if items.status[row] != TWIN:
             items.absent.pop(row, None)
+            self._holding -= items.status[row] == HERE and not items.spec.is_kept
             items.move(row, LOST)
         self._satisfied(items, row)
         self._losses.append((items, row))
@@ -521,6 +554,8 @@ class Scheduler:
                     self._lose(table, one)
         self._arrived(items, (row,))
         self._noticed(items, row)
+        if items.is_open:
+            self._given_up.setdefault(items, []).append(row)
         for twin, index in items.twins.get(row, ()):
             twin.lost[index] = failure
             self._losses.append((self.of(twin), index))
