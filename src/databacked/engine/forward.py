@@ -128,8 +128,7 @@ class Forward:
             self._planner.open(items)
             self._teller.opened(items)
             self._scheduler.add(items)
-            if self.everything:
-                self.want_all(node)
+            self.judge()
         pins, self._pins = self._pins, []
         for future in pins:
             self.pin(future)
@@ -144,6 +143,8 @@ class Forward:
                 if items.status[row] in (OPEN, IDLE):
                     self.fail(items.node, row, error)
             scheduler.judged(items, verdict)
+            if verdict.whole and self.everything:
+                self.want_all(items.node)
             for row, above in verdict.late.items():
                 for item in above:
                     self._late.setdefault(item, []).append((items.node, row))
@@ -159,7 +160,7 @@ class Forward:
         if items.is_open and (
             items.spec.is_kept or not (node.readers or node.decides or node.promised)
         ):
-            self._scheduler.want(node, range(node.n))
+            self._scheduler.want(node, items.rows(OPEN, IDLE))
 
     def pin(self, future: Future) -> None:
         """Hold what a future stands for, also where it is not known yet how many items it has."""

@@ -176,6 +176,8 @@ class Items:
 
     def rows(self, *status: Status) -> Iterable[int]:
         """Return the rows that are so far."""
+        if not any(map(self.status.count, status)):
+            return ()
         return [row for row, one in enumerate(self.status) if one in status]
 
     def __repr__(self) -> str:

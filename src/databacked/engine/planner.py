@@ -342,11 +342,13 @@ class Planner:
         self._known_places.setdefault(bound.folder, records.known)
         refuse_unknown(node, bound, records, stats)
         folder, claims = str(bound.folder), self._claims
-        fits, owner = records.fits, items.spec.owner
+        owner = items.spec.owner
+        chosen = targets if len(rows) == items.n else [targets[row] for row in rows]
         closer = bound.always or not bound.by_time
+        fitting = [None] * len(rows) if closer else records.fitting(chosen, stats, recipes, owner)
         contexts: Counter[str] = Counter()
-        for row, recipe in zip(rows, recipes, strict=True):
-            target = targets[row]
+        fresh = draft.fresh
+        for row, target, recipe, fits in zip(rows, chosen, recipes, fitting, strict=True):
             if target is None:
                 if recipe is not None:
                     self._look_now(items, row, recipe, draft, bound)
@@ -357,16 +359,14 @@ class Planner:
             if other[0] is not node or other[1] != row:
                 self._pair(items, row, other, target, draft)
                 continue
+            if fits is not None:
+                fresh[row] = "c:" + fits[0]
+                contexts[fits[1]] += 1
+                continue
             stat = stats.get(target)
             if recipe is None:
                 self._judge_unknown(items, row, target, stat, records, draft, bound)
                 continue
-            if not closer:
-                fitting = fits(target, stat, recipe, owner)
-                if fitting is not None:
-                    draft.fresh[row] = "c:" + fitting[0]
-                    contexts[fitting[1]] += 1
-                    continue
             look = partial(bound.look, target, stat, owner, records)
             self._look(items, row, recipe, look, draft, bound)
         for context, count in contexts.items():

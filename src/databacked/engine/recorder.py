@@ -138,9 +138,13 @@ class Recorder:
                 except Exception as error:
                     errors[row] = error
         node.known.update(verdict.recalled)
-        for row in verdict.fresh:
-            if row not in errors and items.status[row] == OPEN:
-                self.count(node, row, "reused")
+        if len(verdict.fresh) == node.n and not errors and not any(items.status):
+            self._ended[node.id] = bytearray([END["reused"]]) * node.n
+            self.counts[node.name]["reused"] += node.n
+        else:
+            for row in verdict.fresh:
+                if row not in errors and items.status[row] == OPEN:
+                    self.count(node, row, "reused")
         self._reasons[node.name].update(verdict.reasons)
         self._notes[node.name].update(verdict.notes)
         if bound is not None and verdict.due:

@@ -100,7 +100,7 @@ class Scheduler:
                     gone += [] if marks else range(items.n)
                 elif table.token[row] is None:
                     items.shared_unknown.add((other, row))
-            if arg.length() is None:
+            if arg.length() is None or self._all_told(arg):
                 continue
             for row in range(items.n):
                 for other, index in dict.fromkeys(arg.items(row)):
@@ -114,10 +114,18 @@ class Scheduler:
             self._lose(items, row)
         self._settle()
 
+    def _all_told(self, arg: Input) -> bool:
+        """Whether all items that an input reads have tokens."""
+        return all(
+            isinstance(node, Node) and not node.lost and None not in self.of(node).token
+            for node in arg.nodes()
+        )
+
     def judged(self, items: Items, verdict: Verdict) -> None:
         """Take in what was found out about items that were open."""
         status, known, here = items.status, [], []
-        for row, token in verdict.tokens.items():
+        tokens = verdict.tokens
+        for row, token in tokens.items():
             if status[row] in (OPEN, IDLE) and items.token[row] is None:
                 items.token[row] = token
                 known.append(row)
@@ -125,18 +133,25 @@ class Scheduler:
             if status[row] == OPEN:
                 items.move(row, IDLE)
         items.found.update((row, one) for row, one in verdict.due.items() if one is not None)
-        for row, token in verdict.fresh.items():
-            if status[row] == OPEN:
-                items.token[row] = token
-                items.move(row, HERE)
-                self._satisfied(items, row)
-                here.append(row)
+        if len(verdict.fresh) == items.n and not any(status):  # all of them, as in most reruns
+            items.token[:] = verdict.fresh.values()
+            status[:] = bytes([HERE]) * items.n
+            here = list(range(items.n))
+            self.open -= items.wanted.count(1)
+            items.wanted[:] = bytes(items.n)
+        else:
+            for row, token in verdict.fresh.items():
+                if status[row] == OPEN:
+                    items.token[row] = token
+                    items.move(row, HERE)
+                    self._satisfied(items, row)
+                    here.append(row)
         if verdict.idle:
             self._look_up_from(items, verdict.idle)
-        for row in (
-            range(items.n) if verdict.whole else (*verdict.tokens, *verdict.idle, *verdict.due)
-        ):
-            self._go_on(items, row)
+        rows = range(items.n) if verdict.whole else (*tokens, *verdict.idle, *verdict.due)
+        if self._curious or 1 in items.wanted or 1 in items.asked:
+            for row in rows:
+                self._go_on(items, row)
         if here and self._holding:
             self._given_up.setdefault(items, []).extend(here)
         self._tell(items, [*known, *here])
@@ -421,8 +436,10 @@ class Scheduler:
             table = self.of(reader)
             if table.is_open:
                 self._count_down(table, reader.args[name], node, rows)
-        for row in rows:
-            self._noticed(items, row)
+        if self._curious:
+            for row in rows:
+                self._noticed(items, row)
+        for row in rows if items.twins else ():
             for twin, index in items.twins.get(row, ()):
                 table = self.of(twin)
                 table.token[index] = items.token[row]
@@ -495,7 +512,7 @@ class Scheduler:
                         del table.absent[one]
                         free.append(one)
             self._free(table, free)
-        for row in rows:
+        for row in rows if items.twins else ():
             for twin, index in items.twins.get(row, ()):
                 self._satisfied(self.of(twin), index)
                 self.reused.append((twin, index))

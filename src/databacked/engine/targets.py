@@ -69,9 +69,12 @@ class _Repeated(Sequence[Any]):
 def check_legal(targets: Sequence[str], bound: Bound, name: str) -> None:
     """Raise for targets that cannot be files of this place."""
     check_targets(targets, name, bound.files)
+    suffixes = tuple(bound.serializer.suffixes)
+    plain = bound.files == 1  # most end as they are written
+    rest = [one for one in targets if not one.endswith(suffixes)] if plain else targets
     odd = [
         (file, part.serializer)
-        for target in targets
+        for target in rest
         for file, part in bound.endings(target)
         if not file.lower().endswith(part.serializer.suffixes)
     ]

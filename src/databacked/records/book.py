@@ -20,7 +20,7 @@ import json
 import os
 import re
 import threading
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +246,47 @@ class Records:
                 if fitting is not None:
                     return fitting
         return None
+
+    def fitting(
+        self,
+        targets: Iterable[str | None],
+        looks: Mapping[str, Stat],
+        recipes: Iterable[str | None],
+        owner: Owner,
+    ) -> list[tuple[str, str] | None]:
+        """Return `fits` of many items: the way through a whole column.
+
+        Parameters
+        ----------
+        looks
+            What lies at the targets; what is missing lies nowhere.
+        """
+        lines, fits = self._lines, self.fits
+        names: dict[bytes, str | None] = {}  # of contexts, where their records may be used
+        found: list[tuple[str, str] | None] = []
+        for target, recipe in zip(targets, recipes, strict=True):
+            if target is None or recipe is None:
+                found.append(None)
+                continue
+            line = lines.get(target)
+            if type(line) is not bytes:
+                found.append(
+                    None if line is None else fits(target, looks.get(target), recipe, owner)
+                )
+                continue
+            state, _, made_by, resolved, content, size, mtime, context, _ = line.split(b"\t", 8)
+            sought = recipe.encode()
+            if sought not in (made_by, resolved) or (int(size), int(mtime)) != looks.get(
+                target, NOTHING
+            ):
+                found.append(None)
+                continue
+            if context not in names:
+                fitting = self._fitting(b"w", content, context, owner)
+                names[context] = None if fitting is None else fitting[1]
+            name = names[context]
+            found.append(None if name is None or state == b"e" else (content.decode(), name))
+        return found
 
     def _fitting(
         self, state: bytes, content: bytes, context: bytes, owner: Owner

@@ -13,6 +13,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from stat import S_ISDIR
 
 from databacked.errors import StorageError
 from databacked.project.folders import STATE, obstacle, owner_of
@@ -24,7 +25,6 @@ from databacked.storage.looks import (
     fold,
     look_at,
     stat_of,
-    stat_of_entry,
     stat_of_target,
 )
 from databacked.storage.renames import copy, exchange, move_new, remove, rename_new
@@ -86,7 +86,10 @@ class LocalStorage(Storage):
                 raise self._error(error, folder, "listed") from error
             return
         self._entries[folder] = len(every)
-        there = [entry for entry in every if prefix + entry.name in wanted]
+        if prefix:
+            there = [entry for entry in every if prefix + entry.name in wanted]
+        else:
+            there = [entry for entry in every if entry.name in wanted]
         for entry, one in zip(there, look_at(_stat_if_there, there), strict=True):
             if one is not None:
                 found[prefix + entry.name] = one
@@ -228,9 +231,12 @@ class LocalStorage(Storage):
 
 def _stat_if_there(entry: os.DirEntry[str]) -> Stat | None:
     try:
-        return stat_of_entry(entry)
+        info = entry.stat()
+        if S_ISDIR(info.st_mode):
+            return stat_of(entry.path)
     except OSError:
         return None  # gone since it was listed
+    return Stat(info.st_size, info.st_mtime_ns)
 
 
 def _is_missing(error: OSError) -> bool:
