@@ -5,7 +5,9 @@ Nobody works here, so that a run and a plan of one share it.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from databacked.engine.items import HERE, IDLE, OPEN, Items
@@ -138,21 +140,26 @@ class Forward:
         scheduler, busy = self._scheduler, False
         while (given := scheduler.to_judge()) is not None:
             items, rows = given
-            verdict = self._teller.begin(items, self._planner.judge(items, rows))
-            for row, error in verdict.errors.items():
-                if items.status[row] in (OPEN, IDLE):
-                    self.fail(items.node, row, error)
-            scheduler.judged(items, verdict)
-            if verdict.whole and self.everything:
-                self.want_all(items.node)
-            for row, above in verdict.late.items():
-                for item in above:
-                    self._late.setdefault(item, []).append((items.node, row))
-                    scheduler.be_curious(*item)
-            for item in verdict.unread:
-                scheduler.ask(*item)
+            with _uninterrupted(items.n):
+                self._judge(items, rows)
             busy = True
         return busy
+
+    def _judge(self, items: Items, rows: list[int] | None) -> None:
+        scheduler = self._scheduler
+        verdict = self._teller.begin(items, self._planner.judge(items, rows))
+        for row, error in verdict.errors.items():
+            if items.status[row] in (OPEN, IDLE):
+                self.fail(items.node, row, error)
+        scheduler.judged(items, verdict)
+        if verdict.whole and self.everything:
+            self.want_all(items.node)
+        for row, above in verdict.late.items():
+            for item in above:
+                self._late.setdefault(item, []).append((items.node, row))
+                scheduler.be_curious(*item)
+        for item in verdict.unread:
+            scheduler.ask(*item)
 
     def want_all(self, node: Node) -> None:
         """Want what a flow keeps, and calls that nobody reads."""
@@ -216,6 +223,26 @@ class Forward:
             return True
         self._scheduler.want(real, (index,))
         return False
+
+
+MANY = 1000
+"""Items of a node from which on it pays to judge them without collections of garbage."""
+
+
+@contextmanager
+def _uninterrupted(count: int) -> Iterator[None]:
+    """Judge many items: what that makes stays, and no part of it is a circle.
+
+    Else the collector goes through all of it again and again.
+    """
+    pause = count >= MANY and gc.isenabled()
+    if pause:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if pause:
+            gc.enable()
 
 
 def parents_of(node: Node) -> Iterator[Dynamic]:
