@@ -15,9 +15,9 @@ from databacked.engine.limits import Limits
 from databacked.engine.planner import Planner
 from databacked.engine.scheduler import Scheduler
 from databacked.engine.verdict import Verdict
-from databacked.graph.calls import Graph, nodes_in
+from databacked.graph.calls import Graph
 from databacked.graph.futures import Future
-from databacked.graph.nodes import Dynamic, Item, Node
+from databacked.graph.nodes import Dynamic, Item, Node, nodes_in
 from databacked.graph.sketch import sketch
 from databacked.types import Failure
 
@@ -78,7 +78,7 @@ class Forward:
     @property
     def is_done(self) -> bool:
         """Whether all that is wanted is there or lost, and nothing is yet to become known."""
-        return not (self._scheduler.open or self._closed or self._graph.is_waiting)
+        return not (self._scheduler.open or self._closed or self._graph.growth.is_waiting)
 
     def finish(self, futures: Iterable[Future]) -> None:
         """Want all that a flow keeps, and hold what it returns."""
@@ -102,7 +102,7 @@ class Forward:
                     scheduler.again(node, row)
             for node, row in (curious := scheduler.to_learn()):
                 self._learn(node, row)
-            for item in self._graph.take_released():
+            for item in self._graph.growth.take_released():
                 scheduler.maybe_drop(*item)
             teller.count_all(scheduler.take_lost(), "skipped")
             teller.count_all(scheduler.take_reused(), "reused")
@@ -118,7 +118,7 @@ class Forward:
                     self.pin(Future(node, None))
             self._closed += nodes[self._seen :]
             self._seen = len(nodes)
-        for item in self._graph.take_asked():
+        for item in self._graph.growth.take_asked():
             self._scheduler.be_curious(*item)
         closed, self._closed = self._closed, []
         for node in closed:
@@ -195,7 +195,7 @@ class Forward:
         if row not in node.known and row not in node.lost and not self._find_out(node, row):
             return
         self._scheduler.learned(node, row)
-        self._graph.learn(node, row)
+        self._graph.growth.learn(node, row)
         for item in self._late.pop((node, row), ()):
             self._scheduler.again(*item)
 

@@ -18,8 +18,9 @@ from databacked.engine.planner import Planner
 from databacked.engine.scheduler import Scheduler
 from databacked.engine.spec import Specs
 from databacked.engine.verdict import Verdict
-from databacked.graph.calls import ITEM, RETURNED, Graph
+from databacked.graph.calls import Graph
 from databacked.graph.futures import Future, Futures, futures_in
+from databacked.graph.growing import ITEM, RETURNED
 from databacked.graph.nodes import Dynamic, Item, Node
 from databacked.graph.outline import Asked
 from databacked.places.parts import get_keys
@@ -241,7 +242,7 @@ class Outlook:
             found = counts.setdefault(items.node.name, Counter())
             for row in range(items.n):
                 found[self._word(items, row)] += 1
-        growing = {call.name for call in self.graph.maps if not call.complete}
+        growing = {call.name for call in self.graph.growth.maps if not call.complete}
         names = dict.fromkeys([*(one.name for one in self.graph.calls), *counts])
         return {
             name: TaskPlan(

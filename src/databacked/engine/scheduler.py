@@ -300,7 +300,7 @@ class Scheduler:
     def is_needed(self, items: Items, row: int, among: Collection[Item]) -> bool:
         """Whether an item that is not among some others may still read a value."""
         node = items.node
-        if self._graph.is_awaited(node, row):
+        if self._graph.growth.is_awaited(node, row):
             return True
         for reader, name in node.readers:
             table = self.of(reader)

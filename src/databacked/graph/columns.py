@@ -162,6 +162,10 @@ def grouped(items: Sequence[Any], by: Sequence[Any]) -> tuple[list[Any], list[li
     return list(members), list(members.values())
 
 
+MOST_CHUNKS = 64
+"""Parts that a compaction is cut into: what follows on a part starts when that one is known."""
+
+
 @dataclass(eq=False)
 class Compaction:
     """Columns of which the rows go that hold None, or something that failed."""
@@ -261,3 +265,9 @@ def flatten(lists: Any) -> Any:
     if any(not hasattr(item, "__len__") for item in lists):
         raise GraphError("flatten() takes a list of lists, or the answer of a map of a task.")
     return Values(element for item in lists for element in item)
+
+
+def chunks(count: int) -> list[range]:
+    """Return the parts of so many rows."""
+    size = max(1, -(-count // MOST_CHUNKS))
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from databacked.graph.futures import Future
+import numpy as np
+
+from databacked.errors import GraphError
+from databacked.graph.futures import Future, elements
 from databacked.graph.nodes import AnyNode, Input, Item, Key, Node
-from databacked.graph.sketch import holds_unknown
+from databacked.graph.sketch import Unknown, holds_unknown
+from databacked.places.parts import get_keys
 
 
 class Plain(Input):
@@ -186,3 +190,21 @@ class Mixed(Input):
 
     def repeated(self, rows: Sequence[int]) -> Mixed:
         return Mixed([self.values[row] for row in rows], [self.refs[row] for row in rows])
+
+
+def elements_of(source: Node, row: int, keys: tuple[Any, ...]) -> Input:
+    """Return the elements of what one item returned, as a column of their own."""
+    known = get_keys(source.known[row], keys)
+    if isinstance(known, Unknown):
+        if not known.shape:
+            raise GraphError(f"{source.name}[{row}] returned a value without elements.")
+        return Element(source, row, keys, [Unknown(known.shape[1:])] * known.shape[0])
+    along_first = isinstance(known, np.ndarray) and known.ndim > 1
+    items = list(known) if along_first else elements(known)
+    if items is None:
+        raise GraphError(
+            f"{source.name}[{row}] returned {known!r}; something with elements was expected."
+        )
+    if any(holds_unknown(item) for item in items):
+        return Element(source, row, keys, items)
+    return Column(items)

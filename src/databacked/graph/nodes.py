@@ -8,7 +8,7 @@ becomes known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from databacked.errors import GraphError
@@ -243,3 +243,13 @@ Item: TypeAlias = tuple[Node, int]
 
 UNLOOKED = "x:not looked at"
 """What a value counts by that cannot be looked at: no record has it, and its item fails."""
+
+
+def nodes_in(node: AnyNode) -> Iterator[Node]:
+    """Yield the nodes with items that a node consists of by now."""
+    if isinstance(node, Node):
+        yield node
+    else:
+        for block in node.blocks:
+            if block is not None:
+                yield from nodes_in(block)

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any, NoReturn
 
-from databacked.graph.calls import ITEM, Graph
+from databacked.graph.calls import Graph
 from databacked.graph.columns import Compacted, Flat, Grouped
 from databacked.graph.futures import Future, Futures, futures_in
+from databacked.graph.growing import ITEM
 from databacked.graph.inputs import Column, Filled, Items, Mixed, Plain
 from databacked.graph.nodes import AnyNode, Dynamic
 from databacked.graph.step import Step
