@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from databacked.runners.threads import CallingThreadRunner, ThreadRunner
     from databacked.serializers.base import Serializer
     from databacked.serializers.default.by_ending import ArrayToDefaultWriter
-    from databacked.serializers.ome_tiff import ArrayToOmeTiff
+    from databacked.serializers.ome_tiff.serializer import ArrayToOmeTiff
     from databacked.serializers.ome_zarr import ArrayToOmeZarr
     from databacked.serializers.pickle import ToPickle
     from databacked.task import task
@@ -58,7 +58,7 @@ __all__ = [
 
 _HOMES = {
     "ArrayToDefaultWriter": "databacked.serializers.default.by_ending",
-    "ArrayToOmeTiff": "databacked.serializers.ome_tiff",
+    "ArrayToOmeTiff": "databacked.serializers.ome_tiff.serializer",
     "ArrayToOmeZarr": "databacked.serializers.ome_zarr",
     "CallingThreadRunner": "databacked.runners.threads",
     "DatabackedError": "databacked.errors",

@@ -22,7 +22,8 @@ from hypothesis.extra import numpy as arrays
 from databacked import ArrayToOmeTiff, Image, PhysicalPixelSizes
 from databacked.errors import SerializerError
 from databacked.fingerprint.hashes import hash_file
-from databacked.serializers import images, ome_tiff
+from databacked.serializers import images
+from databacked.serializers.ome_tiff import serializer as ome_tiff
 from databacked.testing.serializers import check_serializer
 
 DTYPES = [

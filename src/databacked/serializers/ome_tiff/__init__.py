@@ -1,0 +1,1 @@
+"""OME-TIFF: written layout by layout, read lazily."""

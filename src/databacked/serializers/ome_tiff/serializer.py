@@ -1,0 +1,289 @@
+"""Arrays as OME-TIFF: pixels, axes, channel names and pixel sizes in one file.
+
+Items of one map mostly share shape, type and metadata. tifffile writes the first of them; what it
+wrote around the pixels is kept, and for the following ones the pixels are put in between: byte for
+byte what tifffile writes, without its cost. Where that does not hold (compression, pyramids, dask,
+more than 4 GB) tifffile itself writes.
+
+The OME-XML follows the schema 2016-06 (https://docs.openmicroscopy.org/ome-model/latest/). It holds
+no UUID, date or version, so that the same value gives the same bytes; a map annotation keeps
+``dim_order``, because OME itself cannot tell ``YX`` from ``ZYX`` with one plane.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from xxhash import xxh3_128
+
+from databacked.errors import SerializerError
+from databacked.fingerprint.hashes import hash_file
+from databacked.serializers.base import Serializer
+from databacked.serializers.images import (
+    LARGE_PLANE,
+    TILE,
+    Facts,
+    check_texts,
+    checked_order,
+    facts_of,
+    levels_of,
+    names_of,
+    read_only,
+    sizes_of,
+)
+from databacked.serializers.ome_tiff.reading import NAMESPACE, Layout, Tiled, is_cut, opened
+from databacked.serializers.ome_tiff.writing import (
+    OME_INTEGERS,
+    cut,
+    ome_type,
+    planes,
+    templates,
+    tiles,
+    write_all,
+)
+from databacked.types import Description, Written
+
+CLASSIC = (1 << 32) - (1 << 25)
+"""Bytes up to which a classic TIFF is written (as tifffile decides it), then BigTIFF."""
+
+BLOCK = 1 << 20
+"""Bytes that are hashed and written at once."""
+
+_OME_TYPES = {*OME_INTEGERS, "float32", "float64", "complex64", "complex128"}
+
+
+class ArrayToOmeTiff(Serializer):
+    """Write arrays as OME-TIFF.
+
+    Parameters
+    ----------
+    dim_order
+        One letter of ``TCZYX`` an axis, ending in ``YX`` (or ``YXS`` for RGB samples); the default
+        is ``YX``, ``ZYX``, ``CZYX`` or ``TCZYX`` by the number of axes.
+    channel_names
+        One name a channel.
+    physical_pixel_sizes
+        Z, Y, X in micrometres; None where nobody knows.
+    image_name
+        Name of the image inside the file.
+    compression
+        None, or one that tifffile knows, for example ``"zlib"`` or ``"zstd"`` (needs imagecodecs).
+    pyramid
+        Whether smaller levels are written too; None: where a plane is larger than 4096 pixels. A
+        level takes every second pixel, which is right for label images as well.
+
+    Notes
+    -----
+    Metadata of the value itself (an `Image`, a backed array, an xarray DataArray) win over these
+    settings. What OME cannot hold is stored as the next type that holds all values, and said:
+    64-bit integers as the smallest integer type, float16 as float32, bool as 0 and 255.
+    """
+
+    suffixes = (".ome.tiff", ".ome.tif", ".tiff", ".tif")
+    format = 1
+    backed = True
+
+    def __init__(
+        self,
+        dim_order: str | None = None,
+        channel_names: Sequence[str] | None = None,
+        physical_pixel_sizes: Sequence[float | None] | None = None,
+        image_name: str | None = None,
+        compression: str | None = None,
+        pyramid: bool | None = None,
+    ) -> None:
+        self.dim_order = None if dim_order is None else checked_order(dim_order)
+        self.channel_names = names_of(channel_names)
+        self.physical_pixel_sizes = sizes_of(physical_pixel_sizes)
+        self.image_name = image_name
+        self.compression = _checked_compression(compression)
+        self.pyramid = pyramid
+
+    # Writing
+
+    def write(self, value: Any, path: Path) -> Description:
+        """Write an array."""
+        return self.save(value, path).description
+
+    def save(self, value: Any, path: Path) -> Written:
+        """Write an array, and hash the bytes beside it where tifffile is not needed."""
+        facts = self._facts(value)
+        levels = levels_of(facts.plane, self.pyramid)
+        nbytes = int(np.prod(facts.shape, dtype=np.int64)) * facts.data.dtype.itemsize
+        large = max(facts.plane) > LARGE_PLANE
+        tiled = levels > 0 or (facts.lazy and large)
+        if facts.lazy or self.compression or levels or nbytes >= CLASSIC:
+            self._by_tifffile(facts, path, levels, tiled, nbytes >= CLASSIC)
+            content, size = hash_file(path), path.stat().st_size
+        else:
+            content, size = self._spliced(facts, path)
+        held = None if facts.lazy else read_only(facts.data)
+        return Written(
+            content, size, facts.description((TILE, TILE) if tiled else None), facts.notes, held
+        )
+
+    def _spliced(self, facts: Facts, path: Path) -> tuple[str, int]:
+        """Write header, pixels and tail; hash each block while it is in the cache."""
+        header, tail = self._around(facts)
+        data = np.ascontiguousarray(facts.data)
+        pixels = data.reshape(-1).view(np.uint8).data
+        digest = xxh3_128(header)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        try:
+            if len(pixels) <= BLOCK:
+                digest.update(pixels)
+                digest.update(tail)
+                write_all(file, [header, pixels, tail])
+            else:
+                write_all(file, [header])
+                for start in range(0, len(pixels), BLOCK):
+                    block = pixels[start : start + BLOCK]
+                    digest.update(block)
+                    write_all(file, [block])
+                digest.update(tail)
+                write_all(file, [tail])
+        finally:
+            os.close(file)
+        return digest.hexdigest(), len(header) + len(pixels) + len(tail)
+
+    def _around(self, facts: Facts) -> tuple[bytes, bytes]:
+        """Return what tifffile writes before and after the pixels of such an array."""
+        key = (
+            facts.shape,
+            facts.data.dtype.str,
+            facts.dim_order,
+            facts.channel_names,
+            facts.sizes,
+            self.image_name,
+        )
+        found = templates.get(key)
+        if found is None:
+            # Zeros: what stands around the pixels does not depend on them.
+            blank = np.zeros(facts.shape, facts.data.dtype)
+            found = cut(self._in_memory(facts, blank), blank.nbytes)
+            templates.put(key, found)
+        return found
+
+    def _in_memory(self, facts: Facts, data: np.ndarray[Any, Any]) -> bytes:
+        file = io.BytesIO()
+        with tifffile.TiffWriter(file, bigtiff=False) as tiff:
+            tiff.write(data, **self._options(facts))
+        return file.getvalue()
+
+    def _options(self, facts: Facts) -> dict[str, Any]:
+        return {
+            "photometric": "rgb" if facts.dim_order.endswith("S") else "minisblack",
+            "metadata": None,
+            "description": self._xml(facts),
+            "software": "databacked",
+            "compression": self.compression,
+        }
+
+    def _by_tifffile(self, facts: Facts, path: Path, levels: int, tiled: bool, big: bool) -> None:
+        options = self._options(facts)
+        dtype, samples = facts.data.dtype, facts.inner
+        if tiled:
+            options["tile"] = (TILE, TILE)
+        with tifffile.TiffWriter(path, bigtiff=big) as tiff:
+            for level in range(levels + 1):
+                step = 2**level
+                key: tuple[Any, ...] = (..., slice(None, None, step), slice(None, None, step))
+                if samples == 3:
+                    key = (*key, slice(None))
+                data = facts.data[key]
+                if level == 0 and levels:
+                    options["subifds"] = levels
+                elif level:
+                    options.pop("subifds", None)
+                    options.pop("description", None)
+                    options["subfiletype"] = 1
+                if facts.lazy:
+                    parts = tiles(data, samples) if tiled else planes(data, samples)
+                    tiff.write(parts, shape=data.shape, dtype=dtype, **options)
+                else:
+                    tiff.write(np.ascontiguousarray(data), **options)
+
+    def _xml(self, facts: Facts) -> bytes:
+        xml = tifffile.OmeXml(Creator="databacked", UUID="urn:uuid:" + "0" * 32)
+        more: dict[str, Any] = {"Name": self.image_name or "Image0"}
+        if facts.channel_names is not None:
+            more["Channel"] = {"Name": list(facts.channel_names)}
+        for axis, size in zip("ZYX", facts.sizes or (), strict=False):
+            if size is not None:
+                more[f"PhysicalSize{axis}"] = size
+                more[f"PhysicalSize{axis}Unit"] = "µm"
+        shape, order = facts.shape, facts.dim_order
+        planes = int(np.prod(shape[: -facts.inner], dtype=np.int64))
+        height, width, samples = (*shape[-facts.inner :], 1)[:3]
+        xml.addimage(
+            facts.data.dtype, shape, (planes, 1, 1, height, width, samples), axes=order, **more
+        )
+        text = xml.tostring(declaration=True)
+        text = text.replace(f' UUID="urn:uuid:{"0" * 32}"', "")
+        note = (
+            '<StructuredAnnotations><MapAnnotation ID="Annotation:0" '
+            f'Namespace="{NAMESPACE}"><Value><M K="dim_order">{order}</M></Value>'
+            "</MapAnnotation></StructuredAnnotations></OME>"
+        )
+        return text.replace("</OME>", note).encode("utf-8")
+
+    # What came
+
+    def _facts(self, value: Any) -> Facts:
+        facts = facts_of(value, self, "OME-TIFF", kinds="biufc")
+        check_texts(facts.texts(self.image_name), "OME-XML", xml=True)
+        if facts.dim_order.endswith("S") and facts.shape[-1] not in (3, 4):
+            order = facts.dim_order.removesuffix("YXS").replace("C", "") + "CYX"
+            raise SerializerError(
+                f"{type(self).__name__}: an array of shape {facts.shape} has {facts.shape[-1]} "
+                f"sample(s) for dim_order={facts.dim_order!r}; 3 or 4 were expected. Make them "
+                f"channels: np.moveaxis(x, -1, -3) with dim_order={order!r}."
+            )
+        data, notes = ome_type(facts.data, type(self).__name__)
+        return replace(facts, data=data, notes=(*facts.notes, *notes))
+
+    # Reading
+
+    def read(self, path: Path) -> np.ndarray[Any, Any]:
+        """Return all pixels, with the axes that they were written with."""
+        with opened(path) as tiff:
+            facts = Layout(tiff, self.dim_order)
+            return facts.series.asarray().reshape(facts.shape)
+
+    def describe(self, path: Path) -> Description:
+        """Say what a file holds; raises if pixels are missing at its end."""
+        with opened(path) as tiff:
+            if is_cut(tiff):
+                raise SerializerError(f"{path} is cut: parts of it would lie behind its end.")
+            return Layout(tiff, self.dim_order).description
+
+    def open(self, path: Path) -> Any:
+        """Return an array that reads what is asked for: a memory map, or zarr over tiles."""
+        with opened(path) as tiff:
+            facts = Layout(tiff, self.dim_order)
+            offset = facts.series.dataoffset
+            if offset is not None and facts.series.keyframe.is_memmappable:
+                dtype = np.dtype(tiff.byteorder + facts.series.dtype.char)
+                return np.memmap(path, dtype, "r", offset, facts.shape)
+        return Tiled(path, facts.description, facts.axes)
+
+
+def _checked_compression(compression: str | None) -> str | None:
+    if compression is None:
+        return None
+    try:
+        with tifffile.TiffWriter(io.BytesIO()) as tiff:
+            tiff.write(np.zeros((16, 16), np.uint8), compression=compression)
+    except Exception as error:
+        raise SerializerError(
+            f"compression={compression!r} cannot be used: {error}. 'zlib' always can; others need "
+            "the package imagecodecs."
+        ) from error
+    return compression
