@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from databacked import LocalResult, flatten, flow, group, last_run, sweep, task, testing
+from databacked.engine.recount import recount
 from databacked.engine.scheduler import Scheduler
 
 SETTINGS = settings(
@@ -45,7 +46,7 @@ def recounted(monkeypatch):
 
     def checked(self):
         settle(self)
-        self.check()
+        recount(self)
 
     monkeypatch.setattr(Scheduler, "_settle", checked)
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from databacked.datasets.dataset import Dataset
+    from databacked.engine.report import last_run
     from databacked.errors import DatabackedError, FlowFailed
-    from databacked.flow import flow, last_run
+    from databacked.flow import flow
     from databacked.graph.columns import compact, each, flatten, group, same, sweep
     from databacked.places.image import Image
     from databacked.result import LocalDatasetResult, LocalResult
@@ -78,7 +79,7 @@ _HOMES = {
     "flatten": "databacked.graph.columns",
     "flow": "databacked.flow",
     "group": "databacked.graph.columns",
-    "last_run": "databacked.flow",
+    "last_run": "databacked.engine.report",
     "same": "databacked.graph.columns",
     "sweep": "databacked.graph.columns",
     "task": "databacked.task",

@@ -14,7 +14,8 @@ from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack,
 
 from databacked.callables import got_from, signature_of, stands_for
 from databacked.engine.plan import Outlook, Plan
-from databacked.engine.progress import Show, summary
+from databacked.engine.progress import Show
+from databacked.engine.report import counts_of, failed_in_words, report_of
 from databacked.engine.run import Run, new_id
 from databacked.engine.spec import symbol_of
 from databacked.errors import FlowFailed, GraphError
@@ -22,14 +23,11 @@ from databacked.graph.calls import Graph, current
 from databacked.graph.outline import Asked, Outline
 from databacked.graph.step import Step, changed_options, is_asynchronous
 from databacked.pictures.drawing import Drawing
-from databacked.places.judge import summary as reasons_in_words
-from databacked.places.orphans import in_words
 from databacked.project.root import Project, project_at, project_of
 from databacked.records.runs import collect_in_background, write_run
 from databacked.result import LocalResult
 from databacked.runners.base import Runner
 from databacked.runners.outlive import going_on
-from databacked.types import Failure
 from databacked.worker.failures import told
 from databacked.worker.pyplot import apart
 
@@ -69,58 +67,6 @@ class Options:
 
     root: str | os.PathLike[str] | None = None
     """The project's root; found from the flow's file unless given."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """What became of a run."""
-
-    id: str
-    """When it started (UTC), and a few random letters."""
-
-    name: str
-    """The flow, or the task that was called outside of any."""
-
-    state: str
-    """``done``, ``partly failed``, ``failed`` or ``interrupted``."""
-
-    counts: Mapping[str, Mapping[str, int]]
-    """Made, reused, failed and skipped items of each task."""
-
-    reasons: Mapping[str, Mapping[str, int]]
-    """Why items of each task were made again, with counts."""
-
-    notes: Mapping[str, Mapping[str, int]]
-    """What else was said of each task's items, with counts."""
-
-    failures: tuple[Failure, ...]
-    """Items that failed."""
-
-    value: Any
-    """What the flow returned."""
-
-    folder: Path
-    """Where its record lies."""
-
-    orphans: Mapping[str, tuple[int, int]]
-    """Files and bytes in each place that this run's tasks wrote there for items that are none of
-    this run; known for flows that ended whole."""
-
-    @property
-    def log(self) -> str:
-        """What its items printed, logged and warned of: item, kind and text, a line each."""
-        try:
-            return (self.folder / "log").read_text(encoding="utf-8")
-        except OSError:
-            return ""
-
-
-_last: Report | None = None
-
-
-def last_run() -> Report | None:
-    """Return what became of the last run of this process; None before the first one."""
-    return _last
 
 
 class Flow(Generic[P, R]):
@@ -195,14 +141,14 @@ class Flow(Generic[P, R]):
                 run.close(cancel=state in ("failed", "interrupted"))
             finally:
                 wait = state != "interrupted"
-                write_run(folder, about.finished(state, _counts(run), wait=wait))
-                _report(run, state, value, folder)
+                write_run(folder, about.finished(state, counts_of(run), wait=wait))
+                report_of(run, state, value, folder)
         raises = bool(run.recorder.failures) and self.options.on_error == "raise"
         if run.recorder.failures and not raises:
-            show.say(_failed(run))
+            show.say(failed_in_words(run))
         run.tidy()
         if raises:
-            raise FlowFailed(_failed(run), run.recorder.failures, value)
+            raise FlowFailed(failed_in_words(run), run.recorder.failures, value)
         return value  # type: ignore[no-any-return]
 
     def plan(self, /, *args: P.args, **kwargs: P.kwargs) -> Plan:
@@ -321,10 +267,10 @@ def run_alone(task: Step, args: tuple[Any, ...], kwargs: dict[str, Any], *, mapp
         run.close(cancel=True)
         raise
     run.close()
-    _report(run, "partly failed" if run.recorder.failures else "done", value, None)
+    report_of(run, "partly failed" if run.recorder.failures else "done", value, None)
     run.tidy()
     if run.recorder.failures:
-        raise FlowFailed(_failed(run), run.recorder.failures, value)
+        raise FlowFailed(failed_in_words(run), run.recorder.failures, value)
     return value
 
 
@@ -370,72 +316,3 @@ def _text(value: Any) -> str:
 
     text = told(say, f"<{type(value).__name__}>")
     return text if len(text) <= 200 else text[:197] + "…"
-
-
-def _counts(run: Run) -> dict[str, dict[str, int]]:
-    return {
-        name: {word: count for word, count in counts.items() if count}
-        for name, (_, counts) in run.recorder.progress().items()
-    }
-
-
-def _report(run: Run, state: str, value: Any, folder: Path | None) -> None:
-    """Print what became of the run, and remember it."""
-    global _last
-    whole = folder is not None and state == "done"
-    try:
-        left_over = run.orphans() if whole else {}
-    except OSError:  # a folder that cannot be listed any more: the run is done all the same
-        left_over = {}
-    _last = Report(
-        run.id,
-        run.name,
-        state,
-        _counts(run),
-        run.recorder.reasons(),
-        run.recorder.notes(),
-        tuple(run.recorder.failures),
-        value,
-        folder or run.project.state,
-        left_over,
-    )
-    say = run.show.say
-    progress = run.recorder.progress()
-    for name, reasons in run.recorder.reasons().items():
-        say(f"{name}: {reasons_in_words(reasons, progress[name][0])}")
-    for name, notes in run.recorder.notes().items():
-        for note, count in notes.most_common(10):
-            say(f"{name}: {count:,} × {note}")
-    for place, (count, nbytes) in left_over.items():
-        shown = os.path.relpath(place, run.project.root)
-        say(in_words(place if shown.startswith("..") else shown, count, nbytes))
-    for line in run.damages():
-        say(line)
-    if run.recorder.log.lines:
-        say(f"what items said: {run.recorder.log.lines:,} lines in {run.recorder.log.path}")
-    if folder is not None:
-        for line in run.recorder.opaque():
-            say(f"not followed, so a change of it is not seen: {line}")
-        for line in summary(progress):
-            say(line)
-
-
-def _failed(run: Run) -> str:
-    """Return the failures of a run in words, grouped by kind."""
-    groups: dict[tuple[str, str, str], list[Failure]] = {}
-    for failure in run.recorder.failures:
-        key = (failure.task, failure.exception.partition(":")[0], failure.where)
-        groups.setdefault(key, []).append(failure)
-    skipped = sum(counts["skipped"] for _, counts in run.recorder.progress().values())
-    lines = [
-        f"{run.name}: {len(run.recorder.failures):,} items failed"
-        + (f", {skipped:,} that need them were skipped" if skipped else "")
-        + "; everything else is done. Correct the cause and run again: only these are left."
-    ]
-    for (name, _, where), members in sorted(groups.items(), key=lambda item: -len(item[1])):
-        first = members[0]
-        given = ", ".join(f"{key}={value}" for key, value in first.parameters.items())
-        at = f" at {where}" if where else ""
-        lines.append(f"  {len(members):,} × {name}{at}: {first.exception}")
-        lines.append(f"      for example {first.item} ({given}) after {first.seconds:.2g} s")
-    return "\n".join(lines)

@@ -1,7 +1,7 @@
-"""What is next: pure, over columns. No disk, clock, thread, runner or text.
+"""What is next: pure, over columns. No disk, clock, thread, runner or text. One algorithm.
 
 Whatever happens is told by an event, which changes columns and counts down; whose count comes to
-nothing goes on. Every count can be counted again (`check`): nothing is remembered as a promise.
+nothing goes on. Every count can be counted again (`recount`): nothing is remembered as a promise.
 A wish is a column, too: whoever comes late finds it.
 
 Tokens go forward (what items count by), wishes backward (what must be made for whom).
@@ -10,7 +10,7 @@ Tokens go forward (what items count by), wishes backward (what must be made for 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from databacked.engine.items import DUE, HERE, IDLE, LOST, OPEN, SENT, TWIN, Items
@@ -588,51 +588,3 @@ class Scheduler:
                 if (why := node.lost.get(index)) is not None:
                     return why
         raise AssertionError(f"{items!r}[{row}] is lost for no reason")
-
-    # For tests
-
-    def check(self) -> None:
-        """Count everything again from the columns.
-
-        Raises
-        ------
-        AssertionError
-            If something was counted wrong: a mistake of this package.
-        """
-        wanted = sum(sum(items.wanted) for items in self.tables)
-        assert self.open == wanted, ("open", self.open, wanted)
-        for items in self.tables:
-            if items.is_open:
-                for what, counted, right in self._recounted(items):
-                    assert counted == right, (what, items, counted, right)
-
-    def _recounted(self, items: Items) -> Iterator[tuple[str, Any, Any]]:
-        args = items.node.args.values()
-        if OPEN not in items.status and DUE not in items.status:
-            return  # nobody counts any more
-        shared = {item for arg in args for item in arg.shared()}
-        is_unknown = {item for item in shared if self._is_unknown(*item)}
-        yield "shared unknown", items.shared_unknown, is_unknown
-        if items.shared_absent is not None:
-            yield "shared absent", items.shared_absent, {one for one in shared if self._lacks(one)}
-        for row in range(items.n):
-            own = [
-                item
-                for arg in args
-                if arg.length() is not None
-                for item in dict.fromkeys(arg.items(row))
-            ]
-            if items.status[row] == OPEN:
-                unknown = sum(self._is_unknown(*item) for item in own)
-                yield f"unknown {row}", items.unknown[row], unknown
-            if items.status[row] == DUE:
-                absent = sum(map(self._lacks, own))
-                yield f"absent {row}", items.absent.get(row, 0), absent
-
-    def _is_unknown(self, node: Node, row: int) -> bool:
-        items = self.of(node)
-        return items.token[row] is None and items.node.lost.get(row) is None
-
-    def _lacks(self, item: Item) -> bool:
-        node, row = self.real(*item)
-        return not self.is_here(node, row) and node.lost.get(row) is None

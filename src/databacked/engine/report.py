@@ -1,0 +1,136 @@
+"""What became of a run: what is printed at its end, and what can be asked for afterwards."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from databacked.engine.progress import summary
+from databacked.engine.run import Run
+from databacked.places.judge import summary as reasons_in_words
+from databacked.places.orphans import in_words
+from databacked.types import Failure
+
+_last: Report | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of a run."""
+
+    id: str
+    """When it started (UTC), and a few random letters."""
+
+    name: str
+    """The flow, or the task that was called outside of any."""
+
+    state: str
+    """``done``, ``partly failed``, ``failed`` or ``interrupted``."""
+
+    counts: Mapping[str, Mapping[str, int]]
+    """Made, reused, failed and skipped items of each task."""
+
+    reasons: Mapping[str, Mapping[str, int]]
+    """Why items of each task were made again, with counts."""
+
+    notes: Mapping[str, Mapping[str, int]]
+    """What else was said of each task's items, with counts."""
+
+    failures: tuple[Failure, ...]
+    """Items that failed."""
+
+    value: Any
+    """What the flow returned."""
+
+    folder: Path
+    """Where its record lies."""
+
+    orphans: Mapping[str, tuple[int, int]]
+    """Files and bytes in each place that this run's tasks wrote there for items that are none of
+    this run; known for flows that ended whole."""
+
+    @property
+    def log(self) -> str:
+        """What its items printed, logged and warned of: item, kind and text, a line each."""
+        try:
+            return (self.folder / "log").read_text(encoding="utf-8")
+        except OSError:
+            return ""
+
+
+def last_run() -> Report | None:
+    """Return what became of the last run of this process; None before the first one."""
+    return _last
+
+
+def counts_of(run: Run) -> dict[str, dict[str, int]]:
+    """Return made, reused, failed and skipped items of each task."""
+    return {
+        name: {word: count for word, count in counts.items() if count}
+        for name, (_, counts) in run.recorder.progress().items()
+    }
+
+
+def report_of(run: Run, state: str, value: Any, folder: Path | None) -> None:
+    """Print what became of the run, and remember it."""
+    global _last
+    whole = folder is not None and state == "done"
+    try:
+        left_over = run.orphans() if whole else {}
+    except OSError:  # a folder that cannot be listed any more: the run is done all the same
+        left_over = {}
+    _last = Report(
+        run.id,
+        run.name,
+        state,
+        counts_of(run),
+        run.recorder.reasons(),
+        run.recorder.notes(),
+        tuple(run.recorder.failures),
+        value,
+        folder or run.project.state,
+        left_over,
+    )
+    say = run.show.say
+    progress = run.recorder.progress()
+    for name, reasons in run.recorder.reasons().items():
+        say(f"{name}: {reasons_in_words(reasons, progress[name][0])}")
+    for name, notes in run.recorder.notes().items():
+        for note, count in notes.most_common(10):
+            say(f"{name}: {count:,} × {note}")
+    for place, (count, nbytes) in left_over.items():
+        shown = os.path.relpath(place, run.project.root)
+        say(in_words(place if shown.startswith("..") else shown, count, nbytes))
+    for line in run.damages():
+        say(line)
+    if run.recorder.log.lines:
+        say(f"what items said: {run.recorder.log.lines:,} lines in {run.recorder.log.path}")
+    if folder is not None:
+        for line in run.recorder.opaque():
+            say(f"not followed, so a change of it is not seen: {line}")
+        for line in summary(progress):
+            say(line)
+
+
+def failed_in_words(run: Run) -> str:
+    """Return the failures of a run in words, grouped by kind."""
+    groups: dict[tuple[str, str, str], list[Failure]] = {}
+    for failure in run.recorder.failures:
+        key = (failure.task, failure.exception.partition(":")[0], failure.where)
+        groups.setdefault(key, []).append(failure)
+    skipped = sum(counts["skipped"] for _, counts in run.recorder.progress().values())
+    lines = [
+        f"{run.name}: {len(run.recorder.failures):,} items failed"
+        + (f", {skipped:,} that need them were skipped" if skipped else "")
+        + "; everything else is done. Correct the cause and run again: only these are left."
+    ]
+    for (name, _, where), members in sorted(groups.items(), key=lambda item: -len(item[1])):
+        first = members[0]
+        given = ", ".join(f"{key}={value}" for key, value in first.parameters.items())
+        at = f" at {where}" if where else ""
+        lines.append(f"  {len(members):,} × {name}{at}: {first.exception}")
+        lines.append(f"      for example {first.item} ({given}) after {first.seconds:.2g} s")
+    return "\n".join(lines)
