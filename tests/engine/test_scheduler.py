@@ -172,7 +172,7 @@ class Trial:
             return False
         items = self.scheduler.of(self.late.pop())
         items.open(self.specs[items.node.id], None)
-        self.scheduler.add(items)
+        self.scheduler.add(items, late=True)
         return True
 
     def judge(self) -> bool:

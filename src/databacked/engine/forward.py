@@ -112,6 +112,7 @@ class Forward:
     def grow(self) -> None:
         """Take in what the graph became meanwhile."""
         nodes = self._graph.nodes
+        new = len(nodes) - self._seen
         if self._seen < len(nodes):
             for node in nodes[self._seen :]:
                 if self._pinned and any(map in self._pinned for map in parents_of(node)):
@@ -120,6 +121,7 @@ class Forward:
             self._seen = len(nodes)
         for item in self._graph.growth.take_asked():
             self._scheduler.be_curious(*item)
+        waiting = {node.id for node in self._closed[: len(self._closed) - new]}
         closed, self._closed = self._closed, []
         for node in closed:
             if any(arg.undecided() for arg in node.args.values()):
@@ -129,7 +131,7 @@ class Forward:
             self._limits.allow(node.task)
             self._planner.open(items)
             self._teller.opened(items)
-            self._scheduler.add(items)
+            self._scheduler.add(items, late=node.id in waiting)
             self.judge()
         pins, self._pins = self._pins, []
         for future in pins:
@@ -215,10 +217,10 @@ class Forward:
             return True
         token = items.token[index]
         if not items.spec.is_kept and token is None and items.status[index] == IDLE:
-            if self._planner.has_records(items):
+            if self._planner.small.has_any(items.spec.owner.task):
                 self._scheduler.ask(real, index)  # it comes back here once its token is known
                 return False
-        elif token is not None and (found := self._planner.recorded(token)):
+        elif token is not None and (found := self._planner.small.of(token)):
             (node.known[row],) = found
             return True
         self._scheduler.want(real, (index,))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from databacked.engine.claims import Claims, two_claims
 from databacked.engine.items import IDLE, OPEN, Items
 from databacked.engine.scheduler import Scheduler
+from databacked.engine.small_values import SmallValues
 from databacked.engine.spec import Specs
 from databacked.engine.targets import (
     check_legal,
@@ -28,22 +30,22 @@ from databacked.engine.tokens import (
     value_token,
 )
 from databacked.engine.verdict import Verdict
-from databacked.errors import DatabackedError, GraphError, TargetError
+from databacked.errors import GraphError
 from databacked.fingerprint.files import file_tokens
 from databacked.graph.calls import target_values
 from databacked.graph.futures import Future
 from databacked.graph.inputs import Column, Element, Plain
 from databacked.graph.nodes import Item, Node
-from databacked.graph.sketch import decode_known, holds_unknown, remembered
+from databacked.graph.sketch import holds_unknown, remembered
 from databacked.graph.target import NotYet, Touched
 from databacked.places.backed import Backed
 from databacked.places.judge import Found
 from databacked.places.parts import get_keys
 from databacked.places.place import Bound
 from databacked.project.root import Project
-from databacked.records.book import Records, records_of
-from databacked.storage.looks import JOIN, Stat
-from databacked.worker.messages import Reason, shown
+from databacked.records.book import Records
+from databacked.storage.looks import Stat
+from databacked.worker.messages import Reason
 from databacked.worker.reuse import reason_of, used
 
 HASHED_AT_ONCE = 64
@@ -84,17 +86,10 @@ class Planner:
         self._specs = specs
         self._scheduler = scheduler
         self._show = show
-        self._claims: dict[tuple[str, str], Item] = {}
-        """Whose each target is."""
+        self.claims = Claims()
+        self.small = SmallValues(project)
         self._known_places: dict[Path, bool] = {}
         """Whether a place had any record when this run first looked at it."""
-        self.values = project.state / "values"
-        """Where records of small values lie."""
-
-    @property
-    def claims(self) -> Mapping[tuple[str, str], Item]:
-        """Whose each target is, by place and target."""
-        return self._claims
 
     def open(self, items: Items) -> None:
         """Find out what the items of a node share, and what their plain arguments count by."""
@@ -299,32 +294,12 @@ class Planner:
         for row, recipe in zip(rows, recipes, strict=True):
             if recipe is None or items.status[row] != OPEN:
                 continue
-            found = self.recorded(items.spec.token(recipe))
+            found = self.small.of(items.spec.token(recipe))
             if found:
                 (draft.recalled[row],) = found
                 draft.fresh[row] = "c:" + remembered(found[0])
             else:
                 draft.due[row] = Found("missing")
-
-    def recorded(self, token: str) -> tuple[Any, ...]:
-        """Return what a record says of a value, if one can be read: one entry, or none."""
-        for record in self._small_values.of(token):
-            try:
-                return (decode_known(record.details["known"]),)
-            except (KeyError, TypeError, ValueError):
-                continue  # not readable: it is computed again
-        return ()
-
-    @cached_property
-    def _small_values(self) -> Records:
-        """Records of small values: read on once a run."""
-        return records_of(self.values)
-
-    def has_records(self, items: Items) -> bool:
-        """Whether records hold a value of a task at all."""
-        task = items.spec.owner.task
-        known = self._small_values.contexts.values()
-        return any(context.get("task") == task for context in known)
 
     def _compare(
         self,
@@ -341,7 +316,7 @@ class Planner:
         records = bound.records  # after the listing: a file that another run made has its record
         self._known_places.setdefault(bound.folder, records.known)
         refuse_unknown(node, bound, records, stats)
-        folder, claims = str(bound.folder), self._claims
+        folder, claim = str(bound.folder), self.claims.claim
         owner = items.spec.owner
         chosen = targets if len(rows) == items.n else [targets[row] for row in rows]
         closer = bound.always or not bound.by_time
@@ -353,9 +328,7 @@ class Planner:
                 if recipe is not None:
                     self._look_now(items, row, recipe, draft, bound)
                 continue
-            other = claims.setdefault((folder, target), (node, row))
-            if JOIN in target:
-                other = self._claim_parts(node, row, folder, target, other)
+            other = claim(folder, target, (node, row))
             if other[0] is not node or other[1] != row:
                 self._pair(items, row, other, target, draft)
                 continue
@@ -383,10 +356,7 @@ class Planner:
             target = self._late_target(items, row, draft)
             if target is None:
                 return
-            folder = str(bound.folder)
-            other = self._claims.setdefault((folder, target), (items.node, row))
-            if JOIN in target:
-                other = self._claim_parts(items.node, row, folder, target, other)
+            other = self.claims.claim(bound.folder, target, (items.node, row))
             if other != (items.node, row):
                 self._pair(items, row, other, target, draft)
                 return
@@ -462,16 +432,6 @@ class Planner:
 
     # Two items with one target
 
-    def _claim_parts(self, node: Node, row: int, folder: str, target: str, other: Item) -> Item:
-        """Claim each file of an item with several outputs; return whose one of them is already."""
-        if other != (node, row):
-            return other
-        for part in target.split(JOIN):
-            other = self._claims.setdefault((folder, part), (node, row))
-            if other != (node, row):
-                return other
-        return other
-
     def _pair(self, items: Items, row: int, other: Item, target: str, draft: _Draft) -> None:
         """Make two items with one target one, if they have the same recipe; else raise."""
         first, first_row = other
@@ -479,7 +439,7 @@ class Planner:
         if first is not items.node:
             self.read([(items.node, row), other])
         if self._signature(items, row) != self._signature(above, first_row):
-            raise _two_claims(items.node, row, first, first_row, target)
+            raise two_claims(items.node, row, first, first_row, target)
         draft.twins[row] = other
 
     def _signature(self, items: Items, row: int) -> tuple[Any, ...]:
@@ -558,17 +518,6 @@ def _holds_backed(arg: Any) -> bool:
     if isinstance(arg, Column):
         return any(isinstance(value, Backed) for value in arg.values)
     return isinstance(getattr(arg, "value", None), Backed)
-
-
-def _two_claims(node: Node, row: int, first: Node, first_row: int, target: str) -> DatabackedError:
-    if first is node:
-        who = f"items {first_row} and {row} of {node.name}"
-        advice = "Add what tells them apart to the target, for example {cell_id}."
-    else:
-        who = f"{first.name}[{first_row}] and {node.name}[{row}]"
-        advice = "Give the tasks different places or targets."
-    target = shown(target)
-    return TargetError(f"{who} have the same target {target!r} but not the same recipe. {advice}")
 
 
 def changed_packages(before: Mapping[str, str], now: Mapping[str, str]) -> str:

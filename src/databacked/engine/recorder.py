@@ -12,18 +12,14 @@ from databacked.capture import Log, Said, relay
 from databacked.engine.items import LOST, OPEN, Items
 from databacked.engine.progress import Show
 from databacked.engine.scheduler import Scheduler
+from databacked.engine.small_values import SmallValuesWriter
 from databacked.engine.verdict import Verdict
 from databacked.graph.inputs import Column, Plain
 from databacked.graph.nodes import Item, Node
-from databacked.graph.sketch import NOTHING_KNOWN, encode_known
 from databacked.places.place import Bound
-from databacked.project.folders import STATE, can_write
 from databacked.project.notebook import place_in_words
 from databacked.project.root import Project
 from databacked.records.book import records_of
-from databacked.records.journal import journal_of
-from databacked.records.record import Record, details
-from databacked.storage.local import storage_error
 from databacked.types import Failure
 from databacked.worker.failures import failure_of, in_short
 from databacked.worker.messages import FAILED, MADE, REUSED, SKIPPED, Outcome, Reason, shown
@@ -56,8 +52,7 @@ class Recorder:
         self._opaque: dict[str, None] = {}
         self._checked: set[Path] = set()
         """Places of which it is known that they can be written to."""
-        self._values = project.state / "values"
-        self._records_values = can_write(self._values / STATE / "journals")
+        self._small = SmallValuesWriter(project)
 
     # What became of items
 
@@ -199,40 +194,8 @@ class Recorder:
                 records.contexts.setdefault(outcome.record.context, dict(items.spec.fields))
                 records.remember(outcome.record.line())
             elif outcome.known and outcome.token is not None:
-                self._keep_known(items, outcome)
+                self._small.keep(items, outcome)
         return outcome
-
-    def _keep_known(self, items: Items, outcome: Outcome) -> None:
-        """Record what decides the items of a map, also of a task that keeps nothing."""
-        spec = items.spec
-        try:
-            known = encode_known(outcome.known[0])
-        except TypeError:
-            return  # it is computed again the next time
-        token = outcome.token or ""
-        if spec.remembers:  # found again by its recipe, counts by its content
-            tokens = [one for one in items.row_tokens(outcome.row) if one is not None]
-            if len(tokens) < len(spec.order):
-                return
-            token = spec.token(spec.recipe(tokens))
-        record = Record(
-            "w",
-            token,
-            token[2:],
-            "",
-            "",
-            -1,
-            0,
-            spec.context,
-            details(known=NOTHING_KNOWN if known is None else known),
-        )
-        line = record.line()  # in another user's project the value counts for this run alone
-        if self._records_values:
-            try:
-                line = journal_of(self._values).append(record, dict(spec.fields))
-            except OSError as error:
-                raise storage_error(error, str(self._values), "written") from error
-        records_of(self._values, refresh=False).remember(line)
 
     def count_all(self, items: Iterable[Item], word: str) -> None:
         """Note what became of items."""

@@ -268,7 +268,7 @@ class Run:
     def _places(self) -> list[Path]:
         tables = self._scheduler.tables
         kept = [one.bound.folder for one in tables if one.is_open and one.bound is not None]
-        return list(dict.fromkeys([*kept, self._planner.values]))
+        return list(dict.fromkeys([*kept, self._planner.small.folder]))
 
     def raise_fatal(self) -> None:
         """Raise if the run had to stop, for instance because the disk is full."""

@@ -16,7 +16,7 @@ from typing import Any
 from databacked.engine.items import DUE, HERE, IDLE, LOST, OPEN, SENT, TWIN, Items
 from databacked.engine.verdict import Verdict
 from databacked.graph.calls import Graph
-from databacked.graph.nodes import Input, Item, Node
+from databacked.graph.nodes import Input, Item, Node, nodes_in
 
 
 class Scheduler:
@@ -44,6 +44,8 @@ class Scheduler:
         """How many values are held that are not kept."""
         self._given_up: dict[Items, list[int]] = {}
         """Items that will not be made, or not again: what they would have read may go."""
+        self._late: set[int] = set()
+        """Nodes that others did not wait for."""
         self._curious: set[Item] = set()
 
     def of(self, node: Node) -> Items:
@@ -88,8 +90,17 @@ class Scheduler:
 
     # Events
 
-    def add(self, items: Items) -> None:
-        """All that a node reads can be named, and it has a specification: now it counts."""
+    def add(self, items: Items, *, late: bool = False) -> None:
+        """All that a node reads can be named, and it has a specification: now it counts.
+
+        Parameters
+        ----------
+        late
+            Whether others may have been at work since the node came to be: what is held for it is
+            looked through, since it may not read all of that.
+        """
+        if late and self._holding:
+            self._late.add(items.node.id)
         items.unknown = [0] * items.n
         gone: list[int] = []
         for arg in items.node.args.values():
@@ -152,6 +163,12 @@ class Scheduler:
         if self._curious or 1 in items.wanted or 1 in items.asked:
             for row in rows:
                 self._go_on(items, row)
+        if items.node.id in self._late:
+            self._late.discard(items.node.id)
+            above = {node for arg in items.node.args.values() for node in arg.nodes()}
+            for node in dict.fromkeys(one for node in above for one in nodes_in(node)):
+                for row in self.of(node).rows(HERE):
+                    self._release(node, row)
         if here and self._holding:
             self._given_up.setdefault(items, []).extend(here)
         self._tell(items, [*known, *here])
