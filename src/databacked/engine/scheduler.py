@@ -165,8 +165,8 @@ class Scheduler:
                 self._go_on(items, row)
         if items.node.id in self._late:
             self._late.discard(items.node.id)
-            above = {node for arg in items.node.args.values() for node in arg.nodes()}
-            for node in dict.fromkeys(one for node in above for one in nodes_in(node)):
+            read = {one for arg in items.node.args.values() for one in arg.nodes()}
+            for node in {one for above in read for one in nodes_in(above)}:
                 for row in self.of(node).rows(HERE):
                     self._release(node, row)
         if here and self._holding:
