@@ -307,9 +307,9 @@ def test_a_place_is_listed_only_if_records_name_more_than_the_run(project, monke
     masks_of([1, 2, 3])()
     monkeypatch.setattr(LocalStorage, "find", counted)
     masks_of([1, 2, 3])()
-    assert len(looks) == 3  # masks, and pairs: their items, then their files
+    assert len(looks) == 2  # masks, and the files of pairs
     masks_of([1, 2])()
-    assert len(looks) == 8
+    assert len(looks) == 6
 
 
 # ---------------------------------------------------------------- many people, one place

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from databacked.errors import DatabackedError, TargetError
 from databacked.graph.nodes import Item, Node
-from databacked.storage.looks import JOIN
+from databacked.records.record import JOIN
 from databacked.worker.messages import shown
 
 

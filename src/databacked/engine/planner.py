@@ -312,7 +312,7 @@ class Planner:
         """Compare all items of a node with their records, at once."""
         assert items.targets is not None
         node, targets = items.node, items.targets
-        stats = bound.storage.find(dict.fromkeys(one for one in targets if one is not None))
+        stats = bound.find(dict.fromkeys(one for one in targets if one is not None))
         records = bound.records  # after the listing: a file that another run made has its record
         self._known_places.setdefault(bound.folder, records.known)
         refuse_unknown(node, bound, records, stats)

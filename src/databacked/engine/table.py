@@ -14,7 +14,7 @@ from databacked.graph.futures import Future, Futures
 from databacked.graph.inputs import Column, Element, Plain
 from databacked.graph.nodes import Node
 from databacked.places.files import BoundOutputs
-from databacked.storage.looks import JOIN
+from databacked.records.record import JOIN
 
 
 def table_of(

@@ -12,7 +12,8 @@ from databacked.graph.sketch import holds_unknown
 from databacked.graph.target import Outputs, Target, check_case, check_targets
 from databacked.places.place import Bound
 from databacked.records.book import Records
-from databacked.storage.looks import JOIN, Stat
+from databacked.records.record import JOIN
+from databacked.storage.looks import Stat
 
 
 def targets_of(node: Node, target: Target, fields: Mapping[str, Input]) -> list[str] | None:

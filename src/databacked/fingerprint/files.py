@@ -24,7 +24,7 @@ from xxhash import xxh3_128
 from databacked.fingerprint.hashes import BLOCK, hash_file, hash_texts
 from databacked.fingerprint.urls import is_url, url_token
 from databacked.storage.descriptors import Descriptor, opened_of
-from databacked.storage.looks import EXPECTED, JOIN, files_in, is_special, look_at, stat_of, to_open
+from databacked.storage.looks import EXPECTED, files_in, is_special, look_at, stat_of, to_open
 
 SAMPLED_ABOVE = 256 << 20
 """Bytes above which a file counts by its size and sampled blocks."""
@@ -230,7 +230,7 @@ def file_token(path: str, how: str = "sampled") -> str:
 
 def _named(path: str) -> str:
     """Return the last name of a path as tokens hold it: without what stands between tokens."""
-    return os.path.basename(path).replace(JOIN, r"\x1f")
+    return os.path.basename(path).replace("\x1f", r"\x1f")
 
 
 def refusal(token: str | None) -> str:

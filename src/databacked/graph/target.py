@@ -13,7 +13,7 @@ from typing import Any
 
 from databacked.errors import TargetError, did_you_mean
 from databacked.project.folders import STATE
-from databacked.storage.looks import JOIN
+from databacked.records.record import JOIN
 
 LONGEST = 255
 """Bytes of one part of a path that common disks take."""

@@ -9,7 +9,7 @@ item has one more record, which names all of them by content: a hit only if all 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -18,8 +18,8 @@ from databacked.places.judge import Found, rejoined
 from databacked.places.place import Bound, Claim, part_of
 from databacked.records.book import Records, records_of
 from databacked.records.owners import Owner
-from databacked.records.record import NONE, Record, details
-from databacked.storage.looks import JOIN, NOTHING, Stat, fold
+from databacked.records.record import JOIN, NONE, Record, details
+from databacked.storage.looks import NOTHING, Stat, fold
 from databacked.storage.renames import remove
 from databacked.types import Description
 
@@ -44,6 +44,18 @@ class BoundOutputs(Bound):
         return [(file, self.parts[name]) for name, file in self._files(target).items()]
 
     # Looking
+
+    def find(self, targets: Iterable[str]) -> dict[str, Stat]:
+        """Return what lies at the targets of items: one look stands for all files of an item."""
+        items = list(targets)
+        files = dict.fromkeys(part for one in items for part in one.split(JOIN))
+        stats = self.storage.find(files)
+        folded = ((one, fold([stats.get(part) for part in one.split(JOIN)])) for one in items)
+        return {one: stat for one, stat in folded if stat is not None}
+
+    def stat(self, target: str) -> Stat | None:
+        """Return what lies at the targets of one item now, as one look."""
+        return fold([self.storage.stat(part) for part in target.split(JOIN)])
 
     @property
     def by_time(self) -> bool:

@@ -11,8 +11,7 @@ from pathlib import Path
 from databacked.places.place import Bound
 from databacked.records.book import records_of
 from databacked.records.owners import Owner
-from databacked.records.record import Record
-from databacked.storage.looks import JOIN
+from databacked.records.record import JOIN, Record
 
 
 def orphans(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from databacked.fingerprint.hashes import hash_texts
 from databacked.places.backed import BackedArray, BackedFile
 from databacked.places.judge import Found, is_hit, whose
 from databacked.places.marks import is_marked, marked
+from databacked.plugins import find as plug
 from databacked.project.folders import STATE, can_write, obstacle, owner_name, space_left
 from databacked.records.book import Records, records_of
 from databacked.records.journal import journal_of
@@ -29,7 +30,8 @@ from databacked.records.record import NONE, Record, details
 from databacked.serializers.base import Corrected, Serializer
 from databacked.serializers.corrections import Correction
 from databacked.storage.adopted import check_written
-from databacked.storage.local import LocalStorage, storage_error
+from databacked.storage.base import Storage
+from databacked.storage.local import storage_error
 from databacked.storage.looks import NOTHING, Stat, first_own_file, stat_of, to_open
 from databacked.storage.renames import remove
 from databacked.types import Description, PhysicalPixelSizes, Written
@@ -98,9 +100,9 @@ class Bound:
     """The project's root."""
 
     @cached_property
-    def storage(self) -> LocalStorage:
-        """The files of the place."""
-        return LocalStorage(self.folder)
+    def storage(self) -> Storage:
+        """Where the bytes of the place live."""
+        return plug("storage", "local")(self.folder)  # type: ignore[no-any-return]
 
     @property
     def records(self) -> Records:
@@ -157,6 +159,14 @@ class Bound:
 
     # Looking
 
+    def find(self, targets: Iterable[str]) -> dict[str, Stat]:
+        """Return what lies at the targets of items, all at once; what is missing is left out."""
+        return self.storage.find(targets)
+
+    def stat(self, target: str) -> Stat | None:
+        """Return what lies at the target of one item now."""
+        return self.storage.stat(target)
+
     def look(
         self,
         target: str,
@@ -198,7 +208,7 @@ class Bound:
         The journals are read on only where what is known of them does not explain the file: on a
         shared disk that costs more than all the rest.
         """
-        stat = self.storage.stat(target)
+        stat = self.stat(target)
         records = records_of(self.folder, refresh=False)
         records.read_once()
         found = self.look(target, stat, owner, records)

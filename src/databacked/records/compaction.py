@@ -19,6 +19,7 @@ from databacked.records.record import (
     DESCRIBES,
     FORMAT,
     HEADER,
+    JOIN,
     OWNER,
     Record,
     context_line,
@@ -26,7 +27,7 @@ from databacked.records.record import (
     details,
 )
 from databacked.storage.live import JOURNAL, is_live
-from databacked.storage.looks import Stat, look_at, stat_of_target
+from databacked.storage.looks import Stat, fold, look_at, stat_of
 from databacked.storage.renames import clear_folder
 
 COMPACT_ABOVE = 8
@@ -169,3 +170,13 @@ def _clear_temporary(state: Path, journals: Path) -> None:
     for name in filter(is_temporary, os.listdir(temporary)):
         if not is_live(journals / f"{name}.tsv"):
             clear_folder(temporary / name)
+
+
+def stat_of_target(base: str, target: str) -> Stat | None:
+    """Return what lies at a target of the place `base` (which ends in a separator), or None."""
+    if JOIN in target:
+        return fold([stat_of_target(base, part) for part in target.split(JOIN)])
+    try:
+        return stat_of(base + target)
+    except (FileNotFoundError, NotADirectoryError):
+        return None

@@ -20,6 +20,9 @@ NONE = "none"
 """Content of the value None: a record without a file."""
 
 
+JOIN = "\x1f"
+"""Between the targets of one item that has several files; no target can hold it."""
+
 HEADER = b"#databacked\t%d\n"
 
 

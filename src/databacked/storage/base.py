@@ -14,19 +14,31 @@ __all__ = ["Stat", "Storage"]
 
 
 class Storage(ABC):
-    """One place: files at targets (relative, with ``/``), made visible whole or not at all."""
+    """One place: bytes at names (relative, with ``/``), made visible whole or not at all.
+
+    It knows no record, no serializer, and no item: a name is one file, or one folder.
+    """
 
     @abstractmethod
     def find(self, targets: Iterable[str]) -> dict[str, Stat]:
         """Return what lies at the targets: one listing a folder, single look-ups for a few.
 
-        A target that is missing, or cannot be anywhere, is left out. The targets of an item with
-        several files come joined (`databacked.stats.JOIN`), and their looks go back folded to one.
+        A target that is missing, or cannot be anywhere, is left out.
         """
 
     @abstractmethod
     def stat(self, target: str) -> Stat | None:
         """Return what lies at one target now."""
+
+    @abstractmethod
+    def read(self, target: str) -> bytes:
+        """Return the bytes of a file at a target, or of what was moved aside.
+
+        Raises
+        ------
+        OSError
+            If it is missing, is a folder, or cannot be read.
+        """
 
     @abstractmethod
     def publish(self, temporary: str, target: str, judged: Stat | None) -> bool:

@@ -20,12 +20,9 @@ from databacked.project.folders import STATE, obstacle, owner_of
 from databacked.storage.base import Storage
 from databacked.storage.live import JOURNAL, is_live
 from databacked.storage.looks import (
-    JOIN,
     Stat,
-    fold,
     look_at,
     stat_of,
-    stat_of_target,
 )
 from databacked.storage.renames import copy, exchange, move_new, remove, rename_new
 
@@ -52,13 +49,9 @@ class LocalStorage(Storage):
 
     def find(self, targets: Iterable[str]) -> dict[str, Stat]:
         by_folder: defaultdict[str, list[str]] = defaultdict(list)
-        several: list[str] = []
         for target in targets:
-            if JOIN in target:
-                several.append(target)
-            else:
-                by_folder[target.rpartition("/")[0]].append(target)
-        found = self._find_several(several) if several else {}
+            by_folder[target.rpartition("/")[0]].append(target)
+        found: dict[str, Stat] = {}
         single: list[str] = []
         for folder, inside in by_folder.items():
             if len(inside) <= max(FEW, self._entries.get(folder, 0) // SHARE):
@@ -69,12 +62,6 @@ class LocalStorage(Storage):
             if one is not None:
                 found[target] = one
         return found
-
-    def _find_several(self, targets: list[str]) -> dict[str, Stat]:
-        """Look up items that have several files each: one look stands for all of its files."""
-        stats = self.find(dict.fromkeys(part for one in targets for part in one.split(JOIN)))
-        folded = ((one, fold([stats.get(part) for part in one.split(JOIN)])) for one in targets)
-        return {one: stat for one, stat in folded if stat is not None}
 
     def _list(self, folder: str, wanted: set[str], found: dict[str, Stat]) -> None:
         prefix = folder + "/" if folder else ""
@@ -96,11 +83,14 @@ class LocalStorage(Storage):
 
     def stat(self, target: str) -> Stat | None:
         try:
-            return stat_of_target(self._base, target)
+            return stat_of(self._base + target)
         except OSError as error:
             if _is_missing(error):
                 return None
             raise self._error(error, target, "looked up") from error
+
+    def read(self, target: str) -> bytes:
+        return (self.folder / target).read_bytes()
 
     def publish(self, temporary: str, target: str, judged: Stat | None) -> bool:
         final = self._base + target

@@ -15,10 +15,6 @@ from typing import NamedTuple, TypeAlias, TypeVar
 
 from xxhash import xxh3_64
 
-JOIN = "\x1f"
-"""Between the targets of one item that has several files; no target can hold it."""
-
-
 SLOW = 200e-6
 """Seconds a look from which on a disk is worth asking in many threads; a local one takes 2 µs."""
 
@@ -62,22 +58,6 @@ def stat_of(path: str | os.PathLike[str]) -> Stat:
     """
     info = os.stat(path)
     return _of_folder(path) if stat.S_ISDIR(info.st_mode) else _of_file(info)
-
-
-def stat_of_target(base: str, target: str) -> Stat | None:
-    """Return what lies at a target of the place `base` (which ends in a separator), or None."""
-    if JOIN in target:
-        return fold([stat_of_target(base, part) for part in target.split(JOIN)])
-    try:
-        return stat_of(base + target)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def stat_of_entry(entry: os.DirEntry[str]) -> Stat:
-    """Return what a listing tells of one entry."""
-    info = entry.stat()
-    return _of_folder(entry.path) if stat.S_ISDIR(info.st_mode) else _of_file(info)
 
 
 def look_at(look: Callable[[T], R], items: Sequence[T]) -> list[R]:

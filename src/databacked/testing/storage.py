@@ -12,7 +12,7 @@ from typing import Any
 from databacked.errors import StorageError
 from databacked.project.folders import STATE
 from databacked.storage.base import Storage
-from databacked.storage.looks import JOIN, Stat
+from databacked.storage.looks import Stat
 
 # ---------------------------------------------------------------- storage
 
@@ -20,7 +20,7 @@ from databacked.storage.looks import JOIN, Stat
 def check_storage(
     make: Callable[[], Storage],
     scratch: Path,
-    read: Callable[[str], bytes],
+    read: Callable[[str], bytes] | None = None,
     *,
     conditional: bool = True,
 ) -> None:
@@ -36,7 +36,8 @@ def check_storage(
     scratch
         An empty local folder for temporary files; for a local storage on the same disk.
     read
-        Returns the bytes at a target, or at what `Storage.move_aside` returned.
+        Returns the bytes at a target, or at what `Storage.move_aside` returned, by another way than
+        the storage's own `read`, where there is one.
     conditional
         False where the system can only look and then replace: of two writers that replace the same
         file at once both may think that they won.
@@ -56,14 +57,14 @@ def check_storage(
         _nothing_is_there,
         _looks_agree,
         _names_of_all_kinds,
-        _joined_targets_are_looked_up_as_one,
+        _what_is_there_can_be_read,
         _what_was_judged_is_replaced,
         _what_was_not_judged_stays,
         _what_is_moved_aside_is_kept,
         _only_what_was_judged_is_withdrawn,
         _one_of_two_writers_wins,
     ):
-        check(_Place(make, scratch / check.__name__, read, conditional))
+        check(_Place(make, scratch / check.__name__, read or make().read, conditional))
 
 
 class _Place:
@@ -169,18 +170,16 @@ def _names_of_all_kinds(place: _Place) -> None:
         place.holds(target, target.encode())
 
 
-def _joined_targets_are_looked_up_as_one(place: _Place) -> None:
-    for n in range(20):
-        place.publish(f"joined/{n}.a", b"a" * n)
-    place.publish("joined/0.b", b"bb")
-    targets = [f"joined/{n}.a{JOIN}joined/{n}.b" for n in range(40)]
-    stats = {target: place.storage.stat(target) for target in targets}
-    assert stats[targets[0]] is not None, "of several files joined to one all are there, and not it"
-    assert stats[targets[0]].size == 2, "several files joined to one have the size of all"  # type: ignore[union-attr]
-    assert stats[targets[19]] is not None, "of several files joined to one some are there"
-    assert stats[targets[20]] is None, "of several files joined to one none is there"
-    single = {target: place.storage.stat(target) for target in ("joined/3.a", "joined/no")}
-    place.looks([*targets, *single], {**stats, **single})
+def _what_is_there_can_be_read(place: _Place) -> None:
+    place.publish("read/a.bin", b"\0\xff" * 1000)
+    assert place.storage.read("read/a.bin") == b"\0\xff" * 1000, "read() gives other bytes"
+    assert place.make().read("read/a.bin") == b"\0\xff" * 1000, "another process reads others"
+    try:
+        place.storage.read("read/none.bin")
+    except OSError:
+        pass
+    else:
+        raise AssertionError("what is missing can be read")
 
 
 def _what_was_judged_is_replaced(place: _Place) -> None:

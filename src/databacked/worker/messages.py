@@ -15,8 +15,7 @@ from databacked.fingerprint.parameters import token as token_of_value
 from databacked.places.judge import Found, contents
 from databacked.places.place import Bound
 from databacked.records.owners import Owner
-from databacked.records.record import Record
-from databacked.storage.looks import JOIN
+from databacked.records.record import JOIN, Record
 from databacked.types import Failure
 
 SEPARATOR = "\x1f"
