@@ -227,7 +227,7 @@ class Short(LocalStorage):
         (Silent, "no StorageError said so"),
         (Withdrawing, "cannot be read: FileNotFoundError"),
         (Keeping, "withdrawn, and still there"),
-        (Short, "read() gives other bytes"),
+        (Short, "gives other bytes"),
     ],
 )
 def test_a_storage_with_one_defect_does_not_pass(tmp_path, storage, said):
