@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,29 @@ from databacked.engine.batches import Batch
 from databacked.engine.items import Items
 from databacked.engine.limits import Limits
 from databacked.engine.scheduler import Scheduler
+from databacked.errors import WorkerLost
 from databacked.graph.calls import current
 from databacked.graph.nodes import Item, Node
 from databacked.places.parts import get_keys
-from databacked.runners.base import Runner
+from databacked.runners.base import Chain, Died, Runner, again, lost
 from databacked.types import Failure
 from databacked.worker.failures import in_words
 from databacked.worker.messages import FAILED, SKIPPED, Outcome, Work, shown
 from databacked.worker.watch import Changed
 from databacked.worker.worker import Worker
 
+LOST = "the worker process died while it ran this item (out of memory, or a crash in C code)"
+
+KILLS = 2
+"""Workers that an item may kill by itself before it has failed: one death may be an accident."""
+
 
 class Crew:
-    """Sends batches to a runner, and tells which of them have ended."""
+    """Sends batches to a runner, and tells which of them have ended.
+
+    A worker that dies takes the items of others with it. They are tried one by one, with nothing
+    beside them, until the deadly one has shown itself.
+    """
 
     def __init__(
         self, runner: Runner, scheduler: Scheduler, limits: Limits, scratch: Path, *, captures: bool
@@ -38,6 +49,10 @@ class Crew:
         self._flying: dict[Item, _Flight] = {}
         """Items that were sent and of which nothing was heard yet."""
         self._flights = 0
+        self._suspects: deque[tuple[Chain, int]] = deque()
+        """Chains that were with a worker that died, and how many deaths each has seen."""
+        self._alone: tuple[Chain, int] | None = None
+        """The suspect that is tried by itself."""
 
     @property
     def is_capturing(self) -> bool:
@@ -51,8 +66,8 @@ class Crew:
 
     @property
     def room(self) -> int:
-        """How many further batches it takes."""
-        return self.most - self._flights
+        """How many further batches it takes: none until it is known which item is deadly."""
+        return 0 if self._suspects or self._alone else self.most - self._flights
 
     @property
     def is_idle(self) -> bool:
@@ -73,9 +88,12 @@ class Crew:
         self._flying.update(dict.fromkeys(batch.items, flight))
         self._flights += 1
         self._limits.take(batch.needs)
+        self._submit(batch.chains)
+
+    def _submit(self, chains: Sequence[Chain]) -> None:
         inside = current.set(None)  # a task that is called in a task runs at once
         try:
-            self._runner.submit(batch.chains)
+            self._runner.submit(chains)
         finally:
             current.reset(inside)
 
@@ -83,7 +101,12 @@ class Crew:
         """Return what became of items, and which batches ended with that, in how many seconds."""
         outcomes: list[Outcome] = []
         for result in self._runner.done(timeout):
-            outcomes += self._lost(result) if isinstance(result, BaseException) else result
+            if isinstance(result, Died):
+                outcomes += self._died(result)
+            elif isinstance(result, BaseException):
+                outcomes += self._lost(result)
+            else:
+                outcomes += result
         whole: list[tuple[Batch, float]] = []
         nodes = self._scheduler.tables
         for outcome in outcomes:
@@ -92,7 +115,29 @@ class Crew:
                 self._flights -= 1
                 self._limits.give_back(flight.batch.needs)
                 whole.append((flight.batch, flight.seconds))
+        self._try_alone(outcomes)
         return outcomes, whole
+
+    def _died(self, death: Died) -> list[Outcome]:
+        """Suspect all chains that were with a worker; one that killed twice by itself is lost."""
+        alone, self._alone = self._alone, None
+        if alone is not None and alone[1] >= KILLS:
+            error = lost(alone[0], WorkerLost(LOST))
+            return self._lost(error)
+        deaths = 1 if alone is None else alone[1] + 1
+        self._suspects.extend((again(chain), deaths) for chain in death.batch)
+        return []
+
+    def _try_alone(self, outcomes: Iterable[Outcome]) -> None:
+        """Send the next suspect once nothing else is with a worker."""
+        if self._alone is not None:
+            left = {(work.spec, work.row) for work in self._alone[0]}
+            if left & {(one.spec, one.row) for one in outcomes}:
+                self._alone = None
+        waiting = sum(len(chain) for chain, _ in self._suspects)
+        if self._suspects and self._alone is None and len(self._flying) == waiting:
+            self._alone = self._suspects.popleft()
+            self._submit([self._alone[0]])
 
     def _lost(self, error: BaseException) -> list[Outcome]:
         """Return the outcomes of a chain that could not be worked through, or that killed."""

@@ -26,6 +26,14 @@ class Works(Protocol):
         ...
 
 
+class Died(Exception):
+    """A worker died that had a batch, or other workers with it; the batch can be sent again."""
+
+    def __init__(self, batch: Sequence[Chain]) -> None:
+        super().__init__("a worker died")
+        self.batch = batch
+
+
 class Runner(ABC):
     """Takes batches of chains, says when they are done, and holds values that are not kept.
 
@@ -67,8 +75,9 @@ class Runner(ABC):
         """Return the outcomes of batches that ended; waits up to `timeout` seconds for the first.
 
         Each outcome comes once; those of a batch may come in pieces. An exception with an attribute
-        ``lost`` stands for the one chain that could not be worked through at all, or that its
-        worker died of; one without it ends the run.
+        ``lost`` stands for the one chain that could not be worked through at all. `Died` stands for
+        a batch that was with a worker that died: which of its chains it died of, nobody knows yet.
+        Any other exception ends the run.
         """
 
     @abstractmethod

@@ -22,9 +22,9 @@ from typing import Any
 import cloudpickle
 
 from databacked import capture
-from databacked.errors import DatabackedError, WorkerLost
+from databacked.errors import DatabackedError
 from databacked.project.folders import current_folder
-from databacked.runners.base import Chain, Key, Runner, Works, again, drain, lost
+from databacked.runners.base import Chain, Died, Key, Runner, Works, again, drain, lost
 from databacked.runners.cores import capped_threads, cores
 from databacked.runners.outlive import allow_late_ones, before_end_of
 from databacked.runners.sending import as_pickle, sending
@@ -39,7 +39,7 @@ class ProcessRunner(Runner):
 
     The script needs no ``if __name__ == "__main__"`` guard: workers do not run it again. Values
     that are not kept go from worker to worker through files, never through the driver. A worker
-    that dies is replaced; its chains are tried again one by one, so that only a deadly one fails.
+    that dies is replaced.
 
     Parameters
     ----------
@@ -64,7 +64,6 @@ class ProcessRunner(Runner):
         self._queue: queue.SimpleQueue[list[Any] | BaseException] = queue.SimpleQueue()
         self._lock = threading.RLock()
         self._running: dict[int, tuple[Future[Any], Sequence[Chain]]] = {}
-        self._suspects: deque[tuple[Chain, int]] = deque()
         self._waiting: deque[Sequence[Chain]] = deque()
         self._count = 0
         self._renewed = 0
@@ -96,12 +95,9 @@ class ProcessRunner(Runner):
 
     def submit(self, batch: Sequence[Chain]) -> None:
         with self._lock:
-            if self._suspects:
-                self._waiting.append(batch)
-            else:
-                self._send(batch, 0)
+            self._send(batch)
 
-    def _send(self, batch: Sequence[Chain], deaths: int) -> None:
+    def _send(self, batch: Sequence[Chain]) -> None:
         self._count += 1
         number = self._count
         names = dict.fromkeys(self._names[work.spec] for chain in batch for work in chain)
@@ -121,10 +117,10 @@ class ProcessRunner(Runner):
                     f"no processes can be started ({error}). Where the main thread has ended, let "
                     "it wait for the thread of the flow (.join()), or use runner='threads'."
                 ) from error
-            self._put_off(batch, deaths)
+            self._put_off(batch)
             return
         self._running[number] = (future, batch)
-        future.add_done_callback(lambda done: self._ended(number, done, deaths))
+        future.add_done_callback(lambda done: self._ended(number, done))
 
     def _refused(self, batch: Sequence[Chain], error: BaseException) -> None:
         """Try the chains of a batch that could not be run one by one: only what cannot is lost."""
@@ -132,14 +128,11 @@ class ProcessRunner(Runner):
             self._queue.put(lost(batch[0], error))
             return
         for chain in batch:
-            self._send([again(chain)], 0)
+            self._send([again(chain)])
 
-    def _put_off(self, batch: Sequence[Chain], deaths: int) -> None:
+    def _put_off(self, batch: Sequence[Chain]) -> None:
         """Keep a batch that the pool did not take: a worker died, and nobody has said so yet."""
-        if deaths:
-            self._suspects.appendleft((batch[0], deaths))
-        else:
-            self._waiting.append(batch)
+        self._waiting.append(batch)
         if not self._running:  # else those that run are about to say it
             self._renew()
             self._next()
@@ -154,7 +147,7 @@ class ProcessRunner(Runner):
         self._pool.shutdown(wait=False, kill_workers=True)
         self._pool = self._new_pool()
 
-    def _ended(self, number: int, future: Future[Any], deaths: int) -> None:
+    def _ended(self, number: int, future: Future[Any]) -> None:
         if future.cancelled():
             return
         error = future.exception()
@@ -167,7 +160,7 @@ class ProcessRunner(Runner):
                     self._renewed = 0
                     self._queue.put(pickle.loads(future.result()))
                 elif _is_death(error):
-                    self._died(sent[1], deaths)
+                    self._queue.put(Died(sent[1]))
                 elif isinstance(error, KeyboardInterrupt):
                     self._queue.put(error)
                 else:
@@ -176,26 +169,15 @@ class ProcessRunner(Runner):
             except Exception as problem:  # in a thread of the pool nobody else would see it
                 self._queue.put(problem)
 
-    def _died(self, batch: Sequence[Chain], deaths: int) -> None:
-        alone = len(batch) == 1 and deaths > 0
-        if alone and deaths >= 2:
-            self._queue.put(lost(batch[0], WorkerLost(LOST)))
-        else:
-            self._suspects.extend((chain, deaths + 1) for chain in batch)
-
     def _next(self) -> None:
-        """With suspects: one chain at a time, until the deadly one has shown itself."""
+        """Send what was put off, once all that ran with the dead worker is known to be gone."""
         if self._running:
             return
         if getattr(self._pool, "_flags", None) is not None and self._pool._flags.broken:
             self._pool.shutdown(wait=False, kill_workers=True)
             self._pool = self._new_pool()
-        if self._suspects:
-            chain, deaths = self._suspects.popleft()
-            self._send([again(chain)], deaths)
-            return
         for _ in range(len(self._waiting)):  # one that is put off comes to stand here again
-            self._send(self._waiting.popleft(), 0)
+            self._send(self._waiting.popleft())
 
     def done(self, timeout: float) -> list[list[Any] | BaseException]:
         return drain(self._queue, timeout)
@@ -210,7 +192,6 @@ class ProcessRunner(Runner):
         with self._lock:
             if cancel:
                 self._running.clear()
-                self._suspects.clear()
                 self._waiting.clear()
         self._pool.shutdown(wait=True, kill_workers=cancel)
         shutil.rmtree(self._scratch, ignore_errors=True)
@@ -220,9 +201,6 @@ def _is_death(error: BaseException) -> bool:
     from concurrent.futures.process import BrokenProcessPool
 
     return isinstance(error, BrokenProcessPool)
-
-
-LOST = "the worker process died while it ran this item (out of memory, or a crash in C code)"
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from databacked.runners.base import Runner
+from databacked.runners.base import Died, Runner
 from databacked.worker.messages import MADE, Outcome, Work
 
 # ---------------------------------------------------------------- runners
@@ -124,6 +124,21 @@ class _Trial:
             f"{came} of {count} outcomes arrived within {self.patience:g} s{first}"
         )
         return texts, errors
+
+    def after_a_death(self, count: int) -> tuple[dict[tuple[int, int], str], set[Any]]:
+        """Return texts of outcomes, and the items of batches that died, once all are told of."""
+        texts: dict[tuple[int, int], str] = {}
+        errors: list[BaseException] = []
+        gone: set[tuple[int, int]] = set()
+        end = time.monotonic() + self.patience
+        while len(texts) + len(gone) < count and time.monotonic() < end:
+            self._take(self.runner.done(0.1), Counter(), texts, errors)
+            for one in errors:
+                assert isinstance(one, Died), f"a dead worker is no Died, but {one!r}"
+                gone |= {(work.spec, work.row) for chain in one.batch for work in chain}
+        came = len(texts) + len(gone)
+        assert came == count, f"of {count} items {came} were told of after a worker died"
+        return texts, gone
 
     @staticmethod
     def _take(
@@ -292,12 +307,12 @@ def _a_dead_worker_takes_nothing_with_it(trial: _Trial) -> None:
         runner.submit([[_work(0, 0)]])
         if trial.answers(1)[0][0, 0] == f"{socket.gethostname()}:{os.getpid()}":
             return
-        runner.submit([[_work(1, 0)], [_work(1, 1), _work(2, 2)], [_work(1, 3)]])
-        runner.submit([[_work(1, 4)], [_work(1, 5)]])
-        texts, errors = trial.answers(5)
-        assert {row for _, row in texts} == {0, 3, 4, 5}, "a dead worker took other items with it"
-        lost = [(work.spec, work.row) for work in getattr(errors[0], "lost", ())]
-        assert lost == [(1, 1), (2, 2)], "the exception does not say the deadly chain in `.lost`"
+        batches = [[[_work(1, 0)], [_work(1, 1), _work(2, 2)], [_work(1, 3)]], [[_work(1, 4)]]]
+        for batch in batches:
+            runner.submit(batch)
+        texts, named = trial.after_a_death(5)
+        assert {(1, 1), (2, 2)} <= named, "nobody said that the batch of a dead worker is gone"
+        assert not named & set(texts), "an item is said to be done, and to be gone"
         runner.submit([[_work(1, 6)]])
         assert trial.answers(1)[0] == {(1, 6): "6"}, "after a death nothing else runs"
 
