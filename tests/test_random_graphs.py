@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from databacked import LocalResult, flatten, flow, group, last_run, sweep, task, testing
 from databacked.engine.recount import recount
 from databacked.engine.scheduler import Scheduler
+from databacked.worker import worker
 
 SETTINGS = settings(
     max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=True
@@ -49,6 +51,21 @@ def recounted(monkeypatch):
         recount(self)
 
     monkeypatch.setattr(Scheduler, "_settle", checked)
+
+
+@pytest.fixture(autouse=True)
+def calls(monkeypatch):
+    """How often the function of each task was called in this process."""
+    called = worker._called
+
+    def noted(spec, values):
+        CALLS[spec.name] += 1
+        return called(spec, values)
+
+    monkeypatch.setattr(worker, "_called", noted)
+
+
+CALLS: Counter[str] = Counter()
 
 
 def numbers(n, x):
@@ -226,8 +243,12 @@ def planned(run: Any, project: Path) -> Any:
     before = tree(project)
     plan = run.plan()
     assert tree(project) == before
+    CALLS.clear()
     returned = run()
     counts = last_run().counts
+    if not any(said.grows for said in plan.tasks.values()):  # else a reader may come late
+        made = {name: said.get("made", 0) for name, said in counts.items()}
+        assert {name: made.get(name, 0) for name in CALLS} == CALLS, "made more than once"
     for name, said in plan.tasks.items():
         found = counts.get(name, {}).get("made", 0)
         if not said.grows:

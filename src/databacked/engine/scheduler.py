@@ -228,7 +228,7 @@ class Scheduler:
             self._tell(items, (row,))
         if held:
             self._arrived(items, (row,))
-        elif row in items.pinned or self.is_needed(items, row, ()):  # by who came meanwhile
+        elif row in items.pinned or self._is_lacked(items, row):  # by who came meanwhile
             self._wishes.append((items, row))
         self._noticed(items, row)
         self._settle()
@@ -332,6 +332,20 @@ class Scheduler:
             for one in rows:
                 if (reader, one) not in among and self.is_relevant(table, one):
                     return True
+        return False
+
+    def _is_lacked(self, items: Items, row: int) -> bool:
+        """Whether an item is due that waits for a value; one that is sent has what it reads."""
+        for reader, name in items.node.readers:
+            table = self.of(reader)
+            if not table.is_open or DUE not in table.status:
+                continue
+            arg = reader.args[name]
+            if arg.length() is None:
+                if (items.node, row) in (table.shared_absent or ()):
+                    return True
+            elif any(table.status[one] == DUE for one in arg.reading(items.node, row)):
+                return True
         return False
 
     def is_relevant(self, items: Items, row: int) -> bool:
