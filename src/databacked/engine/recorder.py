@@ -191,8 +191,9 @@ class Recorder:
                 (node.known[outcome.row],) = outcome.known
             if outcome.record is not None and items.bound is not None:
                 records = records_of(items.bound.folder, refresh=False)
-                records.contexts.setdefault(outcome.record.context, dict(items.spec.fields))
-                records.remember(outcome.record.line())
+                if not records.knows(outcome.record):  # another process has appended it
+                    records.contexts.setdefault(outcome.record.context, dict(items.spec.fields))
+                    records.remember(outcome.record.line())
             elif outcome.known and outcome.token is not None:
                 self._small.keep(items, outcome)
         return outcome

@@ -308,6 +308,12 @@ class Records:
         with self._lock:
             self._take(line.rstrip(b"\n"), self.folder)
 
+    def knows(self, record: Record) -> bool:
+        """Whether a record is the only one of its target, or was taken in last."""
+        found = self._lines.get(record.target)
+        last = found[-1] if isinstance(found, list) else found
+        return last is not None and last == record.line().rstrip(b"\n")
+
     def task_of(self, record: Record) -> str:
         """Return the name of the task that a record belongs to."""
         return str(self.contexts.get(record.context, {}).get("task", "?"))

@@ -41,6 +41,7 @@ from databacked.serializers.images import (
 from databacked.serializers.ome_tiff.reading import NAMESPACE, Layout, Tiled, is_cut, opened
 from databacked.serializers.ome_tiff.writing import (
     OME_INTEGERS,
+    Remembered,
     cut,
     ome_type,
     planes,
@@ -57,6 +58,9 @@ BLOCK = 1 << 20
 """Bytes that are hashed and written at once."""
 
 _OME_TYPES = {*OME_INTEGERS, "float32", "float64", "complex64", "complex128"}
+
+layouts: Remembered[tuple[bytes, bytes, Description]] = Remembered()
+"""What files of plain arrays share: what stands around their pixels, and what they hold."""
 
 
 class ArrayToOmeTiff(Serializer):
@@ -114,6 +118,12 @@ class ArrayToOmeTiff(Serializer):
 
     def save(self, value: Any, path: Path) -> Written:
         """Write an array, and hash the bytes beside it where tifffile is not needed."""
+        key = self._layout(value)
+        known = None if key is None else layouts.get(key)
+        if known is not None:
+            header, tail, description = known
+            content, size = _spliced(value, header, tail, path)
+            return Written(content, size, description, (), read_only(value))
         facts = self._facts(value)
         levels = levels_of(facts.plane, self.pyramid)
         nbytes = int(np.prod(facts.shape, dtype=np.int64)) * facts.data.dtype.itemsize
@@ -123,35 +133,28 @@ class ArrayToOmeTiff(Serializer):
             self._by_tifffile(facts, path, levels, tiled, nbytes >= CLASSIC)
             content, size = hash_file(path), path.stat().st_size
         else:
-            content, size = self._spliced(facts, path)
+            around = self._around(facts)
+            content, size = _spliced(np.ascontiguousarray(facts.data), *around, path)
+            if key is not None and facts.data is value and not facts.notes:
+                layouts.put(key, (*around, facts.description(None)))
         held = None if facts.lazy else read_only(facts.data)
         return Written(
             content, size, facts.description((TILE, TILE) if tiled else None), facts.notes, held
         )
 
-    def _spliced(self, facts: Facts, path: Path) -> tuple[str, int]:
-        """Write header, pixels and tail; hash each block while it is in the cache."""
-        header, tail = self._around(facts)
-        data = np.ascontiguousarray(facts.data)
-        pixels = data.reshape(-1).view(np.uint8).data
-        digest = xxh3_128(header)
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-        try:
-            if len(pixels) <= BLOCK:
-                digest.update(pixels)
-                digest.update(tail)
-                write_all(file, [header, pixels, tail])
-            else:
-                write_all(file, [header])
-                for start in range(0, len(pixels), BLOCK):
-                    block = pixels[start : start + BLOCK]
-                    digest.update(block)
-                    write_all(file, [block])
-                digest.update(tail)
-                write_all(file, [tail])
-        finally:
-            os.close(file)
-        return digest.hexdigest(), len(header) + len(pixels) + len(tail)
+    def _layout(self, value: Any) -> Any:
+        """Return what files share that hold plain arrays like this one; None for all others."""
+        if type(value) is not np.ndarray or not value.flags.c_contiguous or not value.ndim:
+            return None
+        settings = (self.dim_order, self.channel_names, self.physical_pixel_sizes)
+        return (
+            value.shape,
+            value.dtype.str,
+            settings,
+            self.image_name,
+            self.compression,
+            self.pyramid,
+        )
 
     def _around(self, facts: Facts) -> tuple[bytes, bytes]:
         """Return what tifffile writes before and after the pixels of such an array."""
@@ -287,3 +290,26 @@ def _checked_compression(compression: str | None) -> str | None:
             "the package imagecodecs."
         ) from error
     return compression
+
+
+def _spliced(data: np.ndarray[Any, Any], header: bytes, tail: bytes, path: Path) -> tuple[str, int]:
+    """Write header, pixels and tail; hash each block while it is in the cache."""
+    pixels = data.reshape(-1).view(np.uint8).data
+    digest = xxh3_128(header)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        if len(pixels) <= BLOCK:
+            digest.update(pixels)
+            digest.update(tail)
+            write_all(file, [header, pixels, tail])
+        else:
+            write_all(file, [header])
+            for start in range(0, len(pixels), BLOCK):
+                block = pixels[start : start + BLOCK]
+                digest.update(block)
+                write_all(file, [block])
+            digest.update(tail)
+            write_all(file, [tail])
+    finally:
+        os.close(file)
+    return digest.hexdigest(), len(header) + len(pixels) + len(tail)

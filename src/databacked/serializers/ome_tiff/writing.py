@@ -7,7 +7,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import tifffile
@@ -18,25 +18,31 @@ from databacked.serializers.images import TILE
 OME_INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
 
 
-class _Templates:
-    """What stands around the pixels, for the layouts used last."""
+T = TypeVar("T")
+
+
+class Remembered(Generic[T]):
+    """What is the same for all files of a layout, for the layouts used last."""
 
     def __init__(self, limit: int = 64) -> None:
-        self._known: OrderedDict[Any, tuple[bytes, bytes]] = OrderedDict()
+        self._known: OrderedDict[Any, T] = OrderedDict()
         self._limit = limit
         self._lock = threading.Lock()
 
-    def get(self, key: Any) -> tuple[bytes, bytes] | None:
+    def get(self, key: Any) -> T | None:
+        """Return what is remembered of a layout."""
         return self._known.get(key)
 
-    def put(self, key: Any, found: tuple[bytes, bytes]) -> None:
+    def put(self, key: Any, found: T) -> None:
+        """Remember something of a layout."""
         with self._lock:
             self._known[key] = found
             while len(self._known) > self._limit:
                 self._known.popitem(last=False)
 
 
-templates = _Templates()
+templates: Remembered[tuple[bytes, bytes]] = Remembered()
+"""What stands before and after the pixels."""
 
 
 def cut(whole: bytes, nbytes: int) -> tuple[bytes, bytes]:
