@@ -9,7 +9,7 @@ from typing import Any
 
 from databacked.engine.items import DUE, IDLE, OPEN, Items
 from databacked.engine.limits import Limits
-from databacked.engine.planner import Planner
+from databacked.engine.recipes import Recipes
 from databacked.engine.scheduler import Scheduler
 from databacked.graph.futures import Future, replace_futures
 from databacked.graph.inputs import Filled
@@ -46,9 +46,9 @@ class Batch:
 class Batches:
     """Puts together what is ready, as much as takes a moment by the pace of its task."""
 
-    def __init__(self, scheduler: Scheduler, planner: Planner, limits: Limits) -> None:
+    def __init__(self, scheduler: Scheduler, recipes: Recipes, limits: Limits) -> None:
         self._scheduler = scheduler
-        self._planner = planner
+        self._recipes = recipes
         self._limits = limits
         self._seconds: dict[int, float] = {}
         """How long a chain takes that begins with a node."""
@@ -225,7 +225,7 @@ class Batches:
                     row,
                     None if items.targets is None else items.targets[row],
                     tuple(self._source(items, name, row, places) for name in spec.columns),
-                    tuple(self._planner.tokens_to_send(items, row)),
+                    tuple(self._recipes.tokens_to_send(items, row)),
                     items.found.get(row),
                     bool(items.wanted[row]),
                     hold,
@@ -270,7 +270,7 @@ class Batches:
         return Inside(filled, sources, tokens)
 
     def _token(self, node: Node, row: int, keys: tuple[Any, ...]) -> str | None:
-        token = self._planner.token_or_mark(*self._scheduler.real(node, row))
+        token = self._recipes.token_or_mark(*self._scheduler.real(node, row))
         return token if token is None or node.lost.get(row) is not None else with_keys(token, keys)
 
     def _source_of(

@@ -95,7 +95,7 @@ class Forward:
             self.grow()
             busy = self.judge()
             if unread := scheduler.to_read():
-                failed = self._planner.read(unread)
+                failed = self._planner.recipes.read(unread)
                 for (node, row), error in failed.items():
                     self.fail(node, row, error)
                 for node, row in unread:

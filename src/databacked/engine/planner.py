@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,27 +11,24 @@ from typing import Any, Literal
 
 from databacked.engine.claims import Claims, two_claims
 from databacked.engine.items import IDLE, OPEN, Items
+from databacked.engine.recipes import Recipes
 from databacked.engine.scheduler import Scheduler
 from databacked.engine.small_values import SmallValues
 from databacked.engine.spec import Specs
 from databacked.engine.targets import (
+    changed_packages,
     check_legal,
     floats_in_names,
     refuse_unknown,
     targets_of,
 )
 from databacked.engine.tokens import (
-    FAILED_TOKEN,
     file_parameters,
-    path_of,
     plain_tokens,
-    token_of,
     unread,
-    value_token,
 )
 from databacked.engine.verdict import Verdict
 from databacked.errors import GraphError
-from databacked.fingerprint.files import file_tokens
 from databacked.graph.calls import target_values
 from databacked.graph.futures import Future
 from databacked.graph.inputs import Column, Element, Plain
@@ -47,9 +44,6 @@ from databacked.records.book import Records
 from databacked.storage.looks import Stat
 from databacked.worker.messages import Reason
 from databacked.worker.reuse import reason_of, used
-
-HASHED_AT_ONCE = 64
-"""Input files that are read between two looks at the progress."""
 
 
 @dataclass
@@ -85,7 +79,7 @@ class Planner:
         self._project = project
         self._specs = specs
         self._scheduler = scheduler
-        self._show = show
+        self.recipes = Recipes(project, scheduler, show)
         self.claims = Claims()
         self.small = SmallValues(project)
         self._known_places: dict[Path, bool] = {}
@@ -114,66 +108,6 @@ class Planner:
         if bound is not None and target is not None:
             items.targets = self._targets(items)
             check_legal([one for one in items.targets if one is not None], bound, node.name)
-
-    # Tokens
-
-    def token(self, node: Node, row: int) -> str | None:
-        """Return what an item counts by, if that is known."""
-        return self._scheduler.of(node).token[row]
-
-    def token_or_mark(self, node: Node, row: int) -> str | None:
-        return FAILED_TOKEN if row in node.lost else self.token(node, row)
-
-    def complete(self, items: Items, rows: Iterable[int]) -> None:
-        """Fill in what the arguments of rows count by, as far as it is known by now."""
-        spec = items.spec
-        for name, arg in items.node.args.items():
-            token = self.token_or_mark if spec.marks and arg.may_mark else self.token
-            column = items.columns[name]
-            if column is None:
-                items.columns[name] = token_of(arg.given(0), token, spec.root)
-            if isinstance(arg, Plain | Column) or not isinstance(column, list):
-                continue
-            where = f"{items.node.name}: the argument {name!r}"
-            for row in rows:
-                if column[row] is None:
-                    given = arg.given(row)
-                    if type(arg) is Element and type(given) is not Future:
-                        column[row] = value_token(given, where, self._project.root)
-                    else:
-                        column[row] = token_of(given, token, spec.root)
-
-    def tokens_to_send(self, items: Items, row: int) -> list[str | None]:
-        """Return the tokens of an item that is about to run: what failed counts as failed."""
-        if items.spec.marks:
-            for name, arg in items.node.args.items():
-                if arg.may_mark:
-                    token = token_of(arg.given(row), self.token_or_mark, items.spec.root)
-                    column = items.columns[name]
-                    if isinstance(column, list):
-                        column[row] = token
-                    else:
-                        items.columns[name] = token
-        self.complete(items, (row,))
-        return items.row_tokens(row)
-
-    def _recipes(self, items: Items, rows: Sequence[int]) -> list[str | None]:
-        """Return the recipes of rows; None for those of which an input is not known yet."""
-        self.complete(items, rows)
-        columns = [items.columns[name] for name in items.spec.order]
-        if any(column is None for column in columns):
-            return [None] * len(rows)
-        recipe = items.spec.recipe
-        if len(rows) == items.n:
-            given = [one if isinstance(one, list) else [one] * items.n for one in columns]
-        else:
-            given = [
-                [one[row] for row in rows] if isinstance(one, list) else [one] * len(rows)
-                for one in columns
-            ]
-        if not given:
-            return [recipe(())] * len(rows)
-        return [None if None in row else recipe(row) for row in zip(*given, strict=True)]
 
     # Targets
 
@@ -248,7 +182,7 @@ class Planner:
                 rows = [row for row in rows if row not in items.odd]
             if items.targets is not None and items.node.task.target is not None:
                 draft.notes.update(floats_in_names(items.node, items.node.task.target))
-        recipes = self._recipes(items, rows)
+        recipes = self.recipes.of_rows(items, rows)
         if items.spec.remembers:
             self._recall(items, rows, recipes, draft)
         elif items.bound is None:
@@ -437,61 +371,10 @@ class Planner:
         first, first_row = other
         above = self._scheduler.of(first)
         if first is not items.node:
-            self.read([(items.node, row), other])
-        if self._signature(items, row) != self._signature(above, first_row):
+            self.recipes.read([(items.node, row), other])
+        if self.recipes.signature(items, row) != self.recipes.signature(above, first_row):
             raise two_claims(items.node, row, first, first_row, target)
         draft.twins[row] = other
-
-    def _signature(self, items: Items, row: int) -> tuple[Any, ...]:
-        """Return what tells items apart whose inputs are not all known yet."""
-        self.complete(items, (row,))
-        tokens: list[Any] = items.row_tokens(row)
-        if None in tokens:
-            for arg in items.node.args.values():
-                for item in (*arg.items(row), *arg.shared()):
-                    node, index = self._scheduler.real(*item)
-                    tokens.append((node.id, index))
-            tokens += [path_of(items.node, name, row) for name in items.unread.get(row, ())]
-        return (items.spec.base, *tokens)
-
-    # Files that nobody read yet: an item that has nothing to be compared with does not need to
-    # know what they count by before it runs, and has them read where it runs.
-
-    def read(self, wanted: Iterable[Item]) -> dict[Item, BaseException]:
-        """Read files, several at once, and fill in what the items count by that name them.
-
-        Returns
-        -------
-        Items of which a file cannot be read, and why.
-        """
-        tables = [(self._scheduler.of(node), row) for node, row in dict.fromkeys(wanted)]
-        paths: defaultdict[str, list[str]] = defaultdict(list)
-        for items, row in tables:
-            for name in items.unread.get(row, ()):
-                paths[items.spec.how].append(path_of(items.node, name, row))
-        tokens = {how: self._hashed(found, how) for how, found in paths.items()}
-        errors: dict[Item, BaseException] = {}
-        for items, row in tables:
-            for name in items.unread.pop(row, ()):
-                token = tokens[items.spec.how][path_of(items.node, name, row)]
-                if isinstance(token, BaseException):
-                    errors[items.node, row] = token
-                    break
-                items.columns[name][row] = token
-        return errors
-
-    def _hashed(self, paths: Sequence[str], how: str) -> dict[str, str | Exception]:
-        """Return what files count by, or why one cannot be read; says how far it is."""
-        distinct = list(dict.fromkeys(paths))
-        tokens: dict[str, str | Exception] = {}
-        for start in range(0, len(distinct), HASHED_AT_ONCE):
-            some = distinct[start : start + HASHED_AT_ONCE]
-            try:
-                tokens |= file_tokens(some, how)
-            except Exception:
-                tokens |= {path: _token_or_error(path, how) for path in some}
-            self._show({"reading input files": (len(distinct), Counter(made=len(tokens)))})
-        return tokens
 
 
 def _known_argument(node: Node, name: str, row: int) -> Any:
@@ -507,23 +390,7 @@ def _known_argument(node: Node, name: str, row: int) -> Any:
     return known if type(known) is NotYet else get_keys(known, given.keys)
 
 
-def _token_or_error(path: str, how: str) -> str | Exception:
-    try:
-        return file_tokens([path], how)[path]
-    except Exception as error:
-        return error
-
-
 def _holds_backed(arg: Any) -> bool:
     if isinstance(arg, Column):
         return any(isinstance(value, Backed) for value in arg.values)
     return isinstance(getattr(arg, "value", None), Backed)
-
-
-def changed_packages(before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """Return in words which third-party packages have another version by now."""
-    return ", ".join(
-        f"{name} {version} (now {now[name]})"
-        for name, version in before.items()
-        if now.get(name, version) != version
-    )

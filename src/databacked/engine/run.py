@@ -78,7 +78,7 @@ class Run:
         self._planner = Planner(
             project, Specs(project, id, default), self._scheduler, self.show.update
         )
-        self._batches = Batches(self._scheduler, self._planner, self._limits)
+        self._batches = Batches(self._scheduler, self._planner.recipes, self._limits)
         self._crew = Crew(
             runner,
             self._scheduler,

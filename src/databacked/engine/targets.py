@@ -100,3 +100,12 @@ def refuse_unknown(node: Node, bound: Bound, records: Records, stats: Mapping[st
         "no record says what made them. Say LocalResult(…, when_unknown='accept') to use them as "
         "they are, or 'replace' to move them aside and make them again."
     )
+
+
+def changed_packages(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Return in words which third-party packages have another version by now."""
+    return ", ".join(
+        f"{name} {version} (now {now[name]})"
+        for name, version in before.items()
+        if now.get(name, version) != version
+    )
