@@ -10,21 +10,19 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from databacked import capture
-from databacked.errors import ArgumentChangedError, DatabackedError, FingerprintError, StorageError
-from databacked.fingerprint.files import SeenFiles, refusal
+from databacked.errors import DatabackedError, StorageError
+from databacked.fingerprint.files import SeenFiles
 from databacked.fingerprint.hashes import hash_texts
-from databacked.fingerprint.parameters import content as content_of_value
-from databacked.fingerprint.parameters import token as token_of_value
-from databacked.graph.copies import FIXED, copied, parts_of, read_only, replaced
+from databacked.graph.copies import FIXED, copied, parts_of, read_only
 from databacked.graph.sketch import remembered, sketch
 from databacked.places.judge import is_hit_resolved
-from databacked.places.parts import Lazily, get_keys
+from databacked.places.parts import Lazily
 from databacked.places.place import Bound, Claim
 from databacked.project.folders import current_folder
 from databacked.records.record import Record
@@ -32,6 +30,7 @@ from databacked.storage.adopted import paths_in
 from databacked.types import Failure
 from databacked.worker import pyplot
 from databacked.worker.arrive import arrived, say_what_is_backed, short
+from databacked.worker.chain import Chain, Skip, Slot, changed_in_words, is_changed
 from databacked.worker.failures import failure_of, in_words
 from databacked.worker.messages import (
     FAILED,
@@ -39,51 +38,15 @@ from databacked.worker.messages import (
     MADE,
     REUSED,
     SKIPPED,
-    Held,
-    InChain,
-    Inside,
-    Kept,
-    Mark,
-    Marks,
     Outcome,
     Reason,
     Spec,
     Store,
     Work,
     shown,
-    token_of_filled,
-    token_of_marks,
-    value_of_marks,
-    with_keys,
 )
 from databacked.worker.reuse import check_usable, reason_of, recorded, reuse
 from databacked.worker.watch import Changed, Given, nobody_asks_for, watch
-
-
-class Skip(Exception):
-    """An input is missing because its own item failed."""
-
-
-@dataclass
-class _Slot:
-    work: Work
-    spec: Spec
-    outcome: Outcome | None = None
-    token: str | None = None
-    tokens: tuple[str, ...] | None = None
-    value: Any = None
-    made: bool = False
-    failed: Failure | None = None
-    changed: str = ""
-    """Which input changed while its value was made, or one that it was made from."""
-
-    notes: tuple[str, ...] = ()
-    said: capture.Heard = field(default_factory=capture.Heard)
-
-    @property
-    def given(self) -> dict[str, Any]:
-        """Value or source of each parameter."""
-        return {**self.spec.plain, **dict(zip(self.spec.columns, self.work.args, strict=True))}
 
 
 class Worker:
@@ -102,22 +65,23 @@ class Worker:
         self.changed = dict(self.check_arguments(sorted(specs)))
         return [outcome for chain in batch for outcome in self.run(chain)]
 
-    def run(self, chain: Sequence[Work]) -> list[Outcome]:
+    def run(self, works: Sequence[Work]) -> list[Outcome]:
         """Work through one chain; errors of the user's functions become outcomes."""
-        slots = [_Slot(work, self.specs[work.spec]) for work in chain]
+        slots = [Slot(work, self.specs[work.spec]) for work in works]
+        chain = Chain(slots, self.store, self.files, self.changed, self._finish)
         for slot in slots:
             if slot.work.wanted or slot.spec.is_kept:
-                self._finish(slots, slot)
-        outcomes = [slot.outcome or self._left(slots, slot) for slot in slots]
+                self._finish(chain, slot)
+        outcomes = [slot.outcome or self._left(chain, slot) for slot in slots]
         return [
             outcome._replace(said=slot.said.told()) if slot.said else outcome
             for outcome, slot in zip(outcomes, slots, strict=True)
         ]
 
-    def _left(self, slots: list[_Slot], slot: _Slot) -> Outcome:
+    def _left(self, chain: Chain, slot: Slot) -> Outcome:
         """Say of an item that was not needed what its token is."""
         try:
-            self._tokens(slots, slot)
+            chain.tokens(slot)
         except Skip as skipped:
             return self._skip(slot, skipped)
         except KeyboardInterrupt:
@@ -126,16 +90,16 @@ class Worker:
             return self._fail(slot, error, 0.0)
         return Outcome(slot.spec.id, slot.work.row, LEFT, slot.token)
 
-    def _finish(self, slots: list[_Slot], slot: _Slot) -> None:
+    def _finish(self, chain: Chain, slot: Slot) -> None:
         if slot.outcome is not None:
             return
         started = time.perf_counter()
         try:
-            self._tokens(slots, slot)
+            chain.tokens(slot)
             if slot.spec.bound is None:
-                self._compute(slots, slot)
+                self._compute(chain, slot)
             else:
-                self._keep(slots, slot, slot.spec.bound)
+                self._keep(chain, slot, slot.spec.bound)
         except Skip as skipped:
             slot.outcome = self._skip(slot, skipped)
         except KeyboardInterrupt:
@@ -143,7 +107,7 @@ class Worker:
         except BaseException as error:  # SystemExit, too: main() of a command-line tool has it
             slot.outcome = self._fail(slot, error, time.perf_counter() - started)
 
-    def _fail(self, slot: _Slot, error: BaseException, seconds: float) -> Outcome:
+    def _fail(self, slot: Slot, error: BaseException, seconds: float) -> Outcome:
         slot.failed = self._failure(slot, error, seconds)
         # A disk that a task writes to by itself is its own affair.
         full = isinstance(error, StorageError) and getattr(error, "errno", None) in (28, 122, 30)
@@ -157,114 +121,18 @@ class Worker:
             fatal=full,
         )
 
-    def _skip(self, slot: _Slot, skipped: Skip) -> Outcome:
+    def _skip(self, slot: Slot, skipped: Skip) -> Outcome:
         slot.failed = skipped.args[0]
         return Outcome(slot.spec.id, slot.work.row, SKIPPED, None, failure=slot.failed)
 
-    # Tokens: what an item counts by
-
-    def _tokens(self, slots: list[_Slot], slot: _Slot) -> tuple[str, ...]:
-        if slot.tokens is None:
-            given = slot.work.tokens
-            assert given is not None
-            if None in given:
-                sources = slot.given
-                given = tuple(
-                    self._token(slots, slot.spec, sources[name]) if token is None else token
-                    for name, token in zip(slot.spec.order, given, strict=True)
-                )
-            slot.tokens = given  # type: ignore[assignment]
-            if not slot.spec.is_kept:
-                slot.token = slot.spec.token(slot.spec.recipe(slot.tokens))  # type: ignore[arg-type]
-        return slot.tokens  # type: ignore[return-value]
-
-    def _token(self, slots: list[_Slot], spec: Spec, source: Any) -> str:
-        """Return the token of a source in this chain, or of a file that nobody read yet."""
-        if isinstance(source, Inside):
-            return self._token_inside(slots, source, spec.root)
-        if not isinstance(source, InChain):
-            return self.files.token(os.fspath(source), spec.how)
-        return self._token_before(slots, source)
-
-    def _token_inside(self, slots: list[_Slot], inside: Inside, root: str) -> str:
-        """Return the token of a value that holds others, once those in this chain are known."""
-        tokens = [
-            self._token_before(slots, source) if token is None else token
-            for source, token in zip(inside.sources, inside.tokens, strict=True)
-        ]
-        return token_of_filled(
-            replaced(inside.value, (Mark, Marks), lambda mark: token_of_marks(mark, tokens)), root
-        )
-
-    def _token_before(self, slots: list[_Slot], source: InChain) -> str:
-        before = slots[source.position]
-        if before.failed is not None:
-            raise Skip(before.failed)
-        if before.spec.is_kept:
-            self._finish(slots, before)
-        else:
-            self._tokens(slots, before)
-        if before.failed is not None:
-            raise Skip(before.failed)
-        assert before.token is not None
-        return with_keys(before.token, source.keys)
-
-    # Values
-
-    def _value(self, slots: list[_Slot], slot: _Slot, source: Any) -> Any:
-        kind = type(source)
-        if kind is InChain:
-            before = slots[source.position]
-            if not before.made:
-                self._finish(slots, before)
-            if before.failed is not None:
-                raise Skip(before.failed)
-            slot.changed = slot.changed or before.changed
-            value = get_keys(before.value, source.keys)
-            return copied(value) if before.spec.shared or before.work.hold else value
-        if kind is Kept:
-            return source.bound.hand_over(source.record, keys=source.keys)
-        if kind is Held:
-            held = self.store.get(source.key)
-            if type(held) is Changed:
-                held, slot.changed = held
-            return copied(get_keys(held, source.keys))
-        if kind is Inside:
-            found = [self._value(slots, slot, item) for item in source.sources]
-            return replaced(
-                source.value, (Mark, Marks), lambda mark: value_of_marks(mark, found), copies=True
-            )
-        return copied(source)
-
-    def _values(self, slots: list[_Slot], slot: _Slot) -> dict[str, Any]:
-        """Return the arguments of one try, which nobody else holds."""
-        spec = slot.spec
-        if spec.id in self.changed:
-            raise ArgumentChangedError(self.changed[spec.id])
-        values = {name: copied(value) for name, value in spec.plain.items()}
-        for name, source in zip(spec.columns, slot.work.args, strict=True):
-            if name in spec.hashed:
-                token = (slot.tokens or ())[spec.order.index(name)]
-                if self._is_changed(source, token):
-                    raise ArgumentChangedError(_changed(spec, name))
-            values[name] = self._value(slots, slot, source)
-        for name, given in zip(spec.order, slot.tokens or slot.work.tokens or (), strict=False):
-            if why := refusal(given):
-                raise FingerprintError(f"{spec.name}: {name} names {why}.")
-        return values
-
-    def _is_changed(self, value: Any, token: str) -> bool:
-        """Hash an argument that was hashed at the call once more."""
-        return token_of_value(value) != token
-
     # Making
 
-    def _compute(self, slots: list[_Slot], slot: _Slot) -> None:
+    def _compute(self, chain: Chain, slot: Slot) -> None:
         started = time.perf_counter()
-        values = self._values(slots, slot)
+        values = chain.values(slot)
         look_again = self._watch(slot, values)
         with pyplot.alone(slot.spec.modules):
-            value = self._call(slots, slot, values)
+            value = self._call(chain, slot, values)
         slot.changed = ", ".join(look_again()) or slot.changed
         for once in parts_of(value, Iterator):
             raise DatabackedError(
@@ -297,7 +165,7 @@ class Worker:
             held=slot.work.hold,
         )
 
-    def _watch(self, slot: _Slot, values: Mapping[str, Any]) -> Callable[[], list[str]]:
+    def _watch(self, slot: Slot, values: Mapping[str, Any]) -> Callable[[], list[str]]:
         """Look at the inputs of an item; returns what names those that changed since."""
         spec, tokens = slot.spec, slot.tokens or ()
         plain = FIXED.issuperset(map(type, values.values()))
@@ -307,20 +175,20 @@ class Worker:
         said = [Given(name, given[name], token) for name, token in named]
         return watch(said, spec.reads, values, self.files, spec.how, spec.root)
 
-    def _call(self, slots: list[_Slot], slot: _Slot, values: dict[str, Any]) -> Any:
+    def _call(self, chain: Chain, slot: Slot, values: dict[str, Any]) -> Any:
         """Call the function; each further try gets its arguments anew."""
         folder = current_folder()
         try:
-            return self._tried(slots, slot, values)
+            return self._tried(chain, slot, values)
         finally:
             if current_folder() != folder:
                 slot.notes += (MOVED,)
 
-    def _tried(self, slots: list[_Slot], slot: _Slot, values: dict[str, Any]) -> Any:
+    def _tried(self, chain: Chain, slot: Slot, values: dict[str, Any]) -> Any:
         spec = slot.spec
         for tries_left in range(spec.retries, -1, -1):
             if tries_left < spec.retries:
-                values = self._values(slots, slot)
+                values = chain.values(slot)
             for name, kind in spec.arrives.items():
                 if name in values:
                     values[name] = arrived(name, values[name], kind)
@@ -346,7 +214,7 @@ class Worker:
                     raise
                 time.sleep(spec.retry_delay)
 
-    def _generator(self, slot: _Slot) -> np.random.Generator:
+    def _generator(self, slot: Slot) -> np.random.Generator:
         """Return a generator that depends on the task's name and the item, and on nothing else."""
         spec, tokens = slot.spec, slot.tokens or ()
         named = zip(spec.order, tokens, strict=True)
@@ -354,11 +222,11 @@ class Worker:
         which = [slot.work.target] if slot.work.target is not None else plain
         return np.random.default_rng(int(hash_texts([spec.name, *which]), 16))
 
-    def _keep(self, slots: list[_Slot], slot: _Slot, bound: Bound) -> None:
+    def _keep(self, chain: Chain, slot: Slot, bound: Bound) -> None:
         spec, work = slot.spec, slot.work
         target = work.target
         assert target is not None
-        tokens = self._tokens(slots, slot)
+        tokens = chain.tokens(slot)
         recipe = spec.recipe(tokens)
         found = work.found
         if found is None:
@@ -373,8 +241,8 @@ class Worker:
             if found.kind == "ours" and work.found is None:
                 reason = reason_of(found, spec, tokens, bound)
         started_at, started = time.time(), time.perf_counter()
-        values = self._values(slots, slot)
-        resolved, contents = self._resolve(slots, slot, tokens, values)
+        values = chain.values(slot)
+        resolved, contents = chain.resolve(slot, tokens, values)
         said: dict[str, Any] = {
             **recorded(spec, tokens, values),
             "contents": contents or None,
@@ -392,7 +260,7 @@ class Worker:
         look_again = self._watch(slot, values)
         # Figures are written before others change what they are drawn with.
         with pyplot.alone(spec.modules):
-            value = self._call(slots, slot, values)
+            value = self._call(chain, slot, values)
             seconds = time.perf_counter() - started
             said["seconds"] = round(seconds, 6)
             own = look_again()
@@ -408,14 +276,14 @@ class Worker:
         self._done(slot, bound, MADE, record, same, notes, reason, time.perf_counter() - started)
 
     @staticmethod
-    def _notes(slot: _Slot) -> tuple[str, ...]:
+    def _notes(slot: Slot) -> tuple[str, ...]:
         """Return what is to be said of how an item was made."""
         changed = (_while_it_ran(slot),) if slot.changed else ()
         return (*pyplot.notes(), *slot.notes, *changed)
 
     def _done(
         self,
-        slot: _Slot,
+        slot: Slot,
         bound: Bound,
         state: int,
         record: Record,
@@ -440,21 +308,7 @@ class Worker:
             seconds=seconds,
         )
 
-    def _resolve(
-        self, slots: list[_Slot], slot: _Slot, tokens: tuple[str, ...], values: Mapping[str, Any]
-    ) -> tuple[str, dict[str, str]]:
-        """Return the recipe with the content of inputs that are not kept, and these contents."""
-        contents: dict[str, str] = {}
-        resolved = list(tokens)
-        for position, name in enumerate(slot.spec.order):
-            if "r:" in tokens[position] and name in slot.spec.inputs:
-                content = content_of_value(_plain(values[name]), slot.spec.root)
-                if content is not None:
-                    contents[name] = content
-                    resolved[position] = content
-        return slot.spec.recipe(resolved), contents
-
-    def _failure(self, slot: _Slot, error: BaseException, seconds: float) -> Failure:
+    def _failure(self, slot: Slot, error: BaseException, seconds: float) -> Failure:
         return failure_of(
             error,
             slot.spec.name,
@@ -469,15 +323,8 @@ class Worker:
         for number in specs:
             spec = self.specs[number]
             for name, before in spec.checks:
-                if self._is_changed(spec.plain[name], before):
-                    yield number, _changed(spec, name)
-
-
-def _changed(spec: Spec, name: str) -> str:
-    return (
-        f"{spec.name}: the argument {name!r} was changed between the call and the run of "
-        "its items. Pass a copy, or change it after the flow has ended."
-    )
+                if is_changed(spec.plain[name], before):
+                    yield number, changed_in_words(spec, name)
 
 
 MOVED = (
@@ -504,12 +351,8 @@ def _called(spec: Spec, values: Mapping[str, Any]) -> Any:
             os._exit(status & 0xFF)
 
 
-def _while_it_ran(slot: _Slot) -> str:
+def _while_it_ran(slot: Slot) -> str:
     return (
         f"{slot.changed} changed while it was read: made again in the next run (if the task writes "
         "there itself, annotate the parameter as str)"
     )
-
-
-def _plain(value: Any) -> Any:
-    return value.get() if type(value) is Lazily else value
