@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from databacked.datasets.links import check_links, local_links, move_links
 
@@ -27,6 +29,8 @@ def links(text: str) -> list[str]:
         ("<img width='3' src=\"a.png\"><a\nhref='b.md'>b</a>", ["a.png", "b.md"]),
         ("- item\n\n    [a](a.png)", ["a.png"]),
         ("a lonely ` and [a](a.png)", ["a.png"]),
+        ("> - [a](a.png)\n>   ![b](b.png)", ["a.png", "b.png"]),
+        ("# [a](a.png) #\n\n[b](b.png)\n===", ["a.png", "b.png"]),
     ],
 )
 def test_what_is_a_link_to_a_file(text, found):
@@ -100,3 +104,37 @@ def test_a_text_that_moves_keeps_its_links(tmp_path):
     )
     assert move_links(moved, new, old) == text
     assert move_links(text, old, Path(old)) == text
+
+
+PIECES = [
+    "[a](a.png)",
+    "![b](<b c.png>)",
+    "> ",
+    "- ",
+    "1. ",
+    "    ",
+    "\n",
+    "\n\n",
+    "`",
+    "```\n",
+    "# ",
+]
+PIECES += [
+    "text ",
+    "<img src='d.png'>",
+    "<!-- ",
+    " -->",
+    "[r]: e.md",
+    "[![f](f.png)](g.md)",
+    "\\",
+    "|",
+]
+PIECES += ["# ", "(", ")", "[", "]", "\t", "<div>\n", "**", "é\r\n"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
+def test_a_link_stands_where_it_is_said_to(text):
+    """Whatever stands around it: lists, quotes, tags, code."""
+    found = list(local_links(text))
+    assert all(text[start:end] == path for start, end, path in found)
+    assert len({start for start, _, _ in found}) == len(found)
