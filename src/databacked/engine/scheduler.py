@@ -218,7 +218,7 @@ class Scheduler:
         if items.status[row] == LOST:
             return
         known = items.token[row] is None and token is not None
-        if token is not None:
+        if token is not None and token != items.token[row]:  # else readers share the text
             items.token[row] = token
         items.found.pop(row, None)
         items.move(row, HERE if held else IDLE)

@@ -68,35 +68,25 @@ class Input:
         return self
 
 
-ENDS = ("", "made", "reused", "failed", "skipped")
-"""What may become of an item."""
-
-
 class Node:
     """One call of a task: a map of `n` items, or a single call (a map of one)."""
 
     dynamic = False
 
     __slots__ = (
-        "alias",
         "args",
         "decides",
-        "ended",
         "id",
         "known",
         "lost",
         "n",
         "own_readers",
         "parent",
-        "plan",
         "promised",
         "repeat",
         "session",
         "single",
-        "state",
-        "targets",
         "task",
-        "token",
     )
 
     def __init__(
@@ -111,21 +101,14 @@ class Node:
         self.parent: Dynamic | None = None
         """The map of unknown length that this node is a block of."""
         self.own_readers: list[tuple[Node, str]] = []
-        self.targets: list[str | None] | None = None
-        self.state = bytearray(n)
-        self.token: list[str | None] = [None] * n
         self.known: dict[int, Any] = {}
         """What is known of what items returned."""
         self.lost: dict[int, Any] = {}
         """Why items will never be."""
-        self.alias: dict[int, tuple[Node, int]] = {}
         self.decides = False
         """Whether its values decide the items or targets of other nodes."""
-        self.plan: Any = None
         self.promised = False
         """Whether maps that are not known yet will read it."""
-        self.ended = bytearray(n)
-        """What became of each item: a number of `ENDS`."""
         self.repeat = 1
         """How many items of a sweep there are for each item that is zipped."""
 
@@ -141,10 +124,6 @@ class Node:
     def items(self, index: int | None = None) -> list[Item]:
         """Return one item, or all of them."""
         return [(self, index)] if index is not None else [(self, row) for row in range(self.n)]
-
-    def became(self, row: int) -> str:
-        """What became of an item: ``made``, ``reused``, ``failed``, ``skipped``, or ``""``."""
-        return ENDS[self.ended[row]]
 
     @property
     def readers(self) -> list[tuple[Node, str]]:
