@@ -19,7 +19,7 @@ Key: TypeAlias = tuple[int, int]
 
 
 class Works(Protocol):
-    """What a runner calls where an item runs; see `databacked.item.Worker`."""
+    """What a runner calls where an item runs; see `databacked.worker.worker.Worker`."""
 
     def run_batch(self, batch: Sequence[Chain]) -> list[Any]:
         """Work through chains; returns one outcome an item."""

@@ -68,7 +68,7 @@ class _Order:
 
 
 class _Orders:
-    """Works through batches as `databacked.item.Worker` does, for checks."""
+    """Works through batches as `databacked.worker.worker.Worker` does, for checks."""
 
     def __init__(self, specs: Mapping[int, Any], store: Any) -> None:
         self.specs, self.store = specs, store
