@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from databacked import Failed, LocalResult, flatten, flow, group, last_run, same, sweep, task
+from databacked import (
+    Failed,
+    LocalResult,
+    compact,
+    each,
+    flatten,
+    flow,
+    group,
+    last_run,
+    same,
+    sweep,
+    task,
+)
 
 
 @task
@@ -227,3 +240,157 @@ def test_five_hundred_steps_one_after_another(project, options):
     for late in project.glob("steps/498.json"):
         late.unlink()
     assert run(3) == 500
+
+
+# ---------------------------------------------------------------- asked for piece by piece
+
+
+@task
+def begin(n):
+    return n
+
+
+@task
+def plus(n, x):
+    return n + x
+
+
+@task
+def plus_all(n, xs):
+    return n + sum(xs)
+
+
+@task(keep=True)
+def kept(n):
+    return n
+
+
+@pytest.mark.parametrize("runner", ["calling", "threads", "processes"])
+def test_what_all_items_read_is_there_again_for_those_that_come_later(project, runner):
+    """It was let go after the first of them."""
+
+    @flow(runner=runner, quiet=True)
+    def single():
+        answer = plus.map([1, 2], begin(1))
+        answer[0].result()
+        return answer
+
+    @flow(runner=runner, quiet=True)
+    def whole():
+        answer = plus_all.map([1, 2], same(begin.map([1, 2])))
+        late = kept.map(answer)
+        return [late[0].result(), late[1].result()], answer
+
+    assert single() == [2, 3]
+    assert whole() == ([4, 5], [4, 5])
+
+
+@task
+def outer(n):
+    return [n] * n
+
+
+@task
+def inner(e):
+    return [e, e + 1]
+
+
+@task
+def itself(e):
+    return e
+
+
+@task(keep=True)
+def add_up(a, b):
+    return a + b
+
+
+def of_one_flatten():
+    found = flatten(outer.map([1, 2]))
+    return itself.map(found), itself.map(found)
+
+
+def of_one_compact():
+    ids, values = compact([1, 2], itself.map([1, 2]))
+    return itself.map(ids), itself.map(values)
+
+
+def of_one_each():
+    found = each(outer(3))
+    return itself.map(found), itself.map(found)
+
+
+def of_one_group():
+    keys, _ = group([1, 2, 3], by=itself.map([1, 1, 2]))
+    return itself.map(keys), kept.map(itself.map(keys))
+
+
+def of_two_levels():
+    first = flatten(outer.map([1, 2]))
+    second = flatten(inner.map(first))
+    return second, second.of(itself.map(first))
+
+
+def compacted_in_their_order():
+    found = flatten(outer.map([1, 2]))
+    first = itself.map(found)
+    return compact(first, itself.map(found))
+
+
+@pytest.mark.parametrize(
+    ("maps", "right"),
+    [
+        (of_one_flatten, [2, 4, 4]),
+        (of_one_compact, [2, 4]),
+        (of_one_each, [6, 6, 6]),
+        (of_one_group, [2, 4]),
+        (of_two_levels, [2, 3, 4, 5, 4, 5]),
+        (compacted_in_their_order, [2, 4, 4]),
+    ],
+)
+def test_maps_of_one_origin_may_come_to_be_in_any_order(project, maps, right):
+    """A block is made once all that decide it are known."""
+
+    @flow(quiet=True)
+    def run():
+        first, second = maps()
+        return add_up.map(first, second), add_up.map(second, first)
+
+    assert run() == (right, right)
+
+
+@task(result=LocalResult("out"), target="{n}.json")
+def never(n):
+    raise ValueError("no")
+
+
+@task(keep=True)
+def reads(e, x):
+    return x
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_who_reads_the_twin_of_what_failed_is_skipped(project, late):
+    """Also if it comes to be only then; nothing of a twin that failed is said to be reused."""
+
+    @task(keep=True)
+    def listed(n):
+        return [n]
+
+    @flow(quiet=True, on_error="collect")
+    def run():
+        never.map([1])
+        twin = never.map([1])
+        if late:
+            with suppress(Exception):
+                twin[0].result()
+            return reads.map([1], twin)
+        found = flatten(listed.map([1]))
+        return reads.map(found, found.of(twin))
+
+    run()
+    counts = {
+        name: {w: n for w, n in said.items() if n} for name, said in last_run().counts.items()
+    }
+    assert counts["never"] == {"failed": 1, "skipped": 1}
+    assert counts["reads"] == {"skipped": 1}

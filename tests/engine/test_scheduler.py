@@ -152,9 +152,17 @@ class Trial:
     def run(self) -> None:
         """Let things happen in any order until nothing can."""
         scheduler, rng = self.scheduler, self.rng
-        for node in self.graph.nodes:
-            if self.specs[node.id].is_kept or not node.readers:
-                scheduler.want(node, range(node.n))
+        self.wishes = [
+            (node, row)
+            for node in self.graph.nodes
+            for row in range(node.n)
+            if self.specs[node.id].is_kept or not node.readers
+        ]
+        rng.shuffle(self.wishes)
+        if rng.random() < 0.5:  # all at once; else one by one, while others are at work or done
+            for node, row in self.wishes:
+                scheduler.want(node, (row,))
+            self.wishes = []
         for node in rng.sample(self.graph.nodes, 1):
             scheduler.pin(node, 0)
         while self.step():
@@ -163,7 +171,7 @@ class Trial:
         assert scheduler.open == 0, "it hangs"
 
     def step(self) -> bool:
-        choices = [self.judge, self.send, self.end, self.open_one]
+        choices = [self.judge, self.send, self.end, self.open_one, self.wish]
         self.rng.shuffle(choices)
         return any(choice() for choice in choices)
 
@@ -173,6 +181,13 @@ class Trial:
         items = self.scheduler.of(self.late.pop())
         items.open(self.specs[items.node.id], None)
         self.scheduler.add(items, late=True)
+        return True
+
+    def wish(self) -> bool:
+        if not self.wishes or self.rng.random() < 0.5:
+            return bool(self.wishes)
+        node, row = self.wishes.pop()
+        self.scheduler.want(node, (row,))
         return True
 
     def judge(self) -> bool:

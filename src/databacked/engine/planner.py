@@ -342,7 +342,8 @@ class Planner:
             if found.kind == "ours":
                 reason = reason_of(found, spec, tokens, bound)
                 draft.reasons[reason] += 1
-                if reason.only_inputs and any("r:" in str(token) for token in tokens):
+                passing = any("r:" in str(token) for token in tokens)
+                if reason.only_inputs and (passing or spec.marks):  # who fails is not known yet
                     draft.perhaps.append(row)
         draft.due[row] = found
 

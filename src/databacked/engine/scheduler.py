@@ -107,7 +107,7 @@ class Scheduler:
             marks = items.spec.marks and arg.may_mark
             for other, row in arg.shared():
                 table = self.of(other)
-                if table.status[row] == LOST:
+                if row in other.lost:
                     gone += [] if marks else range(items.n)
                 elif table.token[row] is None:
                     items.shared_unknown.add((other, row))
@@ -116,7 +116,7 @@ class Scheduler:
             for row in range(items.n):
                 for other, index in dict.fromkeys(arg.items(row)):
                     table = self.of(other)
-                    if table.status[index] == LOST:
+                    if index in other.lost:
                         gone += [] if marks else [row]
                     elif table.token[index] is None:
                         items.unknown[row] += 1
@@ -296,6 +296,10 @@ class Scheduler:
             items.move(row, IDLE)
             self._holding -= 1
             self._drop.append((node, row))
+            for reader, name in node.readers:  # others of its items may be wanted one day
+                table = self.of(reader)
+                if table.shared_absent is not None and reader.args[name].shares(node, row):
+                    table.shared_absent.add((node, row))
 
     # What is read from the columns
 
@@ -420,7 +424,7 @@ class Scheduler:
             above += [one for arg in items.node.args.values() for one in arg.items(row)]
         for node, index in above:
             table = self.of(node)
-            if table.token[index] is None and table.status[index] != LOST:
+            if table.token[index] is None and index not in node.lost:
                 if table.is_open and not table.spec.is_kept:
                     self._ask(table, index)
                 elif table.is_open:
@@ -546,7 +550,8 @@ class Scheduler:
         for row in rows if items.twins else ():
             for twin, index in items.twins.get(row, ()):
                 self._satisfied(self.of(twin), index)
-                self.reused.append((twin, index))
+                if row not in node.lost:
+                    self.reused.append((twin, index))
                 self._arrived(self.of(twin), (index,))
 
     def _pair(self, items: Items, row: int, other: Item) -> None:
@@ -567,6 +572,7 @@ class Scheduler:
             self._arrived(items, (row,))
         elif first.status[index] == LOST:
             items.node.lost[row] = node.lost[index]
+            self.lost.append((items.node, row))
             self._losses.append((items, row))
 
     def _lose(self, items: Items, row: int, failure: Any = None) -> None:
@@ -596,7 +602,7 @@ class Scheduler:
                 if known:
                     self._count_down(table, arg, node, (row,))
                 continue
-            rows = range(reader.n) if self._shares(arg, node, row) else arg.reading(node, row)
+            rows = range(reader.n) if arg.shares(node, row) else arg.reading(node, row)
             for one in rows:
                 if table.status[one] not in (HERE, LOST, SENT, TWIN):
                     self._lose(table, one)
@@ -606,11 +612,8 @@ class Scheduler:
             self._given_up.setdefault(items, []).append(row)
         for twin, index in items.twins.get(row, ()):
             twin.lost[index] = failure
+            self.lost.append((twin, index))
             self._losses.append((self.of(twin), index))
-
-    @staticmethod
-    def _shares(arg: Input, node: Node, row: int) -> bool:
-        return arg.length() is None and (node, row) in arg.shared()
 
     def _cause(self, items: Items, row: int) -> Any:
         """Return why an item is lost: what it reads is."""

@@ -84,7 +84,7 @@ class Growth:
                 "each(...), group(...) or compact(...), so their elements do not belong together."
             )
         if isinstance(first, Grouped):
-            node = Dynamic(self._taking.owner, task, columns, 1, _origin(first))
+            node = self._map_of(task, columns, 1, first)
             self._when_grouped(first.group, partial(self._build, node, 0))
             return node
         if isinstance(first, Compacted):
@@ -95,7 +95,7 @@ class Growth:
         source = first.node if isinstance(first, Futures) else first.source.node
         if isinstance(first, Flat) and isinstance(source, Node):
             rows = range(source.n) if first.source.picks is None else first.source.picks
-            node = Dynamic(self._taking.owner, task, columns, len(rows), _origin(first))
+            node = self._map_of(task, columns, len(rows), first)
             source.decides = True
             for number, row in enumerate(rows):
                 self._feed(node, number, [(source, row)])
@@ -104,15 +104,24 @@ class Growth:
                 self._asked.append((source, row))
             return node
         assert isinstance(source, Dynamic)
-        node = Dynamic(self._taking.owner, task, columns, len(source.blocks), _origin(first))
-        source.known.append(partial(self._build, node))
+        node = self._map_of(task, columns, len(source.blocks), first)
         for number, block in enumerate(source.blocks):
             if block is not None or number in source.failed:
                 self._build(node, number)
         return node
 
+    def _map_of(self, task: Step, columns: dict[str, Any], blocks: int, first: Any) -> Dynamic:
+        node = Dynamic(self._taking.owner, task, columns, blocks, _origin(first))
+        for one in self._decide(node):
+            one.known.append(partial(self._build, node))
+        return node
+
     def _build(self, node: Dynamic, number: int) -> None:
-        """Make the block of a dynamic map whose source is known, or has failed, by now."""
+        """Make the block of a dynamic map, once all that decide it are known, or have failed."""
+        if node.blocks[number] is not None or number in node.failed:
+            return
+        if not all(number in one.failed or one.blocks[number] for one in self._decide(node)):
+            return  # called again by those
         columns: dict[str, Any] = {}
         for name, arg in node.args.items():
             found = self._of_block(arg, number)
@@ -129,6 +138,20 @@ class Growth:
         built = node.blocks[number]
         if built is None or isinstance(built, Node) or built.complete:
             node.block_known()
+
+    def _decide(self, node: Dynamic) -> list[Dynamic]:
+        """Return the maps whose blocks become those of a map; they may come to be in any order."""
+        found: list[Dynamic] = []
+        for arg in node.args.values():
+            columns = arg.compaction.columns if isinstance(arg, Compacted) else (arg,)
+            for one in columns:
+                inside = (one.source, one.along) if isinstance(one, Flat) else (one,)
+                found += [
+                    answer.node
+                    for answer in inside
+                    if isinstance(answer, Futures) and isinstance(answer.node, Dynamic)
+                ]
+        return [one for one in found if len(one.blocks) == len(node.blocks)]
 
     def _feed(self, node: Dynamic, number: int, items: list[tuple[Node, int]]) -> None:
         """Note which items decide a block: their values stay until it is known who reads them."""
@@ -254,8 +277,7 @@ class Growth:
         flat = next((one.source for one in compaction.columns if isinstance(one, Flat)), None)
         source = next((one.node for one in futures if isinstance(one.node, Dynamic)), None)
         if source is not None:  # a compaction for each block of items
-            node = Dynamic(self._taking.owner, task, columns, len(source.blocks), _origin(first))
-            source.known.append(partial(self._build, node))
+            node = self._map_of(task, columns, len(source.blocks), first)
             for number, block in enumerate(source.blocks):
                 if block is not None or number in source.failed:
                     self._build(node, number)
@@ -267,7 +289,7 @@ class Growth:
             )
         count = len(compaction.columns[first.place])
         parts = chunks(count)
-        node = Dynamic(self._taking.owner, task, columns, len(parts), _origin(first))
+        node = self._map_of(task, columns, len(parts), first)
         for one in futures:
             self._decided_by(one)
         for number, rows in enumerate(parts):

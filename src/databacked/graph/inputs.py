@@ -141,7 +141,7 @@ class Filled(Input):
     def __init__(self, value: Any, refs: list[Future]) -> None:
         self.value = value
         self.refs = refs
-        self._items: Sequence[Item] | None = None
+        self._items: dict[Item, None] | None = None
 
     def nodes(self) -> Iterator[AnyNode]:
         return (future.node for future in self.refs)
@@ -149,8 +149,11 @@ class Filled(Input):
     def shared(self) -> Sequence[Item]:
         if self._items is None:
             items = (item for future in self.refs for item in future.items())
-            self._items = tuple(dict.fromkeys(items))
-        return self._items
+            self._items = dict.fromkeys(items)
+        return tuple(self._items)
+
+    def shares(self, node: Node, row: int) -> bool:
+        return (node, row) in (self._items or self.shared())
 
     def given(self, row: int) -> Any:
         return self.value

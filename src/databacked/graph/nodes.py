@@ -51,6 +51,10 @@ class Input:
         """Return the items that every row reads."""
         return ()
 
+    def shares(self, node: Node, row: int) -> bool:
+        """Whether every row reads an item."""
+        return False
+
     def items(self, row: int) -> Sequence[Item]:
         """Return the items that one row reads, besides the shared ones."""
         return ()

@@ -88,7 +88,7 @@ class Serializer(ABC):
     def correction(self, path: Path, recorded: Description) -> Correction:
         """Say how a file that was saved by hand is read as what was recorded of the result.
 
-        The default takes what other programs make of an array (see `databacked.serializers.corrections.fit`),
+        The default takes what other programs make of an array (see `corrections.fit`),
         and any other value that opens.
         """
         return fit(recorded, self.describe(path), lambda: self.read(path))
