@@ -339,6 +339,7 @@ def test_names_that_differ_only_by_case_on_a_disk_that_ignores_it(project):
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"},
         cwd=project,
     )
     if made.returncode and os.geteuid() != 0:
