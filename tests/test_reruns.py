@@ -416,7 +416,7 @@ def test_unequal_lists_of_one_source_are_named(project):
 
     @flow
     def wrong():
-        found = find.map([1, 2])
+        found = find.map([1])
         return pair.map(flatten(found["cells"]), flatten(found["ids"]))
 
     with pytest.raises(GraphError, match="cell has 1, name has 2"):
