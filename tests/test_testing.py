@@ -13,6 +13,7 @@ import pytest
 from databacked import CallingThreadRunner, ProcessRunner, ThreadRunner
 from databacked.errors import StorageError
 from databacked.plugins import find
+from databacked.runners.base import Died
 from databacked.storage import local, renames
 from databacked.storage.local import LocalStorage
 from databacked.storage.looks import Stat
@@ -387,9 +388,14 @@ class Mourning(ProcessRunner):
     def __init__(self):
         super().__init__(workers=2)
 
-    def _died(self, batch, deaths):
-        for chain in batch:
-            self._queue.put(RuntimeError(f"{len(chain)} lost"))
+    def done(self, timeout):
+        found = super().done(timeout)
+        return [RuntimeError("lost") if isinstance(one, Died) else one for one in found]
+
+
+class Speechless(Mourning):
+    def done(self, timeout):
+        return [one for one in ProcessRunner.done(self, timeout) if not isinstance(one, Died)]
 
 
 @pytest.mark.parametrize(
@@ -411,10 +417,11 @@ class Mourning(ProcessRunner):
         (Remembering, "a value of the run before is still held"),
         (Learned, "what the first one had learned"),
         (Writeable, "read-only included"),
-        pytest.param(Mourning, "took other items with it", marks=pytest.mark.slow),
+        pytest.param(Mourning, "a dead worker is no Died", marks=pytest.mark.slow),
+        pytest.param(Speechless, "were told of after a worker died", marks=pytest.mark.slow),
     ],
 )
 def test_a_runner_with_one_defect_does_not_pass(tmp_path, runner, said):
     """Each check can fail."""
     with pytest.raises(AssertionError, match=said):
-        check_runner(runner, tmp_path, patience=30 if runner is Mourning else 1)
+        check_runner(runner, tmp_path, patience=10 if issubclass(runner, Mourning) else 1)
