@@ -21,6 +21,7 @@ from databacked import (
     sweep,
     task,
 )
+from databacked.errors import GraphError
 
 
 @task
@@ -394,3 +395,17 @@ def test_who_reads_the_twin_of_what_failed_is_skipped(project, late):
     }
     assert counts["never"] == {"failed": 1, "skipped": 1}
     assert counts["reads"] == {"skipped": 1}
+
+
+def test_a_column_that_stands_for_no_values_yet_is_refused_at_the_call(project):
+    """Not in the middle of the run."""
+
+    @flow(quiet=True)
+    def run():
+        ids, values = compact([1, 2], itself.map([1, 2]))
+        found = flatten(inner.map(values))
+        return add_up.map(found, found.of(ids))
+
+    with pytest.raises(GraphError, match="Map a task over it"):
+        run()
+    assert last_run() is None or last_run().counts.get("inner", {}) == {}

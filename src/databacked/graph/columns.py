@@ -37,7 +37,17 @@ class Flat:
         Examples
         --------
         ``cells = flatten(found); measure.map(cells, image=cells.of(images))``
+
+        Raises
+        ------
+        GraphError
+            If `column` stands for no values yet, as ``flatten(...)`` does.
         """
+        if isinstance(column, Flat | Grouped | Compacted):
+            raise GraphError(
+                "flatten(lists).of(x): x is flatten(...), group(...) or compact(...), and stands "
+                "for no values yet. Map a task over it, and pass the answer of that."
+            )
         return Flat(self.source, along=column)
 
     def __len__(self) -> NoReturn:
