@@ -199,11 +199,7 @@ class Batches:
             and node.n > 1
             and items.status[row] in (IDLE, DUE)
             and len(node.readers) == 1
-            and all(
-                self._scheduler.is_here(*item)
-                for arg in node.args.values()
-                for item in (*arg.items(row), *arg.shared())
-            )
+            and all(self._scheduler.is_here(*item) for item in node.reads(row))
         )
 
     # What is sent

@@ -136,10 +136,9 @@ class Planner:
     def _late_target(self, items: Items, row: int, draft: _Draft) -> str | None:
         """Find the target of an item once what it depends on is known."""
         node = items.node
-        above = (item for arg in node.args.values() for item in (*arg.items(row), *arg.shared()))
         unknown = [
             (other, index)
-            for other, index in above
+            for other, index in node.reads(row)
             if other.decides and index not in other.known and index not in other.lost
         ]
         if unknown:

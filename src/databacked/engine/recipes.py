@@ -100,10 +100,9 @@ class Recipes:
         self.complete(items, (row,))
         tokens: list[Any] = items.row_tokens(row)
         if None in tokens:
-            for arg in items.node.args.values():
-                for item in (*arg.items(row), *arg.shared()):
-                    node, index = self._scheduler.real(*item)
-                    tokens.append((node.id, index))
+            for item in items.node.reads(row):
+                node, index = self._scheduler.real(*item)
+                tokens.append((node.id, index))
             tokens += [path_of(items.node, name, row) for name in items.unread.get(row, ())]
         return (items.spec.base, *tokens)
 

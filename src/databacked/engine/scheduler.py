@@ -318,6 +318,10 @@ class Scheduler:
         """Whether an item will never be."""
         return row in node.lost
 
+    def is_absent(self, node: Node, row: int) -> bool:
+        """Whether an item has no value yet, and may still get one."""
+        return not self.is_here(node, row) and not self.is_lost(node, row)
+
     def is_needed(self, items: Items, row: int, among: Collection[Item]) -> bool:
         """Whether an item that is not among some others may still read a value."""
         node = items.node
@@ -438,7 +442,7 @@ class Scheduler:
             items.shared_absent = set()
             for arg in items.node.args.values():
                 for other, index in arg.shared():
-                    if not self.is_here(other, index) and not self.is_lost(other, index):
+                    if self.is_absent(other, index):
                         items.shared_absent.add((other, index))
                         self._wishes.append((self.of(other), index))
         else:
@@ -448,7 +452,7 @@ class Scheduler:
             if arg.length() is None:
                 continue
             for other, index in dict.fromkeys(arg.items(row)):
-                if not self.is_here(other, index) and not self.is_lost(other, index):
+                if self.is_absent(other, index):
                     absent += 1
                     self._wishes.append((self.of(other), index))
         if absent:
@@ -617,8 +621,7 @@ class Scheduler:
 
     def _cause(self, items: Items, row: int) -> Any:
         """Return why an item is lost: what it reads is."""
-        for arg in items.node.args.values():
-            for node, index in (*arg.items(row), *arg.shared()):
-                if (why := node.lost.get(index)) is not None:
-                    return why
+        for node, index in items.node.reads(row):
+            if (why := node.lost.get(index)) is not None:
+                return why
         raise AssertionError(f"{items!r}[{row}] is lost for no reason")

@@ -129,6 +129,12 @@ class Node:
         """Return one item, or all of them."""
         return [(self, index)] if index is not None else [(self, row) for row in range(self.n)]
 
+    def reads(self, row: int) -> Iterator[Item]:
+        """Yield the items that an item reads: its own of each argument, then what all share."""
+        for arg in self.args.values():
+            yield from arg.items(row)
+            yield from arg.shared()
+
     @property
     def readers(self) -> list[tuple[Node, str]]:
         """Nodes that read this one, or the whole map that it is a block of, and where."""
