@@ -145,8 +145,7 @@ class BoundOutputs(Bound):
                     same[name] = written[name].value
         finally:
             for path in left.values():
-                if os.path.lexists(path):
-                    remove(path)
+                remove(path)
         if value is None:
             record = self.record("w", target, NOTHING, NONE, Description(), claim)
         else:

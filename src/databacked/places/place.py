@@ -281,8 +281,7 @@ class Bound:
             written = self.write(value, target, temporary, claim)
             record, notes = self.publish(temporary, target, written, judged, claim)
         except BaseException:
-            if os.path.lexists(temporary):
-                remove(temporary)
+            remove(temporary)
             raise
         same = record.content == written.content
         return record, written.value if same else None, (*written.notes, *notes)

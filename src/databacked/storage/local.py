@@ -12,6 +12,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from stat import S_ISDIR
 
@@ -152,8 +153,7 @@ class LocalStorage(Storage):
         except OSError as error:
             raise self._error(error, target, "written") from error
         finally:
-            if os.path.lexists(beside):
-                remove(beside)
+            remove(beside)
         if done:
             remove(temporary)
         return done
@@ -166,7 +166,8 @@ class LocalStorage(Storage):
             hidden = [(one.path, found[1]) for one in entries if (found := _BESIDE(one.name))]
         for path, journal in hidden:
             if not is_live(journals / f"{journal}.tsv"):
-                remove(path)
+                with suppress(OSError):  # another user's: it is theirs to clear
+                    remove(path)
         folder, name = os.path.split(temporary)
         return f"{parent}{os.sep}.databacked-{os.path.basename(folder)}-{name}"
 

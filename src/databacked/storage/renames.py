@@ -115,23 +115,35 @@ def copy(source: str, target: str) -> None:
         else:
             shutil.copy2(source, target, follow_symlinks=False)
     except BaseException:
-        if os.path.lexists(target):
-            remove(target)
+        remove(target)
         raise
 
 
 def remove(path: str) -> None:
-    """Remove a file, or a folder with all that is in it: what lies on top, its metadata, first."""
+    """Remove a file, or a folder with all that is in it: what lies on top, its metadata, first.
+
+    What is gone already is what was wanted: several threads and runs may clear one leftover.
+    """
     try:
         os.unlink(path)  # nearly always it is a file: no look before
+    except FileNotFoundError:
+        return
     except (IsADirectoryError, PermissionError):  # systems differ in what they say of a folder
         if not os.path.isdir(path) or os.path.islink(path):
             raise
-        with os.scandir(path) as entries:
-            on_top = [one.path for one in entries if not one.is_dir(follow_symlinks=False)]
-        for one in on_top:  # a kill in between leaves what no reader takes for whole
-            os.unlink(one)
-        shutil.rmtree(path)
+        while os.path.lexists(path):
+            try:
+                _remove_folder(path)
+            except FileNotFoundError:  # another one removes it, too
+                continue
+
+
+def _remove_folder(path: str) -> None:
+    with os.scandir(path) as entries:
+        on_top = [one.path for one in entries if not one.is_dir(follow_symlinks=False)]
+    for one in on_top:  # a kill in between leaves what no reader takes for whole
+        os.unlink(one)
+    shutil.rmtree(path)
 
 
 def clear_folder(folder: str | Path) -> None:
