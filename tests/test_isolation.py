@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from databacked import FlowFailed, Image, LocalResult, flow, last_run, same, sweep, task
 from databacked.fingerprint.parameters import token
 from databacked.graph.copies import SMALL, copied
-from databacked.worker.worker import MOVED
+from databacked.worker.calling import MOVED
 
 RUNNERS = ["calling", "threads", "processes"]
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from databacked import LocalResult, flatten, flow, group, last_run, sweep, task, testing
 from databacked.engine.recount import recount
 from databacked.engine.scheduler import Scheduler
-from databacked.worker import worker
+from databacked.worker import calling, rows, worker
 
 SETTINGS = settings(
     max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=True
@@ -56,13 +56,14 @@ def recounted(monkeypatch):
 @pytest.fixture(autouse=True)
 def calls(monkeypatch):
     """How often the function of each task was called in this process."""
-    called = worker._called
+    called = calling.called
 
     def noted(spec, values):
         CALLS[spec.name] += 1
         return called(spec, values)
 
-    monkeypatch.setattr(worker, "_called", noted)
+    monkeypatch.setattr(worker, "called", noted)
+    monkeypatch.setattr(rows, "called", noted)
 
 
 CALLS: Counter[str] = Counter()

@@ -46,7 +46,7 @@ def written(place: Path, *claims: Record) -> Path:
     """Write claims to a journal of an ended run, and return it."""
     journal = Journal(place)
     for claim in claims:
-        journal.append(claim, CONTEXT)
+        journal.append(claim.line(), claim.context, CONTEXT)
     journal.close()
     return max((place / ".databacked/journals").iterdir())
 
@@ -208,7 +208,7 @@ def test_without_journals_files_are_of_unknown_origin(project, left):
 def test_a_reader_beside_a_writer_reads_whole_lines_only(tmp_path):
     """What is being written counts once its line is whole; nothing is said of a living journal."""
     journal = Journal(tmp_path)
-    journal.append(record("a.txt"), CONTEXT)
+    journal.append(record("a.txt").line(), record("a.txt").context, CONTEXT)
     found, notes = read(tmp_path)
     path = next((tmp_path / ".databacked/journals").iterdir())
     line = record("b.txt").line()
@@ -279,10 +279,10 @@ def test_compaction_leaves_the_journals_of_living_processes(tmp_path):
     written(tmp_path, record("a.txt"))
     written(tmp_path, record("b.txt"))
     living = Journal(tmp_path)
-    living.append(record("c.txt"), CONTEXT)
+    living.append(record("c.txt").line(), record().context, CONTEXT)
     found, _ = read(tmp_path)
     compact(found, always=True)
-    living.append(record("d.txt"), CONTEXT)
+    living.append(record("d.txt").line(), record().context, CONTEXT)
     assert len(list((tmp_path / ".databacked/journals").iterdir())) == 2
     assert {one.target for one in read(tmp_path)[0].all()} == {"a.txt", "b.txt", "c.txt", "d.txt"}
     found.refresh()  # who had read the old ones already

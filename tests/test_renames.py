@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_several_remove_one_thing(tmp_path, make):
     for turn in range(40):
         path = tmp_path / str(turn)
         make(path)
-        assert at_once([lambda path=path: remove(str(path))] * 4) == []
+        assert at_once([partial(remove, str(path))] * 4) == []
         assert not path.exists()
 
 
@@ -67,12 +68,13 @@ def _refuse(path: str) -> None:
 
 @pytest.mark.parametrize("make", [a_file, a_folder])
 def test_what_ended_runs_left_beside_results_is_cleared_by_several_at_once(tmp_path, make):
-    storage = LocalStorage(tmp_path)
+    def clear() -> None:
+        LocalStorage(tmp_path)._beside(str(tmp_path / ".databacked/tmp/run/1.tif"), "1.tif")
+
     for turn in range(20):
         left = tmp_path / f".databacked-1795632877760370356-7cea090f-{turn}.tif"
         make(left)
-        temporary = str(tmp_path / ".databacked/tmp/run/1.tif")
-        assert at_once([lambda: storage._beside(temporary, "1.tif")] * 4) == []
+        assert at_once([clear] * 4) == []
         assert not left.exists()
 
 

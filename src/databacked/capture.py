@@ -64,6 +64,21 @@ class Heard:
         return tuple(told)
 
 
+class Turns(Heard):
+    """What many items said that run one after another: whose turn it is, is one store an item."""
+
+    def __init__(self) -> None:
+        self.row = -1
+        self.heard: dict[int, Heard] = {}
+
+    def __len__(self) -> int:
+        return len(self.heard)
+
+    def note(self, said: Said) -> None:
+        """Take something down for the item whose turn it is."""
+        self.heard.setdefault(self.row, Heard()).note(said)
+
+
 class _Item(threading.local):
     heard: Heard | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -60,6 +61,13 @@ class Written:
 
     value: Any = None
     """The value exactly as `Serializer.read` would give it, where that is known without reading."""
+
+
+class Parts(NamedTuple):
+    """The bytes of a file that nobody has written yet, and what it will hold."""
+
+    buffers: Sequence[bytes | memoryview]
+    description: Description
 
 
 @dataclass(frozen=True)

@@ -99,9 +99,10 @@ def finished(crew: Crew) -> tuple[dict[int, int], list[Batch]]:
             return states, whole
         outcomes, ended = crew.ended(0)
         for outcome in outcomes:
+            assert isinstance(outcome, Outcome)
             assert outcome.row not in states, "an item ended twice"
             states[outcome.row] = outcome.state
-        whole += [batch for batch, _ in ended]
+        whole += [flight.batch for flight in ended]
     raise AssertionError("it never ends")
 
 

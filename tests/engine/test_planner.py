@@ -87,7 +87,7 @@ def recorded(items: Items, row: int, stat: Stat, recipe: str, factor: int = 3) -
     said = details(parameters={"n": row, "factor": factor}, inputs={})
     target = str(items.targets[row])
     record = Record("w", target, recipe, recipe, "c0ffee", *stat, spec.context, said)
-    journal_of(items.bound.folder).append(record, dict(spec.fields))
+    journal_of(items.bound.folder).append(record.line(), record.context, spec.fields)
 
 
 def test_missing_fresh_and_stale(plan, tmp_path):
@@ -115,9 +115,12 @@ def test_missing_fresh_and_stale(plan, tmp_path):
 
 
 def test_what_is_not_kept_counts_by_its_recipe(plan):
-    """It is never there, and nobody asks whether it is."""
+    """It is never there; and what it counts by, is made out once somebody wants to know."""
     planner, items = plan(passing, [1, 2])
     verdict = planner.judge(items)
+    assert verdict.untold
+    assert list(verdict.idle) == [0, 1]
+    verdict = planner.judge(items, [0, 1])  # now somebody does
     assert set(verdict.tokens) == {0, 1}
     assert len(set(verdict.tokens.values())) == 2
     assert not verdict.fresh

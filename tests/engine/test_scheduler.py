@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from databacked.engine.items import DUE, HERE, IDLE, LOST, STEPS, TWIN, Items, Status
+from databacked.engine.items import DUE, HERE, IDLE, LOST, OPEN, STEPS, TWIN, Items, Status
 from databacked.engine.recount import recount
 from databacked.engine.scheduler import Scheduler
 from databacked.engine.verdict import Verdict
@@ -200,6 +200,9 @@ class Trial:
 
     def verdict(self, items: Items, rows: Any) -> Verdict:
         node = items.node
+        nobodys = items.reads_nothing and not items.spec.is_kept and not node.readers
+        if rows is None and nobodys and self.rng.random() < 0.8:
+            return Verdict(idle=items.rows(OPEN), untold=True, whole=True)
         tokens, fresh, due = {}, {}, {}
         for row in range(node.n) if rows is None else rows:
             if None in self.tokens((node, row)):
@@ -215,8 +218,10 @@ class Trial:
     def send(self) -> bool:
         ready = self.scheduler.ready
         while ready:
-            node, row = ready.popleft()
-            items = self.scheduler.of(node)
+            items = ready.head
+            assert items is not None
+            (row,) = ready.take()
+            node = items.node
             if items.status[row] != DUE:
                 continue  # lost meanwhile
             for item in self.inputs((node, row)):

@@ -23,8 +23,9 @@ from databacked import ArrayToOmeTiff, Image, PhysicalPixelSizes
 from databacked.errors import SerializerError
 from databacked.fingerprint.hashes import hash_file
 from databacked.serializers import images
-from databacked.serializers.ome_tiff import serializer as ome_tiff
+from databacked.storage.buffers import BLOCK
 from databacked.testing.serializers import check_serializer
+from databacked.types import Description
 
 DTYPES = [
     *("uint8", "int8", "uint16", "int16", "uint32", "int32"),
@@ -94,7 +95,7 @@ def test_splicing_gives_what_tifffile_writes(tmp_path_factory, data, named):
 def test_large_arrays_are_spliced_block_by_block(tmp_path):
     """More than one block: still the bytes of tifffile, and the right hash."""
     data = pixels(3, 700, 701)
-    assert data.nbytes > 2 * ome_tiff.BLOCK
+    assert data.nbytes > 2 * BLOCK
     serializer, path = ArrayToOmeTiff(), tmp_path / "a.ome.tiff"
     written = serializer.save(data, path)
     assert path.read_bytes() == serializer._in_memory(serializer._facts(data), data)
@@ -394,3 +395,27 @@ def test_an_axis_that_another_program_did_not_name_is_there(tmp_path, key):
     read = ArrayToOmeTiff(dim_order="ZYX").open(file)[key]
     assert read.shape == stack[key].shape
     assert (read == stack[key]).all()
+
+
+class Apart(ArrayToOmeTiff):
+    def save(self, value, path):
+        return ArrayToOmeTiff().save(value, path)
+
+
+class Longer(Apart):
+    def parts(self, value):
+        found = super().parts(value)
+        return None if found is None else found._replace(buffers=(*found.buffers, b"more"))
+
+
+class Misnamed(Apart):
+    def parts(self, value):
+        found = super().parts(value)
+        return None if found is None else found._replace(description=Description(shape=(1,)))
+
+
+@pytest.mark.parametrize("serializer", [Longer(), Misnamed()])
+def test_parts_that_are_not_the_file_do_not_pass(tmp_path, serializer):
+    """What is at hand has to be what `save` writes."""
+    with pytest.raises(AssertionError, match="parts"):
+        check_serializer(serializer, [pixels(5, 7)], tmp_path)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from databacked.engine.columns import alike_among, goes_by_rows, is_own, rows_of
 from databacked.engine.items import DUE, IDLE, OPEN, Items
 from databacked.engine.limits import Limits
 from databacked.engine.recipes import Recipes
@@ -14,15 +15,26 @@ from databacked.engine.scheduler import Scheduler
 from databacked.graph.futures import Future, replace_futures
 from databacked.graph.inputs import Filled
 from databacked.graph.nodes import Input, Item, Node
+from databacked.places.judge import MISSING
 from databacked.places.parts import get_keys
 from databacked.types import Failed
+from databacked.worker.columns import Rows
 from databacked.worker.messages import Held, InChain, Inside, Kept, Mark, Marks, Work, with_keys
 
 BATCH_SECONDS = 0.03
 """Batches of small items are made about this long, so that handing over costs little."""
 
+SMALL = 200e-6
+"""Seconds up to which items are small: threads that take turns at such cost more than they give."""
+
+WAITS = 4
+"""A small item that takes so many times the work in it waits for something: it is not small."""
+
 LONGEST_BATCH = 512
 """Chains in one batch, at most."""
+
+MOST_ROWS = 4096
+"""Items in one batch of columns, at most."""
 
 LONGEST_CHAIN = 64
 """Items in one chain, at most: what follows from what asks by calls within calls."""
@@ -34,13 +46,18 @@ class Batch:
 
     chains: Sequence[Sequence[Work]]
     items: Sequence[Item]
-    """All items of all chains."""
+    """All items of all chains; none of columns, which name them themselves."""
 
     needs: Mapping[str, float]
     """What it takes of what is shared while it runs."""
 
     head: Node
     """What its chains begin with."""
+
+    @property
+    def size(self) -> int:
+        """How many items it has."""
+        return len(self.items) or len(self.chains)
 
 
 class Batches:
@@ -52,6 +69,8 @@ class Batches:
         self._limits = limits
         self._seconds: dict[int, float] = {}
         """How long a chain takes that begins with a node."""
+        self._small: dict[int, bool] = {}
+        """Whether items of a node are so small that threads would only wait for one another."""
         self._blocked: defaultdict[frozenset[tuple[str, float]], deque[Item]]
         self._blocked = defaultdict(deque)
         """Items that are ready, but wait for a share of what runs at once, by what they take."""
@@ -63,6 +82,12 @@ class Batches:
         """Whether nothing is ready, nor waits for a share."""
         return not self._scheduler.ready and not any(self._blocked.values())
 
+    @property
+    def are_small(self) -> bool:
+        """Whether what is next is so small that one worker does it as fast as several threads."""
+        head = self._scheduler.ready.head
+        return head is not None and self._small.get(head.node.id, False)
+
     def next(self, most: int, learn: Callable[[Items], None]) -> Batch | None:
         """Return the next batch and mark its items as sent; None if nothing can go.
 
@@ -73,18 +98,52 @@ class Batches:
         learn
             Has workers know what all items of a node share; raises if that cannot be sent.
         """
+        ready = self._scheduler.ready
+        while (items := ready.head) is not None:
+            if not (goes_by_rows(items) and is_own(items.found.get(ready.first, MISSING))):
+                return self._chains(most, learn)
+            batch = self._rows(items, most, learn)
+            if batch is not None:
+                return batch
+        return None
+
+    def _size(self, node: Node, most: int, longest: int) -> int:
+        """Return how many chains that begin with a node take a moment."""
+        seconds = self._seconds.get(node.id)
+        wanted = 1 if seconds is None else int(BATCH_SECONDS / seconds)
+        return max(1, min(wanted, longest, (len(self._scheduler.ready) + 1) // most))
+
+    def _rows(self, items: Items, most: int, learn: Callable[[Items], None]) -> Batch | None:
+        """Return items of one node as columns; None if these are lost, or cannot be sent."""
+        scheduler, node = self._scheduler, items.node
+        taken = scheduler.ready.take(self._size(node, most, MOST_ROWS))
+        rows = alike_among(items, taken)
+        if len(rows) < len(taken):
+            own = set(rows)
+            rest = [row for row in taken if items.status[row] == DUE and row not in own]
+            scheduler.ready.add(items, rest, first=True)
+        if not rows:
+            return None
+        odd = self._learned([(node, row) for row in rows[:1]], learn)
+        if odd is not None:
+            self.errors += [((node, row), odd[1]) for row in rows]
+            return None
+        scheduler.sent_all(items, rows)
+        return Batch(rows_of(items, rows), (), {}, node)
+
+    def _chains(self, most: int, learn: Callable[[Items], None]) -> Batch | None:
         scheduler, ready = self._scheduler, self._scheduler.ready
         chains: list[list[Work]] = []
         items: list[Item] = []
         needs: dict[str, float] = {}
         head: Node | None = None
         size = 1
-        while ready and len(chains) < size:
-            node, row = ready[0]
+        while (table := ready.head) is not None and len(chains) < size:
+            node = table.node
             if head is not None and node is not head:
                 break
-            ready.popleft()
-            if scheduler.of(node).status[row] != DUE:
+            (row,) = ready.take()
+            if table.status[row] != DUE:
                 continue
             chain = self._chain(node, row)
             own = _needs(chain)
@@ -97,7 +156,7 @@ class Batches:
             if odd is not None:
                 self.errors.append(odd)
                 if odd[0] != (node, row):
-                    ready.append((node, row))
+                    ready.add(table, [row])
                 break
             try:
                 works = self._works(chain)
@@ -107,24 +166,44 @@ class Batches:
             needs = both
             if head is None:
                 head = node
-                seconds = self._seconds.get(node.id)
-                wanted = 1 if seconds is None else int(BATCH_SECONDS / seconds)
-                size = max(1, min(wanted, LONGEST_BATCH, (len(ready) + 1) // most))
+                size = self._size(node, most, LONGEST_BATCH)
             for member, index in chain:
                 scheduler.sent(scheduler.of(member), index)
             chains.append(works)
             items += chain
         return None if head is None else Batch(chains, items, needs, head)
 
-    def ended(self, batch: Batch, seconds: float) -> None:
-        """Learn how long a batch took, and let those go on that waited for its share."""
-        each = max(seconds / len(batch.chains), 2e-6)
+    def ended(self, batch: Batch, seconds: float, busy: float, alone: bool = True) -> None:
+        """Learn how long a batch took, and let those go on that waited for its share.
+
+        Parameters
+        ----------
+        busy
+            Seconds in which its worker did not wait.
+        alone
+            Whether no other batch ran meanwhile.
+        """
+        each = max(seconds / len(batch.chains), 1e-7)
+        if isinstance(batch.chains, Rows):
+            self._learn_size(batch.head, busy / len(batch.chains), seconds < WAITS * busy, alone)
         before = self._seconds.get(batch.head.id)
-        self._seconds[batch.head.id] = each if before is None else 0.7 * before + 0.3 * each
+        self._seconds[batch.head.id] = each if before is None else (before + each) / 2
         for needs, waiting in self._blocked.items():
             if waiting and self._limits.fit(dict(needs)):
                 for _ in range(min(len(waiting), LONGEST_BATCH)):
-                    self._scheduler.ready.append(waiting.popleft())
+                    node, row = waiting.popleft()
+                    self._scheduler.ready.add(self._scheduler.of(node), [row])
+
+    def _learn_size(self, head: Node, busy: float, is_work: bool, alone: bool) -> None:
+        """Learn whether items are small; beside others they look twice as large as they are.
+
+        What only looked small beside others is not tried again: it goes in several threads.
+        """
+        before = self._small.get(head.id)
+        if alone and before is not None:
+            self._small[head.id] = is_work and busy < SMALL
+        elif before is None and is_work and busy < 2 * SMALL:
+            self._small[head.id] = True
 
     def _learned(
         self, chain: Iterable[Item], learn: Callable[[Items], None]
@@ -222,7 +301,7 @@ class Batches:
                     None if items.targets is None else items.targets[row],
                     tuple(self._source(items, name, row, places) for name in spec.columns),
                     tuple(self._recipes.tokens_to_send(items, row)),
-                    items.found.get(row),
+                    None if items.status[row] == OPEN else items.found.get(row, MISSING),
                     bool(items.wanted[row]),
                     hold,
                     node.decides,

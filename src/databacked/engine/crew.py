@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from databacked import capture
-from databacked.engine.batches import Batch
+from databacked.engine.batches import Batch, Batches
 from databacked.engine.items import Items
 from databacked.engine.limits import Limits
 from databacked.engine.scheduler import Scheduler
@@ -18,6 +18,7 @@ from databacked.graph.nodes import Item, Node
 from databacked.places.parts import get_keys
 from databacked.runners.base import Chain, Died, Runner, again, lost
 from databacked.types import Failure
+from databacked.worker.columns import Made, Rows
 from databacked.worker.failures import in_words
 from databacked.worker.messages import FAILED, SKIPPED, Outcome, Work, shown
 from databacked.worker.watch import Changed
@@ -46,9 +47,7 @@ class Crew:
         self._captures = captures
         self._opened = False
         self._learned: set[int] = set()
-        self._flying: dict[Item, _Flight] = {}
-        """Items that were sent and of which nothing was heard yet."""
-        self._flights = 0
+        self._flights = _Flights()
         self._suspects: deque[tuple[Chain, int]] = deque()
         """Chains that were with a worker that died, and how many deaths each has seen."""
         self._alone: tuple[Chain, int] | None = None
@@ -67,12 +66,18 @@ class Crew:
     @property
     def room(self) -> int:
         """How many further batches it takes: none until it is known which item is deadly."""
-        return 0 if self._suspects or self._alone else self.most - self._flights
+        return 0 if self._suspects or self._alone else self.most - self._flights.count
+
+    def takes(self, batches: Batches) -> bool:
+        """Whether it takes what is next: of small items no more than one batch where that pays."""
+        if self.room <= 0:
+            return False
+        return not (self._runner.one_lock and self._flights.count and batches.are_small)
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing flies."""
-        return not self._flying
+        return not self._flights.items
 
     def learn(self, items: Items) -> None:
         """Have workers know what all items of a node share; raises if that cannot be sent."""
@@ -84,9 +89,7 @@ class Crew:
     def send(self, batch: Batch) -> None:
         """Hand a batch over."""
         self._open()
-        flight = _Flight(batch)
-        self._flying.update(dict.fromkeys(batch.items, flight))
-        self._flights += 1
+        self._flights.start(batch)
         self._limits.take(batch.needs)
         self._submit(batch.chains)
 
@@ -97,24 +100,25 @@ class Crew:
         finally:
             current.reset(inside)
 
-    def ended(self, timeout: float) -> tuple[list[Outcome], list[tuple[Batch, float]]]:
-        """Return what became of items, and which batches ended with that, in how many seconds."""
-        outcomes: list[Outcome] = []
+    def ended(self, timeout: float) -> tuple[list[Outcome | Made], list[Flight]]:
+        """Return what became of items, and which batches ended with that."""
+        outcomes: list[Outcome | Made] = []
         for result in self._runner.done(timeout):
             if isinstance(result, Died):
                 outcomes += self._died(result)
             elif isinstance(result, BaseException):
                 outcomes += self._lost(result)
             else:
-                outcomes += result
-        whole: list[tuple[Batch, float]] = []
-        nodes = self._scheduler.tables
-        for outcome in outcomes:
-            flight = self._flying.pop((nodes[outcome.spec].node, outcome.row), None)
-            if flight is not None and flight.is_last(outcome):
-                self._flights -= 1
+                for one in result:
+                    outcomes += (one, *one.rest) if isinstance(one, Made) else (one,)
+        whole: list[Flight] = []
+        for one in outcomes:
+            node = self._scheduler.tables[one.spec].node
+            rows = one.rows if isinstance(one, Made) else (one.row,)
+            flight = self._flights.land(node, rows, one) if rows else None
+            if flight is not None:
                 self._limits.give_back(flight.batch.needs)
-                whole.append((flight.batch, flight.seconds))
+                whole.append(flight)
         self._try_alone(outcomes)
         return outcomes, whole
 
@@ -128,14 +132,14 @@ class Crew:
         self._suspects.extend((again(chain), deaths) for chain in death.batch)
         return []
 
-    def _try_alone(self, outcomes: Iterable[Outcome]) -> None:
+    def _try_alone(self, outcomes: Iterable[Outcome | Made]) -> None:
         """Send the next suspect once nothing else is with a worker."""
         if self._alone is not None:
             left = {(work.spec, work.row) for work in self._alone[0]}
-            if left & {(one.spec, one.row) for one in outcomes}:
+            if left & {(one.spec, one.row) for one in outcomes if isinstance(one, Outcome)}:
                 self._alone = None
         waiting = sum(len(chain) for chain, _ in self._suspects)
-        if self._suspects and self._alone is None and len(self._flying) == waiting:
+        if self._suspects and self._alone is None and self._flights.items == waiting:
             self._alone = self._suspects.popleft()
             self._submit([self._alone[0]])
 
@@ -180,19 +184,65 @@ class Crew:
                 capture.stop()
 
 
-class _Flight:
+class Flight:
     """A batch that was sent."""
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
+        self.left = batch.size
         self.seconds = 0.0
-        self._left = len(batch.items)
+        self.busy = 0.0
+        self.alone = True
+        """Whether nothing else flew meanwhile."""
 
-    def is_last(self, outcome: Outcome) -> bool:
-        """Take in an outcome; return whether it was the last one."""
-        self.seconds += outcome.seconds
-        self._left -= 1
-        return not self._left
+
+class _Flights:
+    """What was sent, and of which not all was heard yet."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.items = 0
+        self._first: Flight | None = None
+        """What flies with nothing beside it, if that is so."""
+        self._of: dict[Item, Flight] = {}
+        self._by_rows: dict[Node, list[Flight]] = {}
+
+    def start(self, batch: Batch) -> None:
+        """A batch was sent."""
+        flight = Flight(batch)
+        self.count += 1
+        flight.alone = self.count == 1
+        if self._first is not None and not flight.alone:
+            self._first.alone = False
+        self._first = flight if flight.alone else None
+        self.items += flight.left
+        if isinstance(batch.chains, Rows):
+            self._by_rows.setdefault(batch.head, []).append(flight)
+        else:
+            self._of.update(dict.fromkeys(batch.items, flight))
+
+    def land(self, node: Node, rows: Sequence[int], one: Outcome | Made) -> Flight | None:
+        """Items have ended; return the batch that ended with them."""
+        flight = self._of.pop((node, rows[0]), None) or self._with(node, rows[0])
+        if flight is None:
+            return None
+        self.items -= len(rows)
+        flight.left -= len(rows)
+        flight.seconds += one.seconds
+        flight.busy += one.busy if isinstance(one, Made) else one.seconds
+        if flight.left:
+            return None
+        self.count -= 1
+        if node in self._by_rows and flight in self._by_rows[node]:
+            self._by_rows[node].remove(flight)
+        return flight
+
+    def _with(self, node: Node, row: int) -> Flight | None:
+        for flight in self._by_rows.get(node, ()):
+            chains = flight.batch.chains
+            if isinstance(chains, Rows) and row in chains.rows:
+                return flight
+        return None
 
 
 def _lost_item(work: Work, node: Node, why: str, number: int) -> Outcome:

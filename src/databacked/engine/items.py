@@ -5,11 +5,12 @@ How far an item is, is one byte. Which step may follow which is said once, by `S
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Any
 
 from databacked.errors import ResultChangedError
+from databacked.graph.inputs import Column, Plain
 from databacked.graph.nodes import Item, Node
 from databacked.places.judge import Found
 from databacked.places.place import Bound
@@ -69,11 +70,14 @@ class Items:
         "bound",
         "columns",
         "found",
+        "is_alike",
         "is_open",
+        "is_untold",
         "n",
         "node",
         "odd",
         "pinned",
+        "reads_nothing",
         "sent",
         "shared_absent",
         "shared_unknown",
@@ -106,8 +110,9 @@ class Items:
         """Items of which an argument cannot be looked at."""
         self.unread: dict[int, tuple[str, ...]] = {}
         """Parameters of items that name files nobody read yet."""
-        self.found: dict[int, Found] = {}
-        """What lies at the targets of items that are to be made."""
+        self.found: dict[int, Found | None] = {}
+        """What lies at the targets of items that are to be made, if anything; None: to be looked
+        at."""
         self.unknown: list[int] = []
         """How many items that a row reads have no token yet, one a parameter."""
         self.shared_unknown: set[Item] = set()
@@ -122,6 +127,12 @@ class Items:
         self.sent: dict[str, Any] = {}
         """Arguments that are the same for all items, as they are sent to workers."""
         self.is_open = False
+        self.is_untold = False
+        """Whether items have no token because nobody wanted to know it, though all is known."""
+        self.is_alike: bool | None = None
+        """Whether its items can go as columns; None before somebody asked."""
+        self.reads_nothing = all(isinstance(arg, Plain | Column) for arg in node.args.values())
+        """Whether all its arguments are known at the call."""
         self.spec: Spec
         self.bound: Bound | None = None
 
@@ -174,10 +185,19 @@ class Items:
         assert self.bound is not None
         return self.bound.hand_over(self.record(row), keys=keys)
 
-    def rows(self, *status: Status) -> Iterable[int]:
+    def are_all(self, status: Status) -> bool:
+        """Whether all items are so far, and no further."""
+        return self.status.count(status) == self.n
+
+    def tokens_of(self, rows: Iterable[int]) -> list[str | None]:
+        """Return what items count by."""
+        return [self.token[row] for row in rows]
+
+    def rows(self, *status: Status) -> Sequence[int]:
         """Return the rows that are so far."""
-        if not any(map(self.status.count, status)):
-            return ()
+        found = sum(map(self.status.count, status))
+        if found in (0, self.n):
+            return range(found)
         return [row for row, one in enumerate(self.status) if one in status]
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from databacked.engine.claims import Claims, two_claims
-from databacked.engine.items import IDLE, OPEN, Items
+from databacked.engine.items import LOST, OPEN, TWIN, Items
 from databacked.engine.recipes import Recipes
 from databacked.engine.scheduler import Scheduler
 from databacked.engine.small_values import SmallValues
@@ -36,7 +36,7 @@ from databacked.graph.nodes import Item, Node
 from databacked.graph.sketch import holds_unknown, remembered
 from databacked.graph.target import NotYet, Touched
 from databacked.places.backed import Backed
-from databacked.places.judge import Found
+from databacked.places.judge import MISSING, Found
 from databacked.places.parts import get_keys
 from databacked.places.place import Bound
 from databacked.project.root import Project
@@ -52,6 +52,7 @@ class _Draft:
 
     tokens: dict[int, str] = field(default_factory=dict)
     idle: list[int] = field(default_factory=list)
+    untold: bool = False
     fresh: dict[int, str] = field(default_factory=dict)
     due: dict[int, Found | None] = field(default_factory=dict)
     perhaps: list[int] = field(default_factory=list)
@@ -173,7 +174,7 @@ class Planner:
         rows = [
             row
             for row in sorted(set(rows))
-            if items.status[row] in (OPEN, IDLE) and items.token[row] is None
+            if items.token[row] is None and items.status[row] not in (LOST, TWIN)
         ]
         if whole:
             draft.errors.update(items.odd)
@@ -181,6 +182,9 @@ class Planner:
                 rows = [row for row in rows if row not in items.odd]
             if items.targets is not None and items.node.task.target is not None:
                 draft.notes.update(floats_in_names(items.node, items.node.task.target))
+        if whole and items.bound is None and _is_nobodys(items):
+            draft.idle, draft.untold = list(rows), True
+            return Verdict(**vars(draft))
         recipes = self.recipes.of_rows(items, rows)
         if items.spec.remembers:
             self._recall(items, rows, recipes, draft)
@@ -199,6 +203,9 @@ class Planner:
     ) -> None:
         """Judge items that are not kept: they are there for nobody, and count by their recipe."""
         token = items.spec.token
+        if None not in recipes:
+            draft.tokens = dict(zip(rows, map(token, recipes), strict=True))  # type: ignore[arg-type]
+            return
         for row, recipe in zip(rows, recipes, strict=True):
             if recipe is not None:
                 draft.tokens[row] = token(recipe)
@@ -232,7 +239,7 @@ class Planner:
                 (draft.recalled[row],) = found
                 draft.fresh[row] = "c:" + remembered(found[0])
             else:
-                draft.due[row] = Found("missing")
+                draft.due[row] = MISSING
 
     def _compare(
         self,
@@ -270,6 +277,9 @@ class Planner:
                 contexts[fits[1]] += 1
                 continue
             stat = stats.get(target)
+            if stat is None and not records.has(target):
+                draft.due[row] = MISSING
+                continue
             if recipe is None:
                 self._judge_unknown(items, row, target, stat, records, draft, bound)
                 continue
@@ -357,9 +367,7 @@ class Planner:
         bound: Bound,
     ) -> None:
         """Judge an item whose recipe is not known: without file and record it is to be made."""
-        if stat is None and not records.has(target):
-            draft.due[row] = Found("missing")
-        elif bound.always:
+        if bound.always:
             draft.due[row] = None
         elif row in items.unread:
             draft.unread.append((items.node, row))
@@ -375,6 +383,13 @@ class Planner:
         if self.recipes.signature(items, row) != self.recipes.signature(above, first_row):
             raise two_claims(items.node, row, first, first_row, target)
         draft.twins[row] = other
+
+
+def _is_nobodys(items: Items) -> bool:
+    """Whether nobody asks what items count by: they are made of what is known, for nobody yet."""
+    node = items.node
+    read = node.readers or node.decides or node.promised
+    return items.reads_nothing and not (items.unread or read or items.spec.remembers)
 
 
 def _known_argument(node: Node, name: str, row: int) -> Any:

@@ -21,6 +21,7 @@ from databacked.project.notebook import place_in_words
 from databacked.project.root import Project
 from databacked.records.book import records_of
 from databacked.types import Failure
+from databacked.worker.columns import Made
 from databacked.worker.failures import failure_of, in_short
 from databacked.worker.messages import FAILED, MADE, REUSED, SKIPPED, Outcome, Reason, shown
 from databacked.worker.reuse import bare_claim
@@ -197,6 +198,24 @@ class Recorder:
             elif outcome.known and outcome.token is not None:
                 self._small.keep(items, outcome)
         return outcome
+
+    def note_all(self, items: Items, made: Made) -> None:
+        """Take down what a worker says of items that were made as columns."""
+        node, rows = items.node, made.rows
+        self._notes[node.name].update(made.notes)
+        for row, lines in made.said.items():
+            self._heard(items, row, lines)
+        if isinstance(rows, range):
+            ended = self._ended.setdefault(node.id, bytearray(node.n))
+            ended[rows.start : rows.stop] = bytes([END["made"]]) * len(rows)
+            self.counts[node.name]["made"] += len(rows)
+        else:
+            for row in rows:
+                self.count(node, row, "made")
+        if made.lines is not None and items.bound is not None and items.targets is not None:
+            records = records_of(items.bound.folder, refresh=False)
+            records.contexts.setdefault(items.spec.context, dict(items.spec.fields))
+            records.remember_all([str(items.targets[row]) for row in rows], made.lines)
 
     def count_all(self, items: Iterable[Item], word: str) -> None:
         """Note what became of items."""

@@ -41,6 +41,7 @@ from databacked.runners.base import Runner
 from databacked.storage.local import storage_error
 from databacked.storage.scratch import Scratch
 from databacked.types import Failed, Failure
+from databacked.worker.columns import Made
 from databacked.worker.failures import in_words
 from databacked.worker.messages import LEFT, MADE, REUSED, Outcome
 
@@ -158,11 +159,14 @@ class Run:
                         "nobody makes. This is a mistake of databacked; what is done is kept."
                     )
                 outcomes, ended = self._crew.ended(0.1)
-                for batch, seconds in ended:
-                    self._batches.ended(batch, seconds)
+                for flight in ended:
+                    self._batches.ended(flight.batch, flight.seconds, flight.busy, flight.alone)
                 self.recorder.is_capturing = self._crew.is_capturing
                 for outcome in outcomes:
-                    self._take(outcome)
+                    if isinstance(outcome, Made):
+                        self._take_all(outcome)
+                    else:
+                        self._take(outcome)
                 self.show.update(self.recorder.progress())
         except KeyboardInterrupt:
             self.close(cancel=True)
@@ -184,7 +188,7 @@ class Run:
 
     def _send(self) -> None:
         """Send batches of what is ready, as long as the crew takes them."""
-        while self._crew.room > 0:
+        while self._crew.takes(self._batches):
             batch = self._batches.next(self._crew.most, self._crew.learn)
             if batch is None:
                 return
@@ -206,6 +210,13 @@ class Run:
                 self._fatal = outcome.failure
         scheduler.ended(items, row)
         scheduler.maybe_drop(items.node, row)
+
+    def _take_all(self, made: Made) -> None:
+        """Take what a worker says of items that were made as columns."""
+        items = self._scheduler.tables[made.spec]
+        self.recorder.note_all(items, made)
+        tokens = None if made.contents is None else [f"c:{one}" for one in made.contents]
+        self._scheduler.made_all(items, made.rows, tokens, items.spec.is_kept or made.held)
 
     def _fetched(self, items: Items, row: int, keys: tuple[Any, ...] = ()) -> Any:
         """Return the value of an item that is there; whatever its file or its class may raise."""

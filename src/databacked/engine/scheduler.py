@@ -14,9 +14,11 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from databacked.engine.items import DUE, HERE, IDLE, LOST, OPEN, SENT, TWIN, Items
+from databacked.engine.ready import Ready
 from databacked.engine.verdict import Verdict
 from databacked.graph.calls import Graph
 from databacked.graph.nodes import Input, Item, Node, nodes_in
+from databacked.places.judge import MISSING
 
 
 class Scheduler:
@@ -26,7 +28,7 @@ class Scheduler:
         self._graph = graph
         self.tables: list[Items] = []
         """The items of each node, by its id."""
-        self.ready: deque[Item] = deque()
+        self.ready = Ready()
         """Items that are due and lack nothing; some may be lost meanwhile."""
         self.open = 0
         """How many items are wanted, and are neither here nor lost."""
@@ -102,6 +104,9 @@ class Scheduler:
         if late and self._holding:
             self._late.add(items.node.id)
         items.unknown = [0] * items.n
+        for above in {one for arg in items.node.args.values() for one in arg.nodes()}:
+            for node in nodes_in(above):
+                self._ask_untold(self.of(node))
         gone: list[int] = []
         for arg in items.node.args.values():
             marks = items.spec.marks and arg.may_mark
@@ -125,6 +130,12 @@ class Scheduler:
             self._lose(items, row)
         self._settle()
 
+    def _ask_untold(self, items: Items) -> None:
+        """Have it found out what items count by of which nobody wanted to know it before."""
+        if items.is_untold:
+            items.is_untold = False
+            self._to_be_judged(items, [row for row, one in enumerate(items.token) if one is None])
+
     def _all_told(self, arg: Input) -> bool:
         """Whether all items that an input reads have tokens."""
         return all(
@@ -134,17 +145,29 @@ class Scheduler:
 
     def judged(self, items: Items, verdict: Verdict) -> None:
         """Take in what was found out about items that were open."""
-        status, known, here = items.status, [], []
+        status, here = items.status, []
+        known: Sequence[int] = []
         tokens = verdict.tokens
-        for row, token in tokens.items():
-            if status[row] in (OPEN, IDLE) and items.token[row] is None:
-                items.token[row] = token
-                known.append(row)
-        for row in (*verdict.tokens, *verdict.idle, *verdict.due):
+        if len(tokens) == items.n and items.are_all(OPEN):
+            items.token[:] = tokens.values()
+            known = range(items.n)
+            status[:] = bytes([IDLE]) * items.n
+        else:
+            known = [
+                row
+                for row in tokens
+                if items.token[row] is None and status[row] not in (LOST, TWIN)
+            ]
+            for row in known:
+                items.token[row] = tokens[row]
+        items.is_untold = items.is_untold or verdict.untold
+        if items.n in (len(verdict.due), len(verdict.idle)) and items.are_all(OPEN):
+            status[:] = bytes([IDLE]) * items.n
+        for row in (*tokens, *verdict.idle, *verdict.due) if OPEN in status else ():
             if status[row] == OPEN:
                 items.move(row, IDLE)
-        items.found.update((row, one) for row, one in verdict.due.items() if one is not None)
-        if len(verdict.fresh) == items.n and not any(status):  # all of them, as in most reruns
+        items.found.update((row, one) for row, one in verdict.due.items() if one is not MISSING)
+        if len(verdict.fresh) == items.n and items.are_all(OPEN):  # as in most reruns
             items.token[:] = verdict.fresh.values()
             status[:] = bytes([HERE]) * items.n
             here = list(range(items.n))
@@ -171,16 +194,23 @@ class Scheduler:
                     self._release(node, row)
         if here and self._holding:
             self._given_up.setdefault(items, []).extend(here)
-        self._tell(items, [*known, *here])
+        self._tell(items, [*known, *here] if here else known)
         self._arrived(items, here)
         for row, other in verdict.twins.items():
             if status[row] == OPEN:
                 self._pair(items, row, other)
         self._settle()
 
-    def want(self, node: Node, rows: Iterable[int]) -> None:
+    def want(self, node: Node, rows: Sequence[int]) -> None:
         """Have values made, unless they are there."""
         items = self.of(node)
+        if len(rows) == items.n and items.reads_nothing and items.are_all(IDLE):
+            items.wanted[:] = bytes([1]) * items.n
+            self.open += items.n
+            items.status[:] = bytes([DUE]) * items.n
+            items.shared_absent = set()
+            self.ready.add(items, range(items.n))
+            return
         self._wishes.extend((items, row) for row in rows)
         self._settle()
 
@@ -232,6 +262,43 @@ class Scheduler:
             self._wishes.append((items, row))
         self._noticed(items, row)
         self._settle()
+
+    def sent_all(self, items: Items, rows: Sequence[int]) -> None:
+        """A worker has all of these, which read nothing of others."""
+        if isinstance(rows, range):
+            items.status[rows.start : rows.stop] = bytes([SENT]) * len(rows)
+        else:
+            for row in rows:
+                items.move(row, SENT)
+
+    def made_all(
+        self, items: Items, rows: Sequence[int], tokens: Sequence[str] | None, held: bool
+    ) -> None:
+        """Items were made that `sent_all` took; what they count by, where that was not known."""
+        to = HERE if held else IDLE
+        if (
+            isinstance(rows, range)
+            and not (items.twins or self._curious)
+            and items.status.count(SENT, rows.start, rows.stop) == len(rows)
+            and not (items.node.readers or (items.pinned and not held))
+        ):
+            part = slice(rows.start, rows.stop)
+            if tokens is not None:
+                items.token[part] = tokens
+            if items.found:
+                for row in rows:
+                    items.found.pop(row, None)
+            items.status[part] = bytes([to]) * len(rows)
+            self._holding += len(rows) if held and not items.spec.is_kept else 0
+            self.open -= items.wanted.count(1, rows.start, rows.stop)
+            items.wanted[part] = bytes(len(rows))
+            return
+        for row, token in zip(
+            rows, items.tokens_of(rows) if tokens is None else tokens, strict=True
+        ):
+            self.made(items, row, token, held)
+            self.ended(items, row)
+            self.maybe_drop(items.node, row)
 
     def left(self, items: Items, row: int, token: str | None) -> None:
         """A worker did not need to make an item, and says what it counts by."""
@@ -421,6 +488,7 @@ class Scheduler:
         items.asked[row] = 1
         if not items.is_open:
             return
+        self._ask_untold(items)
         if row in items.unread:
             self._read[items.node, row] = None
         above: list[Item] = list(items.shared_unknown)
@@ -460,13 +528,13 @@ class Scheduler:
         else:
             self._free(items, (row,))
 
-    def _free(self, items: Items, rows: Iterable[int]) -> None:
+    def _free(self, items: Items, rows: Sequence[int]) -> None:
         """Note that items lack no value of their own any more."""
         if items.shared_absent:
             return
         # What reads others comes first, so that what they gave can go.
         first = any(arg.length() is not None and arg.nodes() for arg in items.node.args.values())
-        (self.ready.extendleft if first else self.ready.extend)((items.node, row) for row in rows)
+        self.ready.add(items, rows, first=first)
 
     def _tell(self, items: Items, rows: Sequence[int]) -> None:
         """What items count by is known: count down with their readers."""
@@ -526,7 +594,7 @@ class Scheduler:
         if waiting is not None:  # else there is nothing, or the whole node waits
             waiting += rows
 
-    def _arrived(self, items: Items, rows: Iterable[int]) -> None:
+    def _arrived(self, items: Items, rows: Sequence[int]) -> None:
         """Values are at hand, or never will be: count down with the readers that are due."""
         node = items.node
         for reader, name in node.readers if rows else ():

@@ -82,7 +82,7 @@ class SmallValuesWriter:
         line = record.line()  # in another user's project the value counts for this run alone
         if self._writes:
             try:
-                line = journal_of(self.folder).append(record, dict(spec.fields))
+                journal_of(self.folder).append(line, record.context, spec.fields)
             except OSError as error:
                 raise storage_error(error, str(self.folder), "written") from error
         records_of(self.folder, refresh=False).remember(line)

@@ -22,6 +22,9 @@ class Verdict:
     idle: Sequence[int] = ()
     """Items that are not kept, and can be made without knowing what their files count by."""
 
+    untold: bool = False
+    """Whether it was not looked what `idle` items count by: nobody reads them."""
+
     fresh: Mapping[int, str] = field(default_factory=dict)
     """Items whose value is there, and what they count by."""
 

@@ -8,7 +8,6 @@ item has one more record, which names all of them by content: a hit only if all 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any

@@ -55,6 +55,10 @@ class Found:
     """Of an item with several files: whether only some were edited, the others being its task's."""
 
 
+MISSING = Found("missing")
+"""Nothing lies there, and nothing is recorded."""
+
+
 def whose(
     stat: Stat | None,
     claims: Sequence[Record],
@@ -145,7 +149,7 @@ def _nothing(claims: Sequence[Record], relation: Callable[[Record], Relation]) -
     # A recipe that gave a file once: somebody removed it.
     gone = {claim.recipe for claim in mine if claim.size >= 0}
     none = tuple(claim for claim in mine if claim.size < 0 and claim.recipe not in gone)
-    return Found("ours", None, none, NONE) if none else Found("missing")
+    return Found("ours", None, none, NONE) if none else MISSING
 
 
 def rejoined(parts: Mapping[str, Found], stat: Stat, claims: Sequence[Record]) -> Found:

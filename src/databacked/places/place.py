@@ -232,7 +232,7 @@ class Bound:
         if record.size < 0:
             return None
         path = self.path(record.target)
-        kind = self.serializer.kind(_suffix(record.target))
+        kind = self.serializer.kind(suffix(record.target))
         # Looked for first: reading the details of what was written as it is costs small items much.
         form = record.details.get("form") if b'"form"' in record.body else None
         serializer = self.serializer if form is None else Corrected(self.serializer, form)
@@ -289,7 +289,7 @@ class Bound:
     def temporary(self, target: str) -> str:
         """Return a name on the disk of the place that nobody sees yet."""
         try:
-            return journal_of(self.folder).temporary(_suffix(target))
+            return journal_of(self.folder).temporary(suffix(target))
         except OSError as error:
             raise storage_error(error, str(self.folder), "written") from error
 
@@ -429,12 +429,12 @@ class Bound:
             Otherwise it says something of a file that is there already: in another user's place
             it then counts for this run alone.
         """
+        line = record.line()
         try:
-            line = journal_of(self.folder).append(record, dict(claim.fields))
+            journal_of(self.folder).append(line, record.context, claim.fields)
         except OSError as error:
             if needed or error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise storage_error(error, str(self.folder / STATE), "written") from error
-            line = record.line()
         records = records_of(self.folder, refresh=False)
         records.contexts.setdefault(record.context, dict(claim.fields))
         records.remember(line)
@@ -449,9 +449,7 @@ class Bound:
         claim: Claim,
     ) -> Record:
         """Return the record of a file that has this size, time and content."""
-        said = details(**claim.details)
-        seen = _details_of(description)
-        body = said if seen == b"{}" else seen if said == b"{}" else said[:-1] + b"," + seen[1:]
+        body = joined(details(**claim.details), details_of(description))
         return Record(
             state,
             target,
@@ -465,8 +463,13 @@ class Bound:
         )
 
 
+def joined(said: bytes, seen: bytes) -> bytes:
+    """Return two sets of details as one."""
+    return said if seen == b"{}" else seen if said == b"{}" else said[:-1] + b"," + seen[1:]
+
+
 @lru_cache(maxsize=256)
-def _details_of(description: Description) -> bytes:
+def details_of(description: Description) -> bytes:
     """Return what a record says of what a file holds; the same for all files of one layout."""
     return details(
         shape=description.shape,
@@ -539,7 +542,7 @@ def settled(path: str, content: str, target: str, own: bool = False) -> Stat:
     return stat_of(path)
 
 
-def _suffix(target: str) -> str:
+def suffix(target: str) -> str:
     """Return all endings of a file's name, so that ``.ome.tiff`` stays what it is."""
     name = target.rpartition("/")[2]
     for known in (".ome.tiff", ".ome.tif", ".ome.zarr"):

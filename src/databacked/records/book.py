@@ -20,7 +20,7 @@ import json
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +307,15 @@ class Records:
         """Take a line that a process of this run has appended, without reading it from disk."""
         with self._lock:
             self._take(line.rstrip(b"\n"), self.folder)
+
+    def remember_all(self, targets: Sequence[str], lines: Sequence[bytes]) -> None:
+        """Take many lines of this run, of whose targets mostly nothing was known."""
+        with self._lock:
+            for target, line in zip(targets, lines, strict=True):
+                if target in self._lines:
+                    self._take(line.rstrip(b"\n"), self.folder)
+                else:
+                    self._lines[target] = line[:-1]
 
     def knows(self, record: Record) -> bool:
         """Whether a record is the only one of its target, or was taken in last."""

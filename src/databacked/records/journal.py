@@ -11,14 +11,14 @@ import secrets
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from databacked.project.folders import make_state_folder
 from databacked.records.book import registry_lock
-from databacked.records.record import FORMAT, HEADER, Record, context_line
+from databacked.records.record import FORMAT, HEADER, context_line
 from databacked.storage.descriptors import Descriptor
 from databacked.storage.live import JOURNAL
 from databacked.storage.renames import clear_folder
@@ -40,20 +40,19 @@ class Journal:
         self._torn = False
         self._count = 0
 
-    def append(self, record: Record, context: dict[str, Any]) -> bytes:
-        """Append a record (and the line of its context, the first time); return its line.
+    def append(self, line: bytes, context: str, fields: Mapping[str, Any]) -> None:
+        """Append the line of a record, and that of its context the first time.
 
         Raises
         ------
         OSError
             If the disk is full or not writable; the record then does not count.
         """
-        line = record.line()
         with self._lock:
             file = self._open()
             data = line
-            if record.context not in self._defined:
-                data = context_line(record.context, context) + line
+            if context not in self._defined:
+                data = context_line(context, fields) + line
             if self._torn:
                 data = b"\n" + data
             try:
@@ -65,8 +64,7 @@ class Journal:
                 self._torn = True
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._torn = False
-            self._defined.add(record.context)
-        return line
+            self._defined.add(context)
 
     def temporary(self, suffix: str) -> str:
         """Return a fresh name for a file that is not visible yet, on the same disk."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -90,11 +91,33 @@ class Record:
 
     def line(self) -> bytes:
         """Return the record as its line in a journal."""
-        head = (
-            f"{self.state}\t{self.target}\t{self.recipe}\t{self.resolved}\t{self.content}\t"
-            f"{self.size}\t{self.mtime_ns}\t{self.context}\t"
+        return line_of(
+            self.state,
+            self.target,
+            self.recipe,
+            self.resolved,
+            self.content,
+            self.size,
+            self.mtime_ns,
+            self.context,
+            self.body,
         )
-        return head.encode("utf-8", "surrogateescape") + self.body + b"\n"
+
+
+def line_of(
+    state: str,
+    target: str,
+    recipe: str,
+    resolved: str,
+    content: str,
+    size: int,
+    mtime_ns: int,
+    context: str,
+    body: bytes,
+) -> bytes:
+    """Return the line of a record in a journal, from its fields."""
+    head = f"{state}\t{target}\t{recipe}\t{resolved}\t{content}\t{size}\t{mtime_ns}\t{context}\t"
+    return head.encode("utf-8", "surrogateescape") + body + b"\n"
 
 
 def parse(line: bytes) -> Record:
@@ -113,10 +136,39 @@ def parse(line: bytes) -> Record:
     )
 
 
+_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
+
+
 def details(**fields: Any) -> bytes:
     """Return the details of a record as JSON, without the fields that are None."""
-    kept = {name: value for name, value in fields.items() if value is not None}
-    return json.dumps(kept, separators=(",", ":"), default=str).encode()
+    return _encode({name: value for name, value in fields.items() if value is not None}).encode()
+
+
+JSON: dict[type, Callable[[Any], str]] = {
+    type(None): lambda value: "null",
+    bool: lambda value: "true" if value else "false",
+    int: int.__repr__,
+    float: json.dumps,
+    str: json.dumps,
+}
+"""What gives the JSON of plain values; an encoder for each record would cost more than the rest."""
+
+
+def made_of(parameters: Mapping[str, Any], start: float, seconds: float) -> bytes:
+    """Return the details of what was made from plain values alone.
+
+    Parameters
+    ----------
+    parameters
+        Of the types that `JSON` knows.
+    start
+        Seconds since 1970.
+    """
+    given = ",".join(
+        [f"{JSON[str](name)}:{JSON[type(one)](one)}" for name, one in parameters.items()]
+    )
+    said = f'{{"parameters":{{{given}}},"inputs":{{}},"start":{start:.3f},"seconds":{seconds:.6f}}}'
+    return said.encode()
 
 
 def context_of(fields: dict[str, Json]) -> str:
@@ -124,6 +176,6 @@ def context_of(fields: dict[str, Json]) -> str:
     return hash_texts([json.dumps(fields, sort_keys=True)])[:16]
 
 
-def context_line(name: str, fields: dict[str, Any]) -> bytes:
+def context_line(name: str, fields: Mapping[str, Any]) -> bytes:
     """Return the line of a context."""
-    return f"=\t{name}\t{json.dumps(fields, separators=(',', ':'))}\n".encode()
+    return f"=\t{name}\t{json.dumps(dict(fields), separators=(',', ':'))}\n".encode()

@@ -47,6 +47,9 @@ class Runner(ABC):
     in_this_thread: bool = False
     """Whether items run in the thread that called the flow, so that a debugger stops in them."""
 
+    one_lock: bool = False
+    """Whether its workers share one interpreter's lock, so that small items gain nothing by it."""
+
     resources: Mapping[str, float] = {}
     """How much there is of what tasks ask for by ``resources=``; of what is not named: one."""
 

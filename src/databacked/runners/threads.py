@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -66,6 +67,7 @@ class ThreadRunner(Runner):
         self, workers: int | None = None, resources: Mapping[str, float] | None = None
     ) -> None:
         self.workers = workers or cores()
+        self.one_lock = getattr(sys, "_is_gil_enabled", lambda: True)()
         self.resources = dict(resources or {})
 
     def open(self, make_worker: Callable[[Mapping[int, Any], Any], Works], scratch: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 
 from databacked.fingerprint.hashes import hash_file
 from databacked.serializers.corrections import Conformed, Correction, conform, fit
-from databacked.types import Description, Json, Written
+from databacked.types import Description, Json, Parts, Written
 
 Kind: TypeAlias = Literal["array", "file", "value"]
 """What readers get: a backed array, a backed file, or the value itself."""
@@ -73,6 +73,13 @@ class Serializer(ABC):
             size=path.stat().st_size,
             description=description or self.describe(path),
         )
+
+    def parts(self, value: Any) -> Parts | None:
+        """Return the bytes that `save` would write, where they are at hand; None: it has to write.
+
+        What there is to be noted of a value, only `save` says; such a value has no parts.
+        """
+        return None
 
     def describe(self, path: Path) -> Description:
         """Open the file and say what it holds; raises if it is not a whole file of this format.

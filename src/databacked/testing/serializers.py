@@ -48,6 +48,11 @@ def check_serializer(
         assert files == _files(second), "the same value gave other bytes"
         assert written.content == again.content == content_of(first), "the hash is not the bytes'"
         assert written.size == sum(map(len, files.values())), "the size is not the file's"
+        parts = serializer.parts(value)
+        if parts is not None:
+            assert list(files.values()) == [b"".join(parts.buffers)], "its parts are not the file"
+            assert parts.description == written.description, "its parts have another description"
+            assert not written.notes, "of a value with parts there is nothing to be noted"
         back = serializer.read(first)
         if written.value is not None:
             assert_same(back, written.value)

@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from databacked import capture
-from databacked.errors import ArgumentChangedError, FingerprintError
+from databacked.errors import ArgumentChangedError, FingerprintError, StorageError
 from databacked.fingerprint.files import SeenFiles, refusal
 from databacked.fingerprint.parameters import content as content_of_value
 from databacked.fingerprint.parameters import token as token_of_value
 from databacked.graph.copies import copied, replaced
 from databacked.places.parts import Lazily, get_keys
 from databacked.types import Failure
+from databacked.worker.arrive import short
+from databacked.worker.failures import failure_of
 from databacked.worker.messages import (
+    FAILED,
     Held,
     InChain,
     Inside,
@@ -26,6 +29,7 @@ from databacked.worker.messages import (
     Spec,
     Store,
     Work,
+    shown,
     token_of_filled,
     token_of_marks,
     value_of_marks,
@@ -192,6 +196,24 @@ class Chain:
                     contents[name] = content
                     resolved[position] = content
         return slot.spec.recipe(resolved), contents
+
+
+def failed(slot: Slot, error: BaseException, seconds: float) -> Outcome:
+    """Return what became of an item that failed with an error."""
+    spec, work = slot.spec, slot.work
+    slot.failed = failure_of(
+        error,
+        spec.name,
+        shown(work.target or str(work.row)),
+        {name: short(value) for name, value in slot.given.items()},
+        spec.root,
+        seconds,
+    )
+    # A disk that a task writes to by itself is its own affair.
+    full = isinstance(error, StorageError) and getattr(error, "errno", None) in (28, 122, 30)
+    return Outcome(
+        spec.id, work.row, FAILED, None, failure=slot.failed, seconds=seconds, fatal=full
+    )
 
 
 def changed_in_words(spec: Spec, name: str) -> str:

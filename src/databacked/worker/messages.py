@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from databacked.callables import not_awaited
 from databacked.capture import Said
 from databacked.fingerprint.hashes import hash_bytes, hash_texts
 from databacked.fingerprint.parameters import token as token_of_value
@@ -114,12 +113,12 @@ class Spec:
     def of_call(self) -> Callable[[Mapping[str, Any]], Any]:
         """Return what calls the function with the values of its parameters."""
         if not self.positional:
-            return lambda values: not_awaited(self.function(**values))
+            return lambda values: self.function(**values)
 
         def call(values: Mapping[str, Any]) -> Any:
             first = [values[name] for name in self.positional]
             rest = {name: value for name, value in values.items() if name not in self.positional}
-            return not_awaited(self.function(*first, **rest))
+            return self.function(*first, **rest)
 
         return call
 

@@ -73,6 +73,11 @@ def notes() -> tuple[str, ...]:
     return (NOTE,) if had_it and threading.current_thread() is not threading.main_thread() else ()
 
 
+def is_near(modules: frozenset[str]) -> bool:
+    """Whether an item may come upon pyplot: its code reaches it, or somebody has imported it."""
+    return PYPLOT in sys.modules or module_of(modules) is not None
+
+
 def alone(modules: frozenset[str]) -> AbstractContextManager[None]:
     """Run an item: with pyplot to itself, where its code reaches it or as soon as it uses it.
 
@@ -81,10 +86,7 @@ def alone(modules: frozenset[str]) -> AbstractContextManager[None]:
     modules
         Modules of libraries that its code reaches.
     """
-    module = module_of(modules)
-    if module is None and PYPLOT not in sys.modules:
-        return _NOTHING
-    return _alone(module)
+    return _alone(module_of(modules)) if is_near(modules) else _NOTHING
 
 
 _NOTHING = nullcontext()

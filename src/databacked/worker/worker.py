@@ -7,7 +7,6 @@ kept is computed only if something needs it.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from databacked import capture
-from databacked.errors import DatabackedError, StorageError
+from databacked.errors import DatabackedError
 from databacked.fingerprint.files import SeenFiles
 from databacked.fingerprint.hashes import hash_texts
-from databacked.graph.copies import FIXED, copied, parts_of, read_only
+from databacked.graph.copies import FIXED, copied, read_only
 from databacked.graph.sketch import remembered, sketch
 from databacked.places.judge import is_hit_resolved
 from databacked.places.parts import Lazily
@@ -27,13 +26,13 @@ from databacked.places.place import Bound, Claim
 from databacked.project.folders import current_folder
 from databacked.records.record import Record
 from databacked.storage.adopted import paths_in
-from databacked.types import Failure
 from databacked.worker import pyplot
-from databacked.worker.arrive import arrived, say_what_is_backed, short
-from databacked.worker.chain import Chain, Skip, Slot, changed_in_words, is_changed
-from databacked.worker.failures import failure_of, in_words
+from databacked.worker.arrive import arrived, say_what_is_backed
+from databacked.worker.calling import MOVED, called, refuse_once
+from databacked.worker.chain import Chain, Skip, Slot, changed_in_words, failed, is_changed
+from databacked.worker.columns import Made, Rows
+from databacked.worker.failures import in_words
 from databacked.worker.messages import (
-    FAILED,
     LEFT,
     MADE,
     REUSED,
@@ -43,9 +42,9 @@ from databacked.worker.messages import (
     Spec,
     Store,
     Work,
-    shown,
 )
 from databacked.worker.reuse import check_usable, reason_of, recorded, reuse
+from databacked.worker.rows import run_rows
 from databacked.worker.watch import Changed, Given, nobody_asks_for, watch
 
 
@@ -59,8 +58,10 @@ class Worker:
         self.changed: dict[int, str] = {}
         """Nodes of which an argument was changed after the call, and what to say."""
 
-    def run_batch(self, batch: Sequence[Sequence[Work]]) -> list[Outcome]:
-        """Work through chains, one after another."""
+    def run_batch(self, batch: Sequence[Sequence[Work]]) -> list[Outcome | Made]:
+        """Work through chains, one after another; items that are alike go as columns."""
+        if isinstance(batch, Rows):
+            return [run_rows(batch, self.specs[batch.spec], self.store)]
         specs = {work.spec for chain in batch for work in chain}
         self.changed = dict(self.check_arguments(sorted(specs)))
         return [outcome for chain in batch for outcome in self.run(chain)]
@@ -87,7 +88,7 @@ class Worker:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            return self._fail(slot, error, 0.0)
+            return failed(slot, error, 0.0)
         return Outcome(slot.spec.id, slot.work.row, LEFT, slot.token)
 
     def _finish(self, chain: Chain, slot: Slot) -> None:
@@ -105,21 +106,7 @@ class Worker:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit, too: main() of a command-line tool has it
-            slot.outcome = self._fail(slot, error, time.perf_counter() - started)
-
-    def _fail(self, slot: Slot, error: BaseException, seconds: float) -> Outcome:
-        slot.failed = self._failure(slot, error, seconds)
-        # A disk that a task writes to by itself is its own affair.
-        full = isinstance(error, StorageError) and getattr(error, "errno", None) in (28, 122, 30)
-        return Outcome(
-            slot.spec.id,
-            slot.work.row,
-            FAILED,
-            None,
-            failure=slot.failed,
-            seconds=seconds,
-            fatal=full,
-        )
+            slot.outcome = failed(slot, error, time.perf_counter() - started)
 
     def _skip(self, slot: Slot, skipped: Skip) -> Outcome:
         slot.failed = skipped.args[0]
@@ -134,12 +121,7 @@ class Worker:
         with pyplot.alone(slot.spec.modules):
             value = self._call(chain, slot, values)
         slot.changed = ", ".join(look_again()) or slot.changed
-        for once in parts_of(value, Iterator):
-            raise DatabackedError(
-                f"{slot.spec.name} returned {'' if once is value else 'something that holds '}a "
-                f"{type(once).__name__}, which can be read only once. Return list(...) of it, or "
-                "what it reads from (a file's path)."
-            )
+        refuse_once(slot.spec.name, value)
         known: tuple[Any, ...] = ()
         if slot.spec.remembers:
             if slot.changed:
@@ -196,10 +178,10 @@ class Worker:
                 values["rng"] = self._generator(slot)
             try:
                 if not capture.is_capturing():
-                    return _called(spec, values)
+                    return called(spec, values)
                 before = capture.listen(slot.said)
                 try:
-                    return _called(spec, values)
+                    return called(spec, values)
                 finally:
                     capture.listen(before)
             except BaseException as error:
@@ -308,16 +290,6 @@ class Worker:
             seconds=seconds,
         )
 
-    def _failure(self, slot: Slot, error: BaseException, seconds: float) -> Failure:
-        return failure_of(
-            error,
-            slot.spec.name,
-            shown(slot.work.target or str(slot.work.row)),
-            {name: short(value) for name, value in slot.given.items()},
-            slot.spec.root,
-            seconds,
-        )
-
     def check_arguments(self, specs: Sequence[int]) -> Iterator[tuple[int, str]]:
         """Hash arguments again that were hashed at the call; yield the specs of changed ones."""
         for number in specs:
@@ -325,30 +297,6 @@ class Worker:
             for name, before in spec.checks:
                 if is_changed(spec.plain[name], before):
                     yield number, changed_in_words(spec, name)
-
-
-MOVED = (
-    "the working folder changed while it ran: it is one for all threads, so what others read by a "
-    "relative path may be another file"
-)
-
-
-def _called(spec: Spec, values: Mapping[str, Any]) -> Any:
-    """Call the function; a copy of this process that it made by `os.fork` ends where it ends.
-
-    Such a copy would go on with the run, beside the one that waits for it.
-    """
-    process, status = os.getpid(), 1
-    try:
-        value = spec.of_call(values)
-        status = 0
-        return value
-    except SystemExit as error:
-        status = error.code if isinstance(error.code, int) else int(error.code is not None)
-        raise
-    finally:
-        if os.getpid() != process:
-            os._exit(status & 0xFF)
 
 
 def _while_it_ran(slot: Slot) -> str:

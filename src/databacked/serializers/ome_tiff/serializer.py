@@ -13,7 +13,6 @@ no UUID, date or version, so that the same value gives the same bytes; a map ann
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import tifffile
-from xxhash import xxh3_128
 
 from databacked.errors import SerializerError
 from databacked.fingerprint.hashes import hash_file
@@ -47,15 +45,12 @@ from databacked.serializers.ome_tiff.writing import (
     planes,
     templates,
     tiles,
-    write_all,
 )
-from databacked.types import Description, Written
+from databacked.storage.buffers import write_new
+from databacked.types import Description, Parts, Written
 
 CLASSIC = (1 << 32) - (1 << 25)
 """Bytes up to which a classic TIFF is written (as tifffile decides it), then BigTIFF."""
-
-BLOCK = 1 << 20
-"""Bytes that are hashed and written at once."""
 
 _OME_TYPES = {*OME_INTEGERS, "float32", "float64", "complex64", "complex128"}
 
@@ -118,12 +113,10 @@ class ArrayToOmeTiff(Serializer):
 
     def save(self, value: Any, path: Path) -> Written:
         """Write an array, and hash the bytes beside it where tifffile is not needed."""
-        key = self._layout(value)
-        known = None if key is None else layouts.get(key)
-        if known is not None:
-            header, tail, description = known
-            content, size = _spliced(value, header, tail, path)
-            return Written(content, size, description, (), read_only(value))
+        parts = self.parts(value)
+        if parts is not None:
+            content, size = write_new(parts.buffers, path)
+            return Written(content, size, parts.description, (), read_only(value))
         facts = self._facts(value)
         levels = levels_of(facts.plane, self.pyramid)
         nbytes = int(np.prod(facts.shape, dtype=np.int64)) * facts.data.dtype.itemsize
@@ -134,13 +127,23 @@ class ArrayToOmeTiff(Serializer):
             content, size = hash_file(path), path.stat().st_size
         else:
             around = self._around(facts)
-            content, size = _spliced(np.ascontiguousarray(facts.data), *around, path)
+            content, size = write_new(_around(np.ascontiguousarray(facts.data), *around), path)
+            key = self._layout(value)
             if key is not None and facts.data is value and not facts.notes:
                 layouts.put(key, (*around, facts.description(None)))
         held = None if facts.lazy else read_only(facts.data)
         return Written(
             content, size, facts.description((TILE, TILE) if tiled else None), facts.notes, held
         )
+
+    def parts(self, value: Any) -> Parts | None:
+        """Return header, pixels and tail of a plain array, once one of its layout was written."""
+        key = self._layout(value)
+        known = None if key is None else layouts.get(key)
+        if known is None:
+            return None
+        header, tail, description = known
+        return Parts(_around(value, header, tail), description)
 
     def _layout(self, value: Any) -> Any:
         """Return what files share that hold plain arrays like this one; None for all others."""
@@ -292,24 +295,8 @@ def _checked_compression(compression: str | None) -> str | None:
     return compression
 
 
-def _spliced(data: np.ndarray[Any, Any], header: bytes, tail: bytes, path: Path) -> tuple[str, int]:
-    """Write header, pixels and tail; hash each block while it is in the cache."""
-    pixels = data.reshape(-1).view(np.uint8).data
-    digest = xxh3_128(header)
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-    try:
-        if len(pixels) <= BLOCK:
-            digest.update(pixels)
-            digest.update(tail)
-            write_all(file, [header, pixels, tail])
-        else:
-            write_all(file, [header])
-            for start in range(0, len(pixels), BLOCK):
-                block = pixels[start : start + BLOCK]
-                digest.update(block)
-                write_all(file, [block])
-            digest.update(tail)
-            write_all(file, [tail])
-    finally:
-        os.close(file)
-    return digest.hexdigest(), len(header) + len(pixels) + len(tail)
+def _around(
+    data: np.ndarray[Any, Any], header: bytes, tail: bytes
+) -> tuple[bytes, memoryview, bytes]:
+    """Return the bytes of a file in order."""
+    return header, data.reshape(-1).view(np.uint8).data, tail

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -53,21 +52,6 @@ def cut(whole: bytes, nbytes: int) -> tuple[bytes, bytes]:
         if last.dataoffsets[-1] + last.databytecounts[-1] - first != nbytes:
             raise SerializerError("tifffile did not write the pixels in one piece.")
     return whole[:first], whole[first + nbytes :]
-
-
-def write_all(file: int, parts: list[Any]) -> None:
-    """Write buffers with as few calls as the system allows."""
-    written = os.writev(file, parts)
-    if written == sum(len(part) for part in parts):
-        return
-    for part in parts:
-        if written >= len(part):
-            written -= len(part)
-            continue
-        rest = memoryview(part)[written:]
-        written = 0
-        while rest:
-            rest = rest[os.write(file, rest) :]
 
 
 def ome_type(data: Any, who: str) -> tuple[Any, tuple[str, ...]]:
