@@ -226,7 +226,7 @@ def test_a_result_that_was_replaced_meanwhile_is_that_items_failure(project):
 
 def test_a_result_or_an_input_that_cannot_be_read_is_that_items_failure(project, monkeypatch):
     """In the planning too: the rest is made."""
-    import databacked.places.place
+    import databacked.places.one_file
 
     @task(result=LocalResult("out"), target="{n}.json")
     def work(n, file: Path):
@@ -241,14 +241,14 @@ def test_a_result_or_an_input_that_cannot_be_read_is_that_items_failure(project,
     assert run([0, 1, 2]) == ["0", "1", "2"]
     for n in (1, 2):
         os.utime(project / f"out/{n}.json", (1, 1))
-    real: Any = vars(databacked.places.place)["content_of"]
+    real: Any = vars(databacked.places.one_file)["content_of"]
 
     def denied(path):
         if Path(path).name == "1.json":
             raise PermissionError(13, "Permission denied", str(path))
         return real(path)
 
-    monkeypatch.setattr(databacked.places.place, "content_of", denied)
+    monkeypatch.setattr(databacked.places.one_file, "content_of", denied)
     found = run([0, 1, 2, 3])
     assert [type(one) is Failed for one in found] == [False, True, False, False]
     assert "Permission denied" in found[1].failure.exception

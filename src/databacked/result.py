@@ -12,9 +12,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from databacked.datasets.place import BoundDataset, ManifestFormat
 from databacked.errors import SerializerError
-from databacked.places.place import Bound, check_rules
+from databacked.places.one_file import OneFile
+from databacked.places.place import Format, Place
+from databacked.places.rules import check_rules, rules_of
+from databacked.places.several_files import SeveralFiles
+from databacked.plugins import find
 from databacked.project.root import Project, project_at, project_of_code
 from databacked.serializers.base import Serializer
 
@@ -62,32 +65,38 @@ class LocalResult:
                 )
         check_rules(self)
 
-    def bind(self, project: Project, code_of: Callable[[type], str]) -> Bound:
-        """Return the result with its folder and serializer, ready to be used.
+    def bind(
+        self,
+        project: Project,
+        code_of: Callable[[type], str],
+        endings: Mapping[str, str] | None = None,
+    ) -> Place:
+        """Return the place that the result is in a project.
 
         Parameters
         ----------
         code_of
             Gives the code fingerprint of a serializer of the user's own.
+        endings
+            How the files of each of several outputs end; one serializer for all is used for those
+            that it writes, the others are written by their endings.
         """
-        if isinstance(self.serializer, Mapping):
+        given = self.serializer
+        if endings:
+            format: Format = SeveralFiles(self._parts(code_of, endings))
+        elif isinstance(given, Mapping):
             raise SerializerError(
-                f"serializer= names {', '.join(self.serializer)}, but the task has one output: "
+                f"serializer= names {', '.join(given)}, but the task has one output: "
                 "give it a target= with these keys, or one serializer."
             )
-        return self._bind(project, code_of, self.serializer)
+        else:
+            format = self._one(code_of, given)
+        folder = project.resolve(self.place)
+        return Place(folder, find("storage", "local")(folder), format, rules_of(self), project.root)
 
-    def bind_outputs(
-        self, project: Project, code_of: Callable[[type], str], endings: Mapping[str, str]
-    ) -> dict[str, Bound]:
-        """Return where each of several outputs goes.
-
-        Parameters
-        ----------
-        endings
-            How the files of each output end; one serializer for all is used for those that it
-            writes, the others are written by their endings.
-        """
+    def _parts(
+        self, code_of: Callable[[type], str], endings: Mapping[str, str]
+    ) -> dict[str, OneFile]:
         given = self.serializer
         if isinstance(given, Mapping):
             unknown = [name for name in given if name not in endings]
@@ -96,16 +105,14 @@ class LocalResult:
                     f"serializer= names {', '.join(unknown)}, which target= does not; its outputs "
                     f"are {', '.join(endings)}."
                 )
-        parts: dict[str, Bound] = {}
+        parts: dict[str, OneFile] = {}
         for name, ending in endings.items():
             one = given.get(name) if isinstance(given, Mapping) else given
             fits = one is None or not ending or ending.endswith(tuple(one.suffixes))
-            parts[name] = self._bind(
-                project, code_of, one if fits or isinstance(given, Mapping) else None
-            )
+            parts[name] = self._one(code_of, one if fits or isinstance(given, Mapping) else None)
         return parts
 
-    def _bind(self, project: Project, code_of: Callable[[type], str], serializer: Any) -> Bound:
+    def _one(self, code_of: Callable[[type], str], serializer: Any) -> OneFile:
         if serializer is None:
             from databacked.serializers.default.by_ending import ArrayToDefaultWriter
 
@@ -122,7 +129,7 @@ class LocalResult:
             "format": serializer.format if own is None else own,
             "settings": serializer.settings(),
         }
-        return Bound(project.resolve(self.place), serializer, says, self, root=project.root)
+        return OneFile(serializer, says)
 
 
 # ---------------------------------------------------------------- datasets
@@ -187,14 +194,20 @@ class LocalDatasetResult:
     def __post_init__(self) -> None:
         check_rules(self)
 
-    def bind(self, project: Project, code_of: Callable[[type], str]) -> BoundDataset:
-        """Return the result with its folder.
+    def bind(
+        self,
+        project: Project,
+        code_of: Callable[[type], str],
+        endings: Mapping[str, str] | None = None,
+    ) -> Place:
+        """Return the place that the dataset is in a project.
 
         Raises
         ------
         DatasetError
             If name, readme, columns or extra files cannot be used; every problem at once.
         """
+        from databacked.datasets.format import DatasetFormat, ManifestFormat
         from databacked.datasets.layout import FORMAT
         from databacked.datasets.settings import check_settings
         from databacked.datasets.write import fingerprint_of
@@ -207,7 +220,8 @@ class LocalDatasetResult:
             "settings": fingerprint_of(**settings, root=project.root),
         }
         folder = project.resolve(self.place).joinpath(*self.name.split("/"))
-        return BoundDataset(folder, ManifestFormat(), says, self, False, project.root, settings)
+        format = DatasetFormat(OneFile(ManifestFormat(), says), settings)
+        return Place(folder, find("storage", "local")(folder), format, rules_of(self), project.root)
 
     def validate(self, table: Any, *, root: str | os.PathLike[str] | None = None) -> list[str]:
         """Return everything that is wrong with settings and table, without writing anything.

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from databacked import LocalResult, task
+from databacked import LocalResult, result, task
 from databacked.engine.items import Items
 from databacked.engine.planner import Planner
 from databacked.engine.scheduler import Scheduler
 from databacked.engine.spec import Specs
 from databacked.graph.calls import Graph
-from databacked.places import place
 from databacked.project.root import Project
 from databacked.records.journal import close_journals, journal_of
 from databacked.records.record import Record, details
@@ -40,7 +39,7 @@ class ReadOnly(MemoryStorage):
 @pytest.fixture
 def plan(tmp_path, monkeypatch):
     """Return what makes a planner and the items of one map, over a place in memory."""
-    monkeypatch.setattr(place, "plug", lambda kind, name: ReadOnly)
+    monkeypatch.setattr(result, "find", lambda kind, name: ReadOnly)
 
     def make(step: Any, *columns: Any) -> tuple[Planner, Items]:
         graph = Graph(Nobody())
@@ -82,12 +81,12 @@ def put(folder: Path, name: str, data: bytes) -> Stat:
 def recorded(items: Items, row: int, stat: Stat, recipe: str, factor: int = 3) -> None:
     """Have a record say what made a file."""
     assert items.targets is not None
-    assert items.bound is not None
+    assert items.place is not None
     spec = items.spec
     said = details(parameters={"n": row, "factor": factor}, inputs={})
     target = str(items.targets[row])
     record = Record("w", target, recipe, recipe, "c0ffee", *stat, spec.context, said)
-    journal_of(items.bound.folder).append(record.line(), record.context, spec.fields)
+    journal_of(items.place.folder).append(record.line(), record.context, spec.fields)
 
 
 def test_missing_fresh_and_stale(plan, tmp_path):

@@ -46,7 +46,7 @@ def spec_of(number: int, *, kept: bool, marks: bool, pure: bool) -> Spec:
         arrives={},
         inputs=frozenset(),
         base="",
-        bound=None,
+        place=None,
         fields={},
         context="",
         run="",

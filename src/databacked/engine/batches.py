@@ -360,8 +360,8 @@ class Batches:
         items = self._scheduler.of(node)
         if items.spec.remembers:
             return get_keys(node.known[row], keys)
-        if items.bound is not None:
-            return Kept(items.bound, items.record(row), keys)
+        if items.place is not None:
+            return Kept(items.place, items.record(row), keys)
         return Held((node.id, row), keys)
 
 

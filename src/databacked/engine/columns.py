@@ -8,7 +8,7 @@ from typing import Any
 from databacked.engine.items import DUE, Items
 from databacked.graph.inputs import Column
 from databacked.places.judge import MISSING, Found
-from databacked.places.place import Bound
+from databacked.places.one_file import OneFile
 from databacked.worker.columns import EXACT, Rows
 
 
@@ -25,7 +25,7 @@ def goes_by_rows(items: Items) -> bool:
 
 
 def _are_alike(items: Items) -> bool:
-    spec, bound, options = items.spec, items.bound, items.node.task.options
+    spec, place, options = items.spec, items.place, items.node.task.options
     return (
         items.n > 1
         and items.reads_nothing
@@ -40,8 +40,11 @@ def _are_alike(items: Items) -> bool:
             if isinstance(arg, Column)
         )
         and (
-            bound is None
-            or (type(bound) is Bound and not bound.always and not bound.options.from_path)
+            place is None
+            or (
+                isinstance(place.format, OneFile)
+                and not (place.rules.always or place.rules.from_path)
+            )
         )
     )
 
@@ -78,5 +81,5 @@ def rows_of(items: Items, rows: Sequence[int]) -> Rows:
         [of(one) if isinstance(one, list) else one for one in tokens],
         None if items.targets is None else of(items.targets),
         [] if not items.found else [(items.found.get(row) or MISSING).stat for row in rows],
-        bool(items.pinned) and spec.bound is None,
+        bool(items.pinned) and spec.place is None,
     )

@@ -13,8 +13,7 @@ from databacked.errors import ResultChangedError
 from databacked.graph.inputs import Column, Plain
 from databacked.graph.nodes import Item, Node
 from databacked.places.judge import Found
-from databacked.places.place import Bound
-from databacked.records.book import records_of
+from databacked.places.place import Place
 from databacked.records.record import Record
 from databacked.worker.messages import Spec
 
@@ -67,7 +66,6 @@ class Items:
     __slots__ = (
         "absent",
         "asked",
-        "bound",
         "columns",
         "found",
         "is_alike",
@@ -77,6 +75,7 @@ class Items:
         "node",
         "odd",
         "pinned",
+        "place",
         "reads_nothing",
         "sent",
         "shared_absent",
@@ -134,12 +133,12 @@ class Items:
         self.reads_nothing = all(isinstance(arg, Plain | Column) for arg in node.args.values())
         """Whether all its arguments are known at the call."""
         self.spec: Spec
-        self.bound: Bound | None = None
+        self.place: Place | None = None
 
-    def open(self, spec: Spec, bound: Bound | None) -> None:
+    def open(self, spec: Spec, place: Place | None) -> None:
         """Take in what all items share; all that they read can be named by now."""
         self.spec = spec
-        self.bound = bound
+        self.place = place
         self.is_open = True
 
     def move(self, row: int, to: Status) -> None:
@@ -171,19 +170,19 @@ class Items:
         ResultChangedError
             If somebody removed it meanwhile.
         """
-        assert self.bound is not None
+        assert self.place is not None
         assert self.targets is not None
         target, content = str(self.targets[row]), (self.token[row] or "")[2:]
-        for record in reversed(records_of(self.bound.folder, refresh=False).of(target)):
+        for record in reversed(self.place.known.of(target)):
             if record.content == content:
                 return record
-        path = self.bound.path(target)
+        path = self.place.path(target)
         raise ResultChangedError(f"{path}: its record is gone. Run the flow again.")
 
     def value(self, row: int, keys: tuple[Any, ...] = ()) -> Any:
         """Return the value of a kept item that is here; whatever its file may raise."""
-        assert self.bound is not None
-        return self.bound.hand_over(self.record(row), keys=keys)
+        assert self.place is not None
+        return self.place.value(self.record(row), keys=keys)
 
     def are_all(self, status: Status) -> bool:
         """Whether all items are so far, and no further."""

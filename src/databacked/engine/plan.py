@@ -182,8 +182,8 @@ class Outlook:
         if items.spec.remembers:
             return items.node.known[row]
         edited = self._edited.get((items.node, row))
-        if edited is not None and items.bound is not None:
-            return items.bound.hand_over(edited)
+        if edited is not None and items.place is not None:
+            return items.place.value(edited)
         return items.value(row)
 
     # What is found out
@@ -196,11 +196,11 @@ class Outlook:
         items.node.known.update(verdict.recalled)
         self._perhaps.update((items.node, row) for row in verdict.perhaps)
         for row, (found, state) in verdict.settle.items():
-            assert items.bound is not None
+            assert items.place is not None
             assert items.targets is not None
             claim = bare_claim(items.spec, "")
             target = str(items.targets[row])
-            self._edited[items.node, row] = items.bound.settlement(found, target, claim, state)[0]
+            self._edited[items.node, row] = items.place.settlement(found, target, claim, state)[0]
         reasons = self._reasons.setdefault(items.node.name, Counter())
         for reason, count in verdict.reasons.items():
             reasons[reason.text] += count

@@ -38,7 +38,7 @@ from databacked.graph.target import NotYet, Touched
 from databacked.places.backed import Backed
 from databacked.places.judge import MISSING, Found
 from databacked.places.parts import get_keys
-from databacked.places.place import Bound
+from databacked.places.place import Place
 from databacked.project.root import Project
 from databacked.records.book import Records
 from databacked.storage.looks import Stat
@@ -89,15 +89,15 @@ class Planner:
     def open(self, items: Items) -> None:
         """Find out what the items of a node share, and what their plain arguments count by."""
         node = items.node
-        bound = self._specs.bound(node.task)
+        place = self._specs.place(node.task)
         files = file_parameters(node)
         inputs = [
             name
             for name, arg in node.args.items()
             if files.get(name) or not isinstance(arg, Plain | Column) or _holds_backed(arg)
         ]
-        spec = self._specs.spec(node, bound, inputs)
-        items.open(spec, bound)
+        spec = self._specs.spec(node, place, inputs)
+        items.open(spec, place)
         odd: dict[int, Exception] = {}
         items.columns = plain_tokens(node, files, self._project.root, spec.how, odd)
         items.odd = odd
@@ -106,9 +106,9 @@ class Planner:
             if not isinstance(arg, Plain | Column):
                 items.columns[name] = None if arg.length() is None else [None] * node.n
         target = node.task.target
-        if bound is not None and target is not None:
+        if place is not None and target is not None:
             items.targets = self._targets(items)
-            check_legal([one for one in items.targets if one is not None], bound, node.name)
+            check_legal([one for one in items.targets if one is not None], place, node.name)
 
     # Targets
 
@@ -151,9 +151,9 @@ class Planner:
                 f"{node.name}: the target of item {row} depends on a value that is too large to "
                 "be part of a name. Use an id that is passed to the task."
             )
-        assert items.bound is not None
+        assert items.place is not None
         assert items.targets is not None
-        check_legal([target], items.bound, node.name)
+        check_legal([target], items.place, node.name)
         items.targets[row] = target
         return target
 
@@ -182,20 +182,20 @@ class Planner:
                 rows = [row for row in rows if row not in items.odd]
             if items.targets is not None and items.node.task.target is not None:
                 draft.notes.update(floats_in_names(items.node, items.node.task.target))
-        if whole and items.bound is None and _is_nobodys(items):
+        if whole and items.place is None and _is_nobodys(items):
             draft.idle, draft.untold = list(rows), True
             return Verdict(**vars(draft))
         recipes = self.recipes.of_rows(items, rows)
         if items.spec.remembers:
             self._recall(items, rows, recipes, draft)
-        elif items.bound is None:
+        elif items.place is None:
             self._passing(items, rows, recipes, draft)
         elif whole:
-            self._compare(items, rows, recipes, draft, items.bound)
+            self._compare(items, rows, recipes, draft, items.place)
         else:
             for row, recipe in zip(rows, recipes, strict=True):
                 if recipe is not None and items.status[row] == OPEN:
-                    self._look_now(items, row, recipe, draft, items.bound)
+                    self._look_now(items, row, recipe, draft, items.place)
         return Verdict(**vars(draft))
 
     def _passing(
@@ -247,26 +247,26 @@ class Planner:
         rows: Sequence[int],
         recipes: Sequence[str | None],
         draft: _Draft,
-        bound: Bound,
+        place: Place,
     ) -> None:
         """Compare all items of a node with their records, at once."""
         assert items.targets is not None
         node, targets = items.node, items.targets
-        stats = bound.find(dict.fromkeys(one for one in targets if one is not None))
-        records = bound.records  # after the listing: a file that another run made has its record
-        self._known_places.setdefault(bound.folder, records.known)
-        refuse_unknown(node, bound, records, stats)
-        folder, claim = str(bound.folder), self.claims.claim
+        stats = place.find(dict.fromkeys(one for one in targets if one is not None))
+        records = place.records  # after the listing: a file that another run made has its record
+        self._known_places.setdefault(place.folder, records.known)
+        refuse_unknown(node, place, records, stats)
+        folder, claim = str(place.folder), self.claims.claim
         owner = items.spec.owner
         chosen = targets if len(rows) == items.n else [targets[row] for row in rows]
-        closer = bound.always or not bound.by_time
+        closer = place.rules.always or not place.format.by_time()
         fitting = [None] * len(rows) if closer else records.fitting(chosen, stats, recipes, owner)
         contexts: Counter[str] = Counter()
         fresh = draft.fresh
         for row, target, recipe, fits in zip(rows, chosen, recipes, fitting, strict=True):
             if target is None:
                 if recipe is not None:
-                    self._look_now(items, row, recipe, draft, bound)
+                    self._look_now(items, row, recipe, draft, place)
                 continue
             other = claim(folder, target, (node, row))
             if other[0] is not node or other[1] != row:
@@ -281,17 +281,17 @@ class Planner:
                 draft.due[row] = MISSING
                 continue
             if recipe is None:
-                self._judge_unknown(items, row, target, stat, records, draft, bound)
+                self._judge_unknown(items, row, target, stat, records, draft, place)
                 continue
-            look = partial(bound.look, target, stat, owner, records)
-            self._look(items, row, recipe, look, draft, bound)
+            look = partial(place.look, target, stat, owner, records)
+            self._look(items, row, recipe, look, draft, place)
         for context, count in contexts.items():
             before = records.contexts.get(context, {}).get("packages", {})
             changed = changed_packages(before, items.spec.fields["packages"])
             if changed:
                 draft.notes[f"made with {changed}; kept, because versions do not count"] += count
 
-    def _look_now(self, items: Items, row: int, recipe: str, draft: _Draft, bound: Bound) -> None:
+    def _look_now(self, items: Items, row: int, recipe: str, draft: _Draft, place: Place) -> None:
         """Judge one item by itself, and find its target where that depends on what it gets."""
         assert items.targets is not None
         target = items.targets[row]
@@ -299,13 +299,13 @@ class Planner:
             target = self._late_target(items, row, draft)
             if target is None:
                 return
-            other = self.claims.claim(bound.folder, target, (items.node, row))
+            other = self.claims.claim(place.folder, target, (items.node, row))
             if other != (items.node, row):
                 self._pair(items, row, other, target, draft)
                 return
-            self._known_places.setdefault(bound.folder, bound.records.known)
-        look = partial(bound.look_now, target, items.spec.owner)
-        self._look(items, row, recipe, look, draft, bound)
+            self._known_places.setdefault(place.folder, place.records.known)
+        look = partial(place.look_now, target, items.spec.owner)
+        self._look(items, row, recipe, look, draft, place)
 
     def _look(
         self,
@@ -314,34 +314,34 @@ class Planner:
         recipe: str,
         look: Callable[[], Found],
         draft: _Draft,
-        bound: Bound,
+        place: Place,
     ) -> None:
         """Judge an item; a file that cannot be looked at is a failure of this item alone."""
         try:
-            self._judge_one(items, row, recipe, look(), draft, bound)
+            self._judge_one(items, row, recipe, look(), draft, place)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             draft.errors[row] = error
 
     def _judge_one(
-        self, items: Items, row: int, recipe: str, found: Found, draft: _Draft, bound: Bound
+        self, items: Items, row: int, recipe: str, found: Found, draft: _Draft, place: Place
     ) -> None:
         """Decide about one item whose recipe is known, and what lies at its target."""
         assert items.targets is not None
         target, spec = items.targets[row], items.spec
         assert target is not None
         tokens = items.row_tokens(row)
-        if not bound.always:
-            unknown = found.kind == "foreign" and not self._known_places[bound.folder]
-            if unknown and bound.options.when_unknown == "accept":
-                taken = bound.acceptable(found, target)
+        if not place.rules.always:
+            unknown = found.kind == "foreign" and not self._known_places[place.folder]
+            if unknown and place.rules.when_unknown == "accept":
+                taken = place.acceptable(found, target)
                 if taken is not None:
                     draft.fresh[row] = "c:" + taken.content
                     draft.settle[row] = taken, "a"
                     draft.notes["accepted as they were found"] += 1
                     return
-            as_it_is = used(found, spec, recipe, tokens, bound)
+            as_it_is = used(found, spec, recipe, tokens, place)
             if as_it_is is not None:
                 draft.notes.update(as_it_is.notes)
                 draft.fresh[row] = "c:" + as_it_is.content
@@ -349,7 +349,7 @@ class Planner:
                     draft.settle[row] = found, "e"
                 return
             if found.kind == "ours":
-                reason = reason_of(found, spec, tokens, bound)
+                reason = reason_of(found, spec, tokens, place)
                 draft.reasons[reason] += 1
                 passing = any("r:" in str(token) for token in tokens)
                 if reason.only_inputs and (passing or spec.marks):  # who fails is not known yet
@@ -364,10 +364,10 @@ class Planner:
         stat: Stat | None,
         records: Records,
         draft: _Draft,
-        bound: Bound,
+        place: Place,
     ) -> None:
         """Judge an item whose recipe is not known: without file and record it is to be made."""
-        if bound.always:
+        if place.rules.always:
             draft.due[row] = None
         elif row in items.unread:
             draft.unread.append((items.node, row))

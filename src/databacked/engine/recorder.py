@@ -16,10 +16,10 @@ from databacked.engine.small_values import SmallValuesWriter
 from databacked.engine.verdict import Verdict
 from databacked.graph.inputs import Column, Plain
 from databacked.graph.nodes import Item, Node
-from databacked.places.place import Bound
+from databacked.places.place import Place
+from databacked.places.writable import check_writable
 from databacked.project.notebook import place_in_words
 from databacked.project.root import Project
-from databacked.records.book import records_of
 from databacked.types import Failure
 from databacked.worker.columns import Made
 from databacked.worker.failures import failure_of, in_short
@@ -79,7 +79,7 @@ class Recorder:
         passing: set[str] = set()
         for items in self._scheduler.tables:
             name = items.node.name
-            if not items.is_open or items.bound is not None:
+            if not items.is_open or items.place is not None:
                 totals[name] += items.n
             else:  # what nobody needs is not made, and is not left to do either
                 totals[name] += items.wanted.count(1)
@@ -123,14 +123,14 @@ class Recorder:
         StorageError
             If the place of what is to be made takes nothing.
         """
-        node, spec, bound = items.node, items.spec, items.bound
+        node, spec, place = items.node, items.spec, items.place
         errors = dict(verdict.errors)
-        if bound is not None and items.targets is not None:
+        if place is not None and items.targets is not None:
             for row, (found, state) in verdict.settle.items():
                 target = str(items.targets[row])
                 recipe = spec.recipe([str(token) for token in items.row_tokens(row)])
                 try:
-                    bound.settle(found, target, bare_claim(spec, recipe), state)
+                    place.settle(found, target, bare_claim(spec, recipe), state)
                 except Exception as error:
                     errors[row] = error
         node.known.update(verdict.recalled)
@@ -143,8 +143,8 @@ class Recorder:
                     self.count(node, row, "reused")
         self._reasons[node.name].update(verdict.reasons)
         self._notes[node.name].update(verdict.notes)
-        if bound is not None and verdict.due:
-            self._check_writable(node.name, bound)
+        if place is not None and verdict.due:
+            self._check_writable(node.name, place)
         if verdict.whole:
             self._say_reasons(node.name)
         if errors != verdict.errors:
@@ -152,11 +152,11 @@ class Recorder:
             return replace(verdict, errors=errors, fresh=fresh)
         return verdict
 
-    def _check_writable(self, name: str, bound: Bound) -> None:
+    def _check_writable(self, name: str, place: Place) -> None:
         """Say before the work, not after it, that a place takes nothing; asked once a place."""
-        if bound.folder not in self._checked:
-            bound.check_writable(name)
-            self._checked.add(bound.folder)
+        if place.folder not in self._checked:
+            check_writable(place.folder, name)
+            self._checked.add(place.folder)
 
     def _say_reasons(self, name: str) -> None:
         """Say what is replaced because a parameter changed, before it is replaced."""
@@ -190,8 +190,8 @@ class Recorder:
             self.count(node, outcome.row, "made" if outcome.state == MADE else "reused")
             if outcome.known:
                 (node.known[outcome.row],) = outcome.known
-            if outcome.record is not None and items.bound is not None:
-                records = records_of(items.bound.folder, refresh=False)
+            if outcome.record is not None and items.place is not None:
+                records = items.place.known
                 if not records.knows(outcome.record):  # another process has appended it
                     records.contexts.setdefault(outcome.record.context, dict(items.spec.fields))
                     records.remember(outcome.record.line())
@@ -212,8 +212,8 @@ class Recorder:
         else:
             for row in rows:
                 self.count(node, row, "made")
-        if made.lines is not None and items.bound is not None and items.targets is not None:
-            records = records_of(items.bound.folder, refresh=False)
+        if made.lines is not None and items.place is not None and items.targets is not None:
+            records = items.place.known
             records.contexts.setdefault(items.spec.context, dict(items.spec.fields))
             records.remember_all([str(items.targets[row]) for row in rows], made.lines)
 

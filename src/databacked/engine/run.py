@@ -32,7 +32,7 @@ from databacked.graph.futures import Future, Futures, Values, futures_in, replac
 from databacked.graph.nodes import Dynamic, Item, Node
 from databacked.places.orphans import orphans
 from databacked.places.parts import get_keys
-from databacked.places.place import Bound
+from databacked.places.place import Place
 from databacked.project.root import Project
 from databacked.records.book import records_of
 from databacked.records.compaction import compact
@@ -220,7 +220,7 @@ class Run:
 
     def _fetched(self, items: Items, row: int, keys: tuple[Any, ...] = ()) -> Any:
         """Return the value of an item that is there; whatever its file or its class may raise."""
-        if items.bound is not None:
+        if items.place is not None:
             return items.value(row, keys)
         return self._crew.fetch(items.node, row, keys)
 
@@ -266,19 +266,19 @@ class Run:
 
         Nothing is said where the targets of some items never became known.
         """
-        places: dict[Path, tuple[Bound, set[Owner]]] = {}
+        places: dict[Path, tuple[Place, set[Owner]]] = {}
         for items in self._scheduler.tables:
-            if not items.is_open or items.bound is None:
+            if not items.is_open or items.place is None:
                 continue
             if items.targets is None or None in items.targets:
                 return {}
-            owners = places.setdefault(items.bound.folder, (items.bound, set()))[1]
+            owners = places.setdefault(items.place.folder, (items.place, set()))[1]
             owners.add(items.spec.owner)
         return orphans(places, self._planner.claims)
 
     def _places(self) -> list[Path]:
         tables = self._scheduler.tables
-        kept = [one.bound.folder for one in tables if one.is_open and one.bound is not None]
+        kept = [one.place.folder for one in tables if one.is_open and one.place is not None]
         return list(dict.fromkeys([*kept, self._planner.small.folder]))
 
     def raise_fatal(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +18,8 @@ from databacked.fingerprint.parameters import token as token_of_value
 from databacked.graph.inputs import Column, Element, Filled, Items, Plain
 from databacked.graph.nodes import Node
 from databacked.graph.step import Step
-from databacked.graph.target import Outputs, Target
-from databacked.places.files import BoundOutputs
-from databacked.places.place import Bound
+from databacked.graph.target import Outputs
+from databacked.places.place import Place
 from databacked.project.folders import STATE, lies_in, same_folder
 from databacked.project.notebook import is_cell, notebook_name
 from databacked.project.root import Project
@@ -49,7 +48,7 @@ class Specs:
         self.run = run
         self._reads_only = reads_only
         self._codes: dict[int, tuple[Any, CodeFingerprint]] = {}
-        self._bounds: dict[Any, tuple[Any, Bound]] = {}
+        self._places: dict[Any, tuple[Any, Place]] = {}
 
     @cached_property
     def _owner(self) -> Owner:
@@ -65,7 +64,7 @@ class Specs:
             known = self._codes[id(function)] = function, found
         return known[1]
 
-    def bound(self, task: Step) -> Bound | None:
+    def place(self, task: Step) -> Place | None:
         """Return where a task's values go; None if they are not kept."""
         result = task.options.result
         if result is None:
@@ -74,36 +73,20 @@ class Specs:
             result = self.default
         outputs = task.target.outputs if isinstance(task.target, Outputs) else {}
         key = (id(result), tuple((name, one.ending) for name, one in outputs.items()))
-        found = self._bounds.get(key)
+        found = self._places.get(key)
         if found is None:
-            bound = self._bind(task, result, outputs)
-            found = self._bounds[key] = (result, bound)
-            self._check_places(task.name, bound.folder)
-        bound = found[1]
-        return replace(bound, always=True) if task.options.location is not None else bound
-
-    def _bind(self, task: Step, result: Any, outputs: Mapping[str, Target]) -> Bound:
-        def code_of(kind: type) -> str:
-            return self.code(kind).digest
-
-        if not outputs:
-            return result.bind(self.project, code_of)  # type: ignore[no-any-return]
-        if not hasattr(result, "bind_outputs"):
-            raise TargetError(
-                f"{task.name}: {type(result).__name__} does not take several outputs "
-                f"({', '.join(outputs)})."
-            )
-        endings = {name: one.ending for name, one in outputs.items()}
-        parts = result.bind_outputs(self.project, code_of, endings)
-        first = next(iter(parts.values()))
-        says = {"outputs": {name: dict(part.says) for name, part in parts.items()}}
-        return BoundOutputs(
-            first.folder, first.serializer, says, result, root=self.project.root, parts=parts
-        )
+            endings = {name: one.ending for name, one in outputs.items()}
+            place = result.bind(self.project, lambda kind: self.code(kind).digest, endings)
+            found = self._places[key] = (result, place)
+            self._check_places(task.name, place.folder)
+        place = found[1]
+        if task.options.location is None:
+            return place
+        return replace(place, rules=replace(place.rules, always=True))
 
     def _check_places(self, name: str, folder: Path) -> None:
         """Raise if two places are one folder, or lie in one another: whose would a file be?"""
-        places = [bound.folder for _, bound in self._bounds.values()]
+        places = [place.folder for _, place in self._places.values()]
         above = dict.fromkeys((*folder.parents, *Path(os.path.realpath(folder)).parents))
         places += [one for one in above if os.path.isdir(one / STATE / "journals")]
         for other in dict.fromkeys(places):
@@ -120,7 +103,7 @@ class Specs:
                     "its own folder, side by side."
                 )
 
-    def spec(self, node: Node, bound: Bound | None, inputs: Iterable[str]) -> Spec:
+    def spec(self, node: Node, place: Place | None, inputs: Iterable[str]) -> Spec:
         """Return what all items of a node share, as it is sent to workers."""
         task = node.task
         code = self.code(task.fn)
@@ -137,25 +120,25 @@ class Specs:
         named = {f"{name}{ITS_FILE}": files[str(path)] for name, path in code.paths.items()}
         symbols = {**code.symbols, **named, **further}
         owner = replace(self._owner, task=symbol_of(task.fn, self.project.root))
-        folder = self.project.state / "values" if bound is None else bound.folder
+        folder = self.project.state / "values" if place is None else place.folder
         fields: dict[str, Json] = {
             **owner.said(folder),
             "code": digest,
             "symbols": dict(symbols),
             "values": dict(code.values),
-            "serializer": None if bound is None else dict(bound.says),
+            "serializer": None if place is None else dict(place.format.settings()),
             "packages": dict(code.packages),
             "opaque": list(code.opaque),
             "run": self.run,
         }
         order = tuple(sorted(node.args))
-        is_kept = bound is not None or task.options.keep
+        is_kept = place is not None or task.options.keep
         plain = {name: arg.value for name, arg in node.args.items() if isinstance(arg, Plain)}
         base = hash_texts(
             [
                 f"rules {RULES}",
                 digest,
-                "" if bound is None else bound.fingerprint,
+                "" if place is None else place.fingerprint,
                 *order,
                 *(() if task.options.pure or is_kept else (f"run {self.run}",)),
             ]
@@ -172,7 +155,7 @@ class Specs:
             arrives={name: kind for name, kind in task.arrives.items() if kind != "text"},
             inputs=frozenset(inputs),
             base=base,
-            bound=bound,
+            place=place,
             fields=fields,
             context=context_of(fields),
             run=self.run,

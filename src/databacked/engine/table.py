@@ -13,7 +13,6 @@ from databacked.engine.scheduler import Scheduler
 from databacked.graph.futures import Future, Futures
 from databacked.graph.inputs import Column, Element, Plain
 from databacked.graph.nodes import Node
-from databacked.places.files import BoundOutputs
 from databacked.records.record import JOIN
 
 
@@ -51,17 +50,15 @@ def _parameters(node: Node, row: int) -> dict[str, Any]:
 
 
 def _state(items: Items, row: int, became: str) -> dict[str, Any]:
-    node, bound = items.node, items.bound
+    node, place = items.node, items.place
     said: dict[str, Any] = {_free("state", node): became}
-    if bound is None or items.targets is None:
+    if place is None or items.targets is None:
         return said
-    names = (
-        [f"path_{name}" for name in bound.parts] if isinstance(bound, BoundOutputs) else ["path"]
-    )
+    names = [f"path_{name}" for name in place.format.names()] or ["path"]
     target = items.targets[row]
     files = [None] * len(names) if target is None else target.split(JOIN)
     for name, file in zip(names, files, strict=True):
-        path = None if file is None else Path(bound.folder) / file
+        path = None if file is None else Path(place.folder) / file
         said[_free(name, node)] = path if path is not None and path.exists() else None
     return said
 

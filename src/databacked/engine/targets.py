@@ -10,7 +10,7 @@ from databacked.graph.inputs import Column, Element, Plain
 from databacked.graph.nodes import Input, Node
 from databacked.graph.sketch import holds_unknown
 from databacked.graph.target import Outputs, Target, check_case, check_targets
-from databacked.places.place import Bound
+from databacked.places.place import Place
 from databacked.records.book import Records
 from databacked.records.record import JOIN
 from databacked.storage.looks import Stat
@@ -67,17 +67,20 @@ class _Repeated(Sequence[Any]):
         raise IndexError(index)
 
 
-def check_legal(targets: Sequence[str], bound: Bound, name: str) -> None:
+def check_legal(targets: Sequence[str], place: Place, name: str) -> None:
     """Raise for targets that cannot be files of this place."""
-    check_targets(targets, name, bound.files)
-    suffixes = tuple(bound.serializer.suffixes)
-    plain = bound.files == 1  # most end as they are written
-    rest = [one for one in targets if not one.endswith(suffixes)] if plain else targets
+    count = len(place.format.names()) or 1
+    check_targets(targets, name, count)
+    written: tuple[str, ...] = ()
+    if targets and count == 1:  # most end as they are written
+        ((_, by),) = place.format.files(targets[0])
+        written = tuple(by.suffixes)
     odd = [
-        (file, part.serializer)
-        for target in rest
-        for file, part in bound.endings(target)
-        if not file.lower().endswith(part.serializer.suffixes)
+        (file, serializer)
+        for target in targets
+        if not (written and target.endswith(written))
+        for file, serializer in place.format.files(target)
+        if not file.lower().endswith(serializer.suffixes)
     ]
     if odd:
         first, serializer = odd[0]
@@ -86,17 +89,17 @@ def check_legal(targets: Sequence[str], bound: Bound, name: str) -> None:
             f"{type(serializer).__name__} writes files: {', '.join(serializer.suffixes)}. Change "
             "target= or the result's serializer."
         )
-    if bound.storage.ignores_case():
+    if place.storage.ignores_case():
         check_case(list(dict.fromkeys(targets)), name)
 
 
-def refuse_unknown(node: Node, bound: Bound, records: Records, stats: Mapping[str, Stat]) -> None:
+def refuse_unknown(node: Node, place: Place, records: Records, stats: Mapping[str, Stat]) -> None:
     """Raise if a place holds files at the targets but no journal says who made them."""
-    if not stats or records.known or bound.options.when_unknown != "stop":
+    if not stats or records.known or place.rules.when_unknown != "stop":
         return
     shown = ", ".join(sorted(stats)[:3]).replace(JOIN, " + ")
     raise UnknownFilesError(
-        f"{node.name}: {bound.folder} holds {len(stats):,} of its targets already ({shown}…), and "
+        f"{node.name}: {place.folder} holds {len(stats):,} of its targets already ({shown}…), and "
         "no record says what made them. Say LocalResult(…, when_unknown='accept') to use them as "
         "they are, or 'replace' to move them aside and make them again."
     )

@@ -92,7 +92,7 @@ def whose(
         easily set.
     """
     if stat is None:
-        return _nothing(claims, relation)
+        return nothing([claim for claim in claims if relation(claim) == "mine"])
     files = [claim for claim in claims if claim.size >= 0]
     digests = {claim.content for claim in files if claim.stat == stat}
     # No claim fits, or two of one size within one time stamp do: the bytes decide.
@@ -143,9 +143,14 @@ _UNREAD = EXHAUSTED | {
 """What a system says of a file that could not be looked at: nothing of what it holds."""
 
 
-def _nothing(claims: Sequence[Record], relation: Callable[[Record], Relation]) -> Found:
-    """Say what it means that no file is there: None was the value, or the file is missing."""
-    mine = [claim for claim in claims if relation(claim) == "mine"]
+def nothing(mine: Sequence[Record]) -> Found:
+    """Say what it means that no file is there: None was the value, or the file is missing.
+
+    Parameters
+    ----------
+    mine
+        The claims of the task that asks.
+    """
     # A recipe that gave a file once: somebody removed it.
     gone = {claim.recipe for claim in mine if claim.size >= 0}
     none = tuple(claim for claim in mine if claim.size < 0 and claim.recipe not in gone)

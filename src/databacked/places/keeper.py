@@ -7,10 +7,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from databacked.places.claim import details_of, joined
 from databacked.places.marks import marked
-from databacked.places.place import Bound, details_of, joined
+from databacked.places.one_file import OneFile
+from databacked.places.place import Place
 from databacked.project.folders import STATE
-from databacked.records.journal import journal_of
 from databacked.records.record import line_of
 from databacked.storage.buffers import NEW, write_hashed
 from databacked.storage.local import storage_error
@@ -19,7 +20,7 @@ from databacked.storage.renames import remove
 
 
 class Keeper:
-    """Keeps values whose bytes are at hand: what `Bound.save` does where nothing is odd, for many.
+    """Keeps values whose bytes are at hand: what `Place.save` does where nothing is odd, for many.
 
     The order is the same: a temporary file, its record, and a rename that replaces nothing else.
 
@@ -29,11 +30,14 @@ class Keeper:
         Name and content of the context that all records are in.
     """
 
-    def __init__(self, bound: Bound, context: str, fields: Mapping[str, Any]) -> None:
-        self._bound = bound
+    def __init__(
+        self, place: Place, format: OneFile, context: str, fields: Mapping[str, Any]
+    ) -> None:
+        self._place = place
+        self._serializer = format.serializer
         self._context = context
         self._fields = fields
-        self._journal = journal_of(bound.folder)
+        self._journal = place.journal
         self._temporary = ""
         """One name for all: once a file is published, it is free again."""
 
@@ -58,7 +62,7 @@ class Keeper:
         StorageError
             If the disk does not take it.
         """
-        parts = self._bound.serializer.parts(value)
+        parts = self._serializer.parts(value)
         if parts is None:
             return None
         try:
@@ -75,12 +79,12 @@ class Keeper:
                 joined(said, details_of(parts.description)),
             )
             self._journal.append(line, self._context, self._fields)
-            if self._bound.storage.publish(self._temporary, target, judged):
+            if self._place.storage.publish(self._temporary, target, judged):
                 return content, line
         except BaseException as error:
             remove(self._temporary)
             if isinstance(error, OSError):
-                where = str(self._bound.folder / STATE)
+                where = str(self._place.folder / STATE)
                 raise storage_error(error, where, "written") from error
             raise
         remove(self._temporary)

@@ -8,7 +8,13 @@ less exactly than to 100 ns (FAT, HFS+, some archives) do not hold it, nor do co
 
 from __future__ import annotations
 
+import os
+import time
+from pathlib import Path
+from stat import S_ISDIR
+
 from databacked.fingerprint.hashes import hash_texts
+from databacked.storage.looks import Stat, first_own_file, stat_of
 
 EXACT = 10_000_000
 """Nanoseconds to which a marked time tells when a file was written."""
@@ -26,6 +32,32 @@ def marked(time_ns: int, content: str, target: str) -> int:
 def is_marked(time_ns: int, content: str, target: str) -> bool:
     """Whether a time, in nanoseconds, carries the mark of a content at a target."""
     return time_ns % EXACT == _mark(content, target)
+
+
+def time_written(path: Path) -> int:
+    """Return the time in which a mark would stand: a file's own, or that of a folder's first."""
+    first = first_own_file(str(path)) if os.path.isdir(path) else None
+    return os.stat(first or path).st_mtime_ns
+
+
+def settled(path: str, content: str, target: str, own: bool = False) -> Stat:
+    """Give what was written a time that carries its mark, and return how it looks.
+
+    Parameters
+    ----------
+    own
+        Whether the user's own code wrote it: it may be one file with something else of theirs.
+    """
+    written_at = marked(time.time_ns(), content, target)
+    if not (own and os.path.isfile(path) and os.lstat(path).st_nlink > 1):
+        os.utime(path, ns=(written_at, written_at), follow_symlinks=False)
+    info = os.stat(path)
+    if not S_ISDIR(info.st_mode):
+        return Stat(info.st_size, info.st_mtime_ns)
+    # A folder's own time does not count, that of its first file does.
+    if first := first_own_file(path):
+        os.utime(first, ns=(written_at, written_at), follow_symlinks=False)
+    return stat_of(path)
 
 
 def _mark(content: str, target: str) -> int:

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from databacked.places.place import Bound
+from databacked.places.place import Place
 from databacked.records.book import records_of
 from databacked.records.owners import Owner
 from databacked.records.record import JOIN, Record
 
 
 def orphans(
-    places: Mapping[Path, tuple[Bound, set[Owner]]], claimed: Iterable[tuple[str, str]]
+    places: Mapping[Path, tuple[Place, set[Owner]]], claimed: Iterable[tuple[str, str]]
 ) -> dict[str, tuple[int, int]]:
     """Return how many files (a folder that is a result is one) and bytes belong to no item.
 
@@ -33,7 +33,7 @@ def orphans(
     for folder, target in claimed:
         wanted[folder].add(target)
     found: dict[str, tuple[int, int]] = {}
-    for path, (bound, tasks) in places.items():
+    for path, (place, tasks) in places.items():
         records = records_of(path, refresh=False)
         mine: dict[str, list[Record]] = {}
         for target in records.targets() - wanted[str(path)]:
@@ -47,7 +47,7 @@ def orphans(
                     mine[target] = claims
         sizes = [
             stat.size
-            for target, stat in (bound.storage.find(mine) if mine else {}).items()
+            for target, stat in (place.storage.find(mine) if mine else {}).items()
             # What fits no claim, or one of an edited or accepted file, is somebody's own work.
             if {one.state for one in mine[target] if one.stat == stat} == {"w"}
         ]

@@ -18,37 +18,26 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from databacked.errors import RecordError
-from databacked.project.folders import STATE, obstacle, owner_of
+from databacked.records.journals import LocalJournals
 from databacked.records.owners import Owner, Relation
-from databacked.records.record import FORMAT, HEADER, NO_DETAILS, WHOLE, Record, parse
-from databacked.storage.live import JOURNAL, is_live, open_journal
+from databacked.records.record import NO_DETAILS, WHOLE, Record, parse
 from databacked.storage.looks import NOTHING, Stat
-
-_is_named = re.compile(rf"{JOURNAL}.*\.tsv").fullmatch
 
 
 class Records:
-    """All records of one place: read once a process, then only onwards."""
+    """All records of one place: read once a process from its journals, then only onwards."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
-        self.folder = place / STATE / "journals"
+        self.journals = LocalJournals(place)
         self.contexts: dict[str, dict[str, Any]] = {}
-        self._notes: list[str] = []
         self._lines: dict[str, bytes | list[bytes]] = {}
-        self._read: dict[str, int] = {}
         self._lock = threading.RLock()
-        self._noted: set[str] = set()
-        self._looked = False
-        self._odd: set[str] = set()
-        """What lies among the journals and is none."""
         self._was_read = False
         self._relations: dict[tuple[Owner, str], Relation] = {}
 
@@ -57,7 +46,7 @@ class Records:
 
     def take_notes(self) -> list[str]:
         """Return what was wrong with a journal; each is returned once."""
-        taken, self._notes = self._notes, []
+        taken, self.journals.notes = self.journals.notes, []
         return taken
 
     @property
@@ -77,13 +66,13 @@ class Records:
             self._was_read = True
             self._relations.clear()  # others may have gone since
             for _ in range(3):
-                names = self._journals()
+                names = self.journals.names()
                 if not names:  # none yet, or somebody removed them all
-                    self._read.clear()
+                    self.journals.read.clear()
                     self._lines.clear()
                     self.contexts.clear()
                 # A journal that is listed and then missing was compacted: list again.
-                if all([self._read_on(name) for name in names]):
+                if all([self.read_on(name) for name in names]):
                     return
 
     def read_once(self) -> None:
@@ -91,76 +80,12 @@ class Records:
         if not self._was_read:
             self.refresh()
 
-    def _journals(self) -> list[str]:
-        """Return the names of the journals; what else lies among them is passed over."""
-        names: list[str] = []
-        odd: list[str] = []
-        try:
-            with os.scandir(self.folder) as entries:
-                for entry in entries:
-                    if entry.name[0] == "." or entry.name in self._odd:
-                        continue
-                    is_one = entry.name.endswith(".tsv") and entry.is_file(follow_symlinks=False)
-                    (names if is_one else odd).append(entry.name)
-        except FileNotFoundError as error:
-            above = (self.place, self.place / STATE, self.folder)
-            if not self._looked and any(map(os.path.islink, above)) and obstacle(self.folder):
-                raise self._unreadable(self.folder, error) from error
-            self._looked = True  # once is enough: it costs a slow disk three looks
-        except OSError as error:
-            raise self._unreadable(self.folder, error) from error
-        if odd:
-            self._pass_over(sorted(odd))
-        return sorted(names)
-
-    def _pass_over(self, names: list[str]) -> None:
-        self._odd.update(names)
-        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-        self._notes.append(f"{self.folder}: {shown}: no journal; passed over.")
-
-    def _unreadable(self, path: Path, error: OSError) -> RecordError:
-        """Return an error that says whose records cannot be read, and what to do."""
-        if why := obstacle(self.folder):
-            return RecordError(f"The records of {self.place} cannot be read: {why}.")
-        return RecordError(
-            f"The records of {self.place} cannot be read: {path}: {error.strerror}. It is "
-            f"{owner_of(path)}'s. Without its records a result would look like a file of unknown "
-            f"origin: ask for the right to read it (chmod -R g+rX {self.place / STATE}), or choose "
-            "another place."
-        )
-
-    def _read_on(self, name: str) -> bool:
-        path = self.folder / name
-        offset = self._read.get(name, 0)
-        try:
-            with open(path, "rb", opener=open_journal) as file:
-                file.seek(offset)
-                data = file.read()
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise self._unreadable(path, error) from error
-        if offset == 0 and not _is_named(name) and not data.startswith(b"#databacked"):
-            self._pass_over([name])  # somebody's own table
-            return True
-        if offset == 0 and data:
-            version = data[: data.find(b"\n") + 1]
-            if version and version != HEADER % FORMAT:
-                raise RecordError(
-                    f"The journal {path} begins with {version[:40]!r}, which this databacked does "
-                    f"not know (it knows format {FORMAT}). If a newer databacked wrote it, "
-                    "upgrade; if it is damaged, move it away: its results are then unknown files."
-                )
-        end = data.rfind(b"\n") + 1
-        self._read[name] = offset + end
-        if end < len(data) and name not in self._noted and not is_live(path):
-            self._noted.add(name)
-            self._notes.append(
-                f"The last line of {path} is cut (a process was stopped while it wrote); "
-                "it is ignored, and its item is made again."
-            )
-        self._take(data[:end], path)
-        return True
+    def read_on(self, name: str) -> bool:
+        """Take in what was appended to one journal; return whether it is still there."""
+        data = self.journals.read_on(name)
+        if data is not None:
+            self._take(data, self.journals.folder / name)
+        return data is not None
 
     def _take(self, data: bytes, path: Path) -> None:
         lines, bad = self._lines, 0
@@ -189,7 +114,7 @@ class Records:
             elif line and not line.startswith(b"#"):
                 bad += 1
         if bad:
-            self._notes.append(
+            self.journals.notes.append(
                 f"{bad} line(s) of {path} cannot be read and are ignored; their items are made "
                 "again, and files without a record are moved aside, not deleted."
             )
@@ -306,14 +231,14 @@ class Records:
     def remember(self, line: bytes) -> None:
         """Take a line that a process of this run has appended, without reading it from disk."""
         with self._lock:
-            self._take(line.rstrip(b"\n"), self.folder)
+            self._take(line.rstrip(b"\n"), self.journals.folder)
 
     def remember_all(self, targets: Sequence[str], lines: Sequence[bytes]) -> None:
         """Take many lines of this run, of whose targets mostly nothing was known."""
         with self._lock:
             for target, line in zip(targets, lines, strict=True):
                 if target in self._lines:
-                    self._take(line.rstrip(b"\n"), self.folder)
+                    self._take(line.rstrip(b"\n"), self.journals.folder)
                 else:
                     self._lines[target] = line[:-1]
 

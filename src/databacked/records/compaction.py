@@ -55,10 +55,10 @@ def compact(records: Records, *, always: bool = False) -> int:
 
 
 def _compact(records: Records, always: bool) -> int:
-    state = records.place / STATE
-    if os.path.islink(state) or os.path.islink(records.folder):
+    state, folder = records.place / STATE, records.journals.folder
+    if os.path.islink(state) or os.path.islink(folder):
         return 0  # what lies behind a link may be more than this place's
-    if not os.access(records.folder, os.W_OK):
+    if not os.access(folder, os.W_OK):
         return 0
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     guard = os.open(state / "compaction.lock", flags, 0o666)  # another user's: they do it
@@ -67,19 +67,19 @@ def _compact(records: Records, always: bool) -> int:
             fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return 0  # another process is at it
-        paths = [records.folder / name for name in records._journals()]
+        paths = [folder / name for name in records.journals.names()]
         ended = [path for path in paths if not is_live(path)]
-        folder = os.stat(records.folder)
-        if folder.st_mode & stat.S_ISVTX and os.geteuid() not in (0, folder.st_uid):
+        info = os.stat(folder)
+        if info.st_mode & stat.S_ISVTX and os.geteuid() not in (0, info.st_uid):
             # As in /tmp, nobody can remove what is another's.
             ended = [path for path in ended if path.stat().st_uid == os.geteuid()]
-        _clear_temporary(state, records.folder)
+        _clear_temporary(state, folder)
         if len(ended) <= (1 if always else COMPACT_ABOVE):
             return 0
         old = Records(records.place)
         for path in ended:
-            old._read_on(path.name)
-        ended = [path for path in ended if path.name in old._read]
+            old.read_on(path.name)
+        ended = [path for path in ended if path.name in old.journals.read]
         if len(ended) < 2:
             return 0
         base = f"{records.place}{os.sep}"
@@ -92,7 +92,7 @@ def _compact(records: Records, always: bool) -> int:
             if target in found:
                 claims = _worth_keeping(claims, found[target], old.contexts)
             kept += claims
-        new = records.folder / f".{secrets.token_hex(4)}"
+        new = folder / f".{secrets.token_hex(4)}"
         try:
             with open(new, "wb") as file:
                 file.write(HEADER % FORMAT)

@@ -48,6 +48,9 @@ class LocalStorage(Storage):
         self._entries: dict[str, int] = {}
         """How many entries each folder had when it was listed last."""
 
+    def __reduce__(self) -> tuple[type[Storage], tuple[Path]]:
+        return type(self), (self.folder,)  # what is known of its folders may be otherwise elsewhere
+
     def find(self, targets: Iterable[str]) -> dict[str, Stat]:
         by_folder: defaultdict[str, list[str]] = defaultdict(list)
         for target in targets:

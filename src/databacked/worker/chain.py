@@ -153,7 +153,7 @@ class Chain:
             value = get_keys(before.value, source.keys)
             return copied(value) if before.spec.shared or before.work.hold else value
         if kind is Kept:
-            return source.bound.hand_over(source.record, keys=source.keys)
+            return source.place.value(source.record, keys=source.keys)
         if kind is Held:
             held = self._store.get(source.key)
             if type(held) is Changed:

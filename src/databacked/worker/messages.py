@@ -12,7 +12,7 @@ from databacked.capture import Said
 from databacked.fingerprint.hashes import hash_bytes, hash_texts
 from databacked.fingerprint.parameters import token as token_of_value
 from databacked.places.judge import Found, contents
-from databacked.places.place import Bound
+from databacked.places.place import Place
 from databacked.records.owners import Owner
 from databacked.records.record import JOIN, Record
 from databacked.types import Failure
@@ -57,7 +57,7 @@ class Spec:
     base: str
     """Start of every recipe: code, serializer, names of the parameters."""
 
-    bound: Bound | None
+    place: Place | None
     fields: Mapping[str, Any]
     """What the context of the records says."""
 
@@ -99,7 +99,7 @@ class Spec:
     @property
     def is_kept(self) -> bool:
         """Whether its values count by their content, because they are kept."""
-        return self.bound is not None or self.remembers
+        return self.place is not None or self.remembers
 
     def token(self, recipe: str) -> str:
         """Return what a value that is not kept counts by."""
@@ -136,7 +136,7 @@ class InChain(NamedTuple):
 class Kept(NamedTuple):
     """The value of a result that is there."""
 
-    bound: Bound
+    place: Place
     record: Record
     keys: tuple[Any, ...] = ()
 

@@ -8,27 +8,27 @@ from typing import Any, NamedTuple
 from databacked.errors import CorrectionError
 from databacked.fingerprint.parameters import token as token_of_value
 from databacked.fingerprint.parameters import told_apart
+from databacked.places.claim import Claim
 from databacked.places.judge import Found, Recipe, is_hit, why_stale
-from databacked.places.place import Bound, Claim
-from databacked.records.book import records_of
+from databacked.places.place import Place
 from databacked.records.record import Record
 from databacked.worker.messages import Reason, Spec, shown
 
 
-def replaces(found: Found, bound: Bound) -> bool:
+def replaces(found: Found, place: Place) -> bool:
     """Whether what was changed by hand is to be moved aside and made again."""
     changed = found.kind in ("edited", "unusable")
-    return changed and (bound.always or bound.options.when_edited == "replace")
+    return changed and (place.rules.always or place.rules.when_edited == "replace")
 
 
-def check_usable(found: Found, bound: Bound, target: str) -> None:
+def check_usable(found: Found, place: Place, target: str) -> None:
     """Raise `CorrectionError` if somebody worked on a file, and no reader can use what it is now.
 
     Nothing else would do: what was computed is not what they meant.
     """
-    if found.kind == "unusable" and not replaces(found, bound):
+    if found.kind == "unusable" and not replaces(found, place):
         raise CorrectionError(
-            f"{bound.folder / shown(target)} was changed by hand, and cannot be used as it is: "
+            f"{place.folder / shown(target)} was changed by hand, and cannot be used as it is: "
             f"{found.why}. Or move it away, to have it made again."
         )
 
@@ -44,7 +44,7 @@ class Used(NamedTuple):
 
 
 def used(
-    found: Found, spec: Spec, recipe: str, tokens: Sequence[str | None], bound: Bound
+    found: Found, spec: Spec, recipe: str, tokens: Sequence[str | None], place: Place
 ) -> Used | None:
     """Return what lies at a target if it is used as it is, and what to say of it; reads only."""
     record = found.records[-1] if found.records else None
@@ -53,14 +53,14 @@ def used(
             # Of the same task elsewhere it may be an edited one.
             notes = (edited_note(record, recipe),) if record.state == "e" else ()
             return Used(record.content, record, notes)
-        if replaces(found, bound):
+        if replaces(found, place):
             return None
         note = edited_note(record or found.origin, recipe)
         return Used(found.content if record is None else record.content, record, (note,))
-    if found.kind == "ours" and bound.options.when_stale != "recompute" and record is not None:
-        if bound.options.when_stale == "keep":
+    if found.kind == "ours" and place.rules.when_stale != "recompute" and record is not None:
+        if place.rules.when_stale == "keep":
             return Used(record.content, record)
-        why = reason_of(found, spec, tokens, bound).text
+        why = reason_of(found, spec, tokens, place).text
         return Used(record.content, record, (f"kept although stale: {why}",))
     return None
 
@@ -70,14 +70,14 @@ def reuse(
     spec: Spec,
     recipe: str,
     tokens: Sequence[str | None],
-    bound: Bound,
+    place: Place,
     target: str,
 ) -> tuple[Record, tuple[str, ...]] | None:
     """Return the record of what lies at a target if it is used as it is, and what to say of it."""
-    as_it_is = used(found, spec, recipe, tokens, bound)
+    as_it_is = used(found, spec, recipe, tokens, place)
     if as_it_is is None:
         return None
-    record = as_it_is.record or bound.settle(found, target, bare_claim(spec, recipe))
+    record = as_it_is.record or place.settle(found, target, bare_claim(spec, recipe))
     return record, as_it_is.notes
 
 
@@ -117,12 +117,12 @@ def recorded(
     return {"parameters": parameters, "inputs": inputs}
 
 
-def reason_of(found: Found, spec: Spec, tokens: Sequence[str | None], bound: Bound) -> Reason:
+def reason_of(found: Found, spec: Spec, tokens: Sequence[str | None], place: Place) -> Reason:
     """Return why a record of this task does not fit."""
     from databacked.fingerprint.code import explain
 
     record = found.records[-1]
-    context = records_of(bound.folder, refresh=False).contexts.get(record.context, {})
+    context = place.known.contexts.get(record.context, {})
     if "code" not in context:
         return Reason("it was made in another way long ago")
     said = record.details

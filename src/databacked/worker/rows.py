@@ -14,9 +14,11 @@ from typing import Any
 
 from databacked import capture
 from databacked.graph.copies import read_only
+from databacked.places.claim import Claim
 from databacked.places.judge import MISSING
 from databacked.places.keeper import Keeper
-from databacked.places.place import Bound, Claim
+from databacked.places.one_file import OneFile
+from databacked.places.place import Place
 from databacked.project.folders import current_folder
 from databacked.records.record import made_of
 from databacked.worker import pyplot
@@ -28,9 +30,10 @@ from databacked.worker.messages import MADE, Outcome, Spec, Store
 
 def run_rows(batch: Rows, spec: Spec, store: Store) -> Made:
     """Make items one after another; errors of the user's function become outcomes."""
-    if spec.bound is None:
+    if spec.place is None:
         return _Passing(batch, spec, store).run()
-    return _Keeping(batch, spec, spec.bound).run()
+    assert isinstance(spec.place.format, OneFile)
+    return _Keeping(batch, spec, spec.place, spec.place.format).run()
 
 
 class _Passing:
@@ -103,11 +106,11 @@ class _Passing:
 class _Keeping(_Passing):
     """Items whose values are kept."""
 
-    def __init__(self, batch: Rows, spec: Spec, bound: Bound) -> None:
+    def __init__(self, batch: Rows, spec: Spec, place: Place, format: OneFile) -> None:
         super().__init__(batch, spec)
-        self.bound = bound
+        self.place = place
         self.recipes = batch.recipes(spec)
-        self.keeper = Keeper(bound, spec.context, spec.fields)
+        self.keeper = Keeper(place, format, spec.context, spec.fields)
         self.contents: dict[int, str] = {}
         self.lines: dict[int, bytes] = {}
 
@@ -130,8 +133,8 @@ class _Keeping(_Passing):
             if kept is None:
                 said = {"parameters": values, "inputs": {}, "start": began, "seconds": seconds}
                 claim = Claim(spec.owner, recipe, recipe, spec.context, spec.fields, said, spec.run)
-                found = MISSING if judged is None else self.bound.look_now(target, spec.owner)
-                record, _, notes = self.bound.save(value, target, found, claim)
+                found = MISSING if judged is None else self.place.look_now(target, spec.owner)
+                record, _, notes = self.place.save(value, target, found, claim)
         if noted := pyplot.notes():
             self.notes.update(noted)
         if kept is not None:

@@ -20,9 +20,10 @@ from databacked.fingerprint.files import SeenFiles
 from databacked.fingerprint.hashes import hash_texts
 from databacked.graph.copies import FIXED, copied, read_only
 from databacked.graph.sketch import remembered, sketch
+from databacked.places.claim import Claim
 from databacked.places.judge import is_hit_resolved
 from databacked.places.parts import Lazily
-from databacked.places.place import Bound, Claim
+from databacked.places.place import Place
 from databacked.project.folders import current_folder
 from databacked.records.record import Record
 from databacked.storage.adopted import paths_in
@@ -97,10 +98,10 @@ class Worker:
         started = time.perf_counter()
         try:
             chain.tokens(slot)
-            if slot.spec.bound is None:
+            if slot.spec.place is None:
                 self._compute(chain, slot)
             else:
-                self._keep(chain, slot, slot.spec.bound)
+                self._keep(chain, slot, slot.spec.place)
         except Skip as skipped:
             slot.outcome = self._skip(slot, skipped)
         except KeyboardInterrupt:
@@ -204,7 +205,7 @@ class Worker:
         which = [slot.work.target] if slot.work.target is not None else plain
         return np.random.default_rng(int(hash_texts([spec.name, *which]), 16))
 
-    def _keep(self, chain: Chain, slot: Slot, bound: Bound) -> None:
+    def _keep(self, chain: Chain, slot: Slot, place: Place) -> None:
         spec, work = slot.spec, slot.work
         target = work.target
         assert target is not None
@@ -212,16 +213,16 @@ class Worker:
         recipe = spec.recipe(tokens)
         found = work.found
         if found is None:
-            found = bound.look_now(target, spec.owner)
-        check_usable(found, bound, target)
+            found = place.look_now(target, spec.owner)
+        check_usable(found, place, target)
         reason = None
-        if not bound.always:
-            used = reuse(found, spec, recipe, tokens, bound, target)
+        if not place.rules.always:
+            used = reuse(found, spec, recipe, tokens, place, target)
             if used is not None:
-                self._done(slot, bound, REUSED, used[0], None, used[1])
+                self._done(slot, place, REUSED, used[0], None, used[1])
                 return
             if found.kind == "ours" and work.found is None:
-                reason = reason_of(found, spec, tokens, bound)
+                reason = reason_of(found, spec, tokens, place)
         started_at, started = time.time(), time.perf_counter()
         values = chain.values(slot)
         resolved, contents = chain.resolve(slot, tokens, values)
@@ -230,14 +231,14 @@ class Worker:
             "contents": contents or None,
             "start": round(started_at, 3),
         }
-        given = tuple(paths_in(values)) if getattr(bound.options, "from_path", False) else ()
+        given = tuple(paths_in(values)) if place.rules.from_path else ()
         claim = Claim(
             spec.owner, recipe, resolved, spec.context, spec.fields, said, spec.run, given
         )
-        if not bound.always and contents and is_hit_resolved(found, resolved):
+        if not place.rules.always and contents and is_hit_resolved(found, resolved):
             # What it was made from came out the same: nothing to do but to say so.
-            record = bound.confirm(found, claim)
-            self._done(slot, bound, REUSED, record, None)
+            record = place.confirm(found, claim)
+            self._done(slot, place, REUSED, record, None)
             return
         look_again = self._watch(slot, values)
         # Figures are written before others change what they are drawn with.
@@ -253,9 +254,9 @@ class Worker:
                 # Of inputs that are not kept the content that came counts, whatever it came from.
                 exact = resolved if contents and not own else nobodys
                 claim = replace(claim, recipe=nobodys, resolved=exact, details=said)
-            record, same, notes = bound.save(value, target, found, claim)
+            record, same, notes = place.save(value, target, found, claim)
         notes += self._notes(slot)
-        self._done(slot, bound, MADE, record, same, notes, reason, time.perf_counter() - started)
+        self._done(slot, place, MADE, record, same, notes, reason, time.perf_counter() - started)
 
     @staticmethod
     def _notes(slot: Slot) -> tuple[str, ...]:
@@ -266,7 +267,7 @@ class Worker:
     def _done(
         self,
         slot: Slot,
-        bound: Bound,
+        place: Place,
         state: int,
         record: Record,
         same: Any,
@@ -275,9 +276,9 @@ class Worker:
         seconds: float = 0.0,
     ) -> None:
         slot.token = "c:" + record.content
-        slot.value = Lazily(bound, record, same)
+        slot.value = Lazily(place, record, same)
         slot.made = True
-        known = (sketch(bound.hand_over(record)),) if slot.work.tell else ()
+        known = (sketch(place.value(record)),) if slot.work.tell else ()
         slot.outcome = Outcome(
             slot.spec.id,
             slot.work.row,

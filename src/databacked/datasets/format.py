@@ -1,26 +1,32 @@
-"""A dataset as a place: a table in, a manifest with its files out."""
+"""A dataset as a format: a table in, a manifest with its files out."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from databacked.datasets.dataset import Dataset
+from databacked.datasets.layout import PARTS
+from databacked.datasets.write import write_working_dataset
 from databacked.errors import ResultChangedError, SerializerError
 from databacked.fingerprint.files import content_of
 from databacked.places.backed import Backed
+from databacked.places.claim import Claim, record_of
 from databacked.places.judge import Found
-from databacked.places.marks import is_marked
-from databacked.places.place import Bound, Claim, settled, time_written
+from databacked.places.marks import is_marked, settled, time_written
+from databacked.places.one_file import OneFile
+from databacked.places.parts import part_of
+from databacked.places.place import Format, Place
 from databacked.project.folders import STATE
 from databacked.records.book import Records, records_of
 from databacked.records.journal import writing
+from databacked.records.owners import Owner
 from databacked.records.record import Record
 from databacked.serializers.base import Serializer
-from databacked.storage.local import LocalStorage, storage_error
+from databacked.storage.local import storage_error
 from databacked.storage.looks import Stat, stat_of
 from databacked.types import Description
 
@@ -35,63 +41,89 @@ class ManifestFormat(Serializer):
         raise SerializerError("A dataset is written by its result.")
 
     def read(self, path: Path) -> Any:
-        from databacked.datasets.dataset import Dataset
-
         return Dataset.load(path.parent)
 
     def describe(self, path: Path) -> Description:
         raise SerializerError("it is not as it was written")
 
 
-class _Whole(LocalStorage):
-    """A dataset's folder: what is not all there is not there."""
-
-    def stat(self, target: str) -> Stat | None:
-        from databacked.datasets.layout import PARTS
-
-        whole = all((self.folder / name).is_file() for name in PARTS)
-        return super().stat(target) if whole else None
-
-
 @dataclass(frozen=True)
-class BoundDataset(Bound):
-    """A dataset's result of one project."""
+class DatasetFormat(Format):
+    """A table's manifest with the files beside it: what is not all there is not there."""
 
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    manifest: OneFile
+    table: Mapping[str, Any]
+    """What its result says of tables, files and texts."""
 
-    @cached_property
-    def storage(self) -> LocalStorage:
-        """The folder; a manifest without its other files counts as missing."""
-        return _Whole(self.folder)
+    def settings(self) -> Mapping[str, Any]:
+        return self.manifest.said
+
+    def files(self, target: str) -> list[tuple[str, Serializer]]:
+        return self.manifest.files(target)
+
+    def find(self, place: Place, targets: Iterable[str]) -> dict[str, Stat]:
+        looks = {target: self.stat(place, target) for target in targets}
+        return {target: look for target, look in looks.items() if look is not None}
+
+    def stat(self, place: Place, target: str) -> Stat | None:
+        """Return what lies there; a manifest without its other files counts as missing."""
+        whole = all((place.folder / name).is_file() for name in PARTS)
+        return place.storage.stat(target) if whole else None
+
+    def look(
+        self,
+        place: Place,
+        target: str,
+        stat: Stat | None,
+        owner: Owner,
+        records: Records,
+        without: Record | None = None,
+    ) -> Found:
+        return self.manifest.look(place, target, stat, owner, records, without)
+
+    def value(
+        self, place: Place, record: Record, value: Any = None, keys: tuple[Any, ...] = ()
+    ) -> Any:
+        return part_of(self._whole(place, record, value), keys)
+
+    def _whole(self, place: Place, record: Record, value: Any) -> Any:
+        """Return the dataset that a record describes; not one that was written since."""
+        if record.size < 0 or value is not None:
+            return value
+        dataset = self.manifest.value(place, record)
+        if dataset.written.get(record.target, record.content) != record.content:
+            raise ResultChangedError(
+                f"{place.folder} was written by another run meanwhile. Run the flow again to "
+                "use it."
+            )
+        return dataset
 
     def save(
-        self, value: Any, target: str, judged: Found, claim: Claim
+        self, place: Place, value: Any, target: str, judged: Found, claim: Claim
     ) -> tuple[Record, Any, tuple[str, ...]]:
         """Check the table and write the working dataset, its manifest last."""
-        from databacked.datasets.write import write_working_dataset
-
         notes: list[str] = []
         if judged.kind == "foreign":
-            self.storage.move_aside(target, claim.run)
+            place.storage.move_aside(target, claim.run)
             notes.append(f"moved aside to {STATE}/replaced/{claim.run}: {judged.why}")
 
         def aside(name: str) -> None:
-            self.storage.move_aside(name, claim.run)
+            place.storage.move_aside(name, claim.run)
             notes.append(f"moved aside to {STATE}/replaced/{claim.run}: {name} of somebody else")
 
         provenance = {"run": claim.run, "task": claim.owner.task, "code": claim.fields.get("code")}
-        path = self.path(target)
+        path = place.path(target)
         try:
             # One at a time: the record, and what is read back, are of what this run wrote.
-            with writing(self.folder):
+            with writing(place.folder):
                 dataset = write_working_dataset(
                     value,
-                    folder=self.folder,
-                    root=self.root,
+                    folder=place.folder,
+                    root=place.root,
                     provenance=provenance,
                     record_of=_read_records(),
                     move_aside=aside,
-                    **self.settings,
+                    **self.table,
                 )
                 content = content_of(path)
                 if not is_marked(time_written(path), content, target):
@@ -99,27 +131,24 @@ class BoundDataset(Bound):
                 stat = stat_of(path)
                 shape = Description(shape=tuple(dataset.table.shape))
         except OSError as error:
-            raise storage_error(error, str(self.folder), "written") from error
+            raise storage_error(error, str(place.folder), "written") from error
         if content != dataset.written[target]:
             raise ResultChangedError(
-                f"{self.folder} was written by another run meanwhile. Run again when it has ended."
+                f"{place.folder} was written by another run meanwhile. Run again when it has ended."
             )
         if dataset.dropped:
             notes.append(f"{dataset.dropped} rows of failed items are left out (dropped.csv)")
-        record = self.record("w", target, stat, content, shape, claim)
-        self.append(record, claim)
+        record = record_of("w", target, stat, content, shape, claim)
+        place.append(record, claim)
         return record, dataset, tuple(notes)
 
-    def _whole(self, record: Record, value: Any) -> Any:
-        """Return the dataset that a record describes; not one that was written since."""
-        if record.size < 0 or value is not None:
-            return value
-        dataset = super()._whole(record, value)
-        if dataset.written.get(record.target, record.content) != record.content:
-            raise ResultChangedError(
-                f"{self.folder} was written by another run meanwhile. Run the flow again to use it."
-            )
-        return dataset
+    def settlement(
+        self, place: Place, found: Found, target: str, claim: Claim, state: str
+    ) -> tuple[Record, list[tuple[Record, Claim]]]:
+        return self.manifest.settlement(place, found, target, claim, state)
+
+    def acceptable(self, place: Place, found: Found, target: str) -> Found | None:
+        return self.manifest.acceptable(place, found, target)
 
 
 def _read_records() -> Callable[[Any], Mapping[str, Any] | None]:

@@ -1,4 +1,4 @@
-"""Where the values of a task with several outputs go: files that count as one.
+"""Several files an item, by name: they count as one.
 
 task → runner → [result] → serializer → storage → record → dataset → version → remote
 
@@ -8,89 +8,98 @@ item has one more record, which names all of them by content: a hit only if all 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from databacked.errors import SerializerError
-from databacked.places.judge import Found, rejoined
-from databacked.places.place import Bound, Claim, part_of
-from databacked.records.book import Records, records_of
+from databacked.places.claim import Claim, record_of
+from databacked.places.judge import Found, nothing, rejoined
+from databacked.places.one_file import OneFile, suffix
+from databacked.places.parts import part_of
+from databacked.places.place import Format, Place
+from databacked.records.book import Records
 from databacked.records.owners import Owner
 from databacked.records.record import JOIN, NONE, Record, details
+from databacked.serializers.base import Serializer
 from databacked.storage.looks import NOTHING, Stat, fold
 from databacked.storage.renames import remove
 from databacked.types import Description
 
 
 @dataclass(frozen=True)
-class BoundOutputs(Bound):
-    """The result of a task with several outputs, each with a serializer of its own."""
+class SeveralFiles(Format):
+    """The files of a task with several outputs, each with a serializer of its own."""
 
-    parts: Mapping[str, Bound] = field(default_factory=dict)
-    """Name of each output and where it goes, in the order of the joined target."""
+    parts: Mapping[str, OneFile]
+    """Name and format of each output, in the order of the joined target."""
+
+    def settings(self) -> Mapping[str, Any]:
+        return {"outputs": {name: dict(part.said) for name, part in self.parts.items()}}
+
+    def names(self) -> Sequence[str]:
+        return tuple(self.parts)
+
+    def by_time(self) -> bool:
+        return all(part.by_time() for part in self.parts.values())
+
+    def part(self, place: Place, name: str) -> Place:
+        """Return the place as one output sees it."""
+        return replace(place, format=self.parts[name])
 
     def _files(self, target: str) -> dict[str, str]:
         return dict(zip(self.parts, target.split(JOIN), strict=True))
 
-    @property
-    def files(self) -> int:
-        """How many files an item has."""
-        return len(self.parts)
-
-    def endings(self, target: str) -> list[tuple[str, Bound]]:
-        """Return each file of a target with the result that writes it."""
-        return [(file, self.parts[name]) for name, file in self._files(target).items()]
+    def files(self, target: str) -> list[tuple[str, Serializer]]:
+        return [(file, self.parts[name].serializer) for name, file in self._files(target).items()]
 
     # Looking
 
-    def find(self, targets: Iterable[str]) -> dict[str, Stat]:
-        """Return what lies at the targets of items: one look stands for all files of an item."""
+    def find(self, place: Place, targets: Iterable[str]) -> dict[str, Stat]:
         items = list(targets)
         files = dict.fromkeys(part for one in items for part in one.split(JOIN))
-        stats = self.storage.find(files)
+        stats = place.storage.find(files)
         folded = ((one, fold([stats.get(part) for part in one.split(JOIN)])) for one in items)
         return {one: stat for one, stat in folded if stat is not None}
 
-    def stat(self, target: str) -> Stat | None:
-        """Return what lies at the targets of one item now, as one look."""
-        return fold([self.storage.stat(part) for part in target.split(JOIN)])
-
-    @property
-    def by_time(self) -> bool:
-        """Whether size and time tell that all files are those that were written."""
-        return all(part.by_time for part in self.parts.values())
+    def stat(self, place: Place, target: str) -> Stat | None:
+        return fold([place.storage.stat(part) for part in target.split(JOIN)])
 
     def look(
         self,
+        place: Place,
         target: str,
         stat: Stat | None,
         owner: Owner,
         records: Records,
         without: Record | None = None,
     ) -> Found:
-        """Say whose the files are, taken as one."""
-        if stat is None:
-            return super().look(target, None, owner, records, without)
         claims = [
             claim
             for claim in records.of(target)
-            if records.relation(owner, claim.context) == "mine"
+            if claim != without and records.relation(owner, claim.context) == "mine"
         ]
+        if stat is None:
+            return nothing(claims)
         found = {
             name: self.parts[name].look(
-                file, self.parts[name].storage.stat(file), owner, records, without
+                place, file, place.storage.stat(file), owner, records, without
             )
             for name, file in self._files(target).items()
         }
         return rejoined(found, stat, claims)
 
-    def _whole(self, record: Record, value: Any) -> Any:
+    def value(
+        self, place: Place, record: Record, value: Any = None, keys: tuple[Any, ...] = ()
+    ) -> Any:
         if record.size < 0:
-            return None
-        return {name: self._part(record, value, name) for name in self.parts}
+            return part_of(None, keys)
+        if keys and keys[0] in self.parts:
+            return part_of(self._part(place, record, value, keys[0]), keys[1:])
+        every = {name: self._part(place, record, value, name) for name in self.parts}
+        return part_of(every, keys)
 
-    def _part(self, record: Record, value: Any, name: str) -> Any:
+    def _part(self, place: Place, record: Record, value: Any, name: str) -> Any:
         said = record.details["outputs"][name]
         one = Record(
             record.state,
@@ -103,41 +112,37 @@ class BoundOutputs(Bound):
             record.context,
             details(**said),
         )
-        return self.parts[name].hand_over(one, None if value is None else value[name])
-
-    def hand_over(self, record: Record, value: Any = None, keys: tuple[Any, ...] = ()) -> Any:
-        """Return all outputs by name, or only the one that is asked for."""
-        if keys and record.size >= 0 and keys[0] in self.parts:
-            return part_of(self._part(record, value, keys[0]), keys[1:])
-        return super().hand_over(record, value, keys)
+        return self.parts[name].value(place, one, None if value is None else value[name])
 
     # Writing
 
     def save(
-        self, value: Any, target: str, judged: Found, claim: Claim
+        self, place: Place, value: Any, target: str, judged: Found, claim: Claim
     ) -> tuple[Record, Any, tuple[str, ...]]:
         """Write all outputs to temporary names, then make one after another visible."""
         files = self._files(target)
         values = self._checked(value)
-        temporary = {name: self.parts[name].temporary(file) for name, file in files.items()}
+        temporary = {name: place.temporary(suffix(file)) for name, file in files.items()}
         left = dict(temporary)
         made: dict[str, Record] = {}
         notes: list[str] = []
         same: dict[str, Any] = {}
         try:
             written = {
-                name: self.parts[name].write(values[name], file, temporary[name], claim)
+                name: self.parts[name].write(place, values[name], file, temporary[name], claim)
                 for name, file in files.items()
             }
             for name, file in files.items():
-                part = self.parts[name]
                 # Each file by itself: one that was corrected by hand stays, whatever the others.
+                part = self.part(place, name)
                 found = part.look_now(file, claim.owner)
-                if found.kind == "edited" and self.options.when_edited == "keep":
+                if found.kind == "edited" and place.rules.when_edited == "keep":
                     made[name] = part.settle(found, file, claim)
                     notes.append(f"{name}: edited by hand, kept as it is")
                     continue
-                made[name], said = part.publish(temporary[name], file, written[name], found, claim)
+                made[name], said = self.parts[name].publish(
+                    place, temporary[name], file, written[name], found, claim
+                )
                 del left[name]
                 notes += [f"{name}: {note}" for note in (*written[name].notes, *said)]
                 if made[name].content == written[name].content:
@@ -146,10 +151,10 @@ class BoundOutputs(Bound):
             for path in left.values():
                 remove(path)
         if value is None:
-            record = self.record("w", target, NOTHING, NONE, Description(), claim)
+            record = record_of("w", target, NOTHING, NONE, Description(), claim)
         else:
             record = self._joined("w", target, made, claim)
-        self.append(record, claim)
+        place.append(record, claim)
         return record, same if len(same) == len(files) else None, tuple(notes)
 
     def _checked(self, value: Any) -> Mapping[str, Any]:
@@ -181,20 +186,16 @@ class BoundOutputs(Bound):
         stat = fold([None if one.size < 0 else one.stat for one in made.values()])
         content = ",".join(f"{name}={one.content}" for name, one in made.items())
         said = replace(claim, details={**claim.details, "outputs": outputs})
-        return self.record(state, target, stat or NOTHING, content, Description(), said)
+        return record_of(state, target, stat or NOTHING, content, Description(), said)
 
     def settlement(
-        self, found: Found, target: str, claim: Claim, state: str = "e"
+        self, place: Place, found: Found, target: str, claim: Claim, state: str
     ) -> tuple[Record, list[tuple[Record, Claim]]]:
-        """Return how files are recorded of which some were edited by hand, or all accepted."""
-        if found.records:  # explained already
-            return found.records[-1], []
         new: list[tuple[Record, Claim]] = []
-        records = records_of(self.folder, refresh=False)
         made: dict[str, Record] = {}
         for name, file in self._files(target).items():
-            part = self.parts[name]
-            one = part.look(file, part.storage.stat(file), claim.owner, records)
+            part = self.part(place, name)
+            one = part.look(file, place.storage.stat(file), claim.owner, place.known)
             if one.kind == "ours":
                 made[name] = one.records[-1]
             else:
@@ -207,11 +208,10 @@ class BoundOutputs(Bound):
         record = self._joined(state, target, made, claim)
         return record, [*new, (record, claim)]
 
-    def acceptable(self, found: Found, target: str) -> Found | None:
-        """Return files of unknown origin as what can be accepted, if all of them open."""
+    def acceptable(self, place: Place, found: Found, target: str) -> Found | None:
         contents = {}
         for name, file in self._files(target).items():
-            taken = self.parts[name].acceptable(found, file)
+            taken = self.parts[name].acceptable(place, found, file)
             if taken is None:
                 return None  # one does not open: all are made again
             contents[name] = taken.content
