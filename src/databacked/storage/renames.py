@@ -10,7 +10,9 @@ import ctypes
 import errno
 import os
 import shutil
+import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 _NOREPLACE, _EXCHANGE = 1, 2
@@ -129,13 +131,18 @@ def remove(path: str) -> None:
     except FileNotFoundError:
         return
     except (IsADirectoryError, PermissionError):  # systems differ in what they say of a folder
-        if not os.path.isdir(path) or os.path.islink(path):
-            raise
-        while os.path.lexists(path):
-            try:
+        while (mode := _mode(path)) is not None:
+            if not stat.S_ISDIR(mode):
+                raise
+            with suppress(FileNotFoundError):  # another one removes it, too
                 _remove_folder(path)
-            except FileNotFoundError:  # another one removes it, too
-                continue
+
+
+def _mode(path: str) -> int | None:
+    try:
+        return os.lstat(path).st_mode
+    except FileNotFoundError:
+        return None
 
 
 def _remove_folder(path: str) -> None:
