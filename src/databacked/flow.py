@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from databacked.pictures.drawing import Drawing
 from databacked.project.root import Project, project_at, project_of
 from databacked.records.runs import collect_in_background, write_run
 from databacked.result import LocalResult
-from databacked.runners.base import Runner
+from databacked.runners.choose import runners_of
 from databacked.runners.outlive import going_on
 from databacked.worker.failures import told
 from databacked.worker.pyplot import apart
@@ -57,7 +56,8 @@ class Options:
     """What is said of a flow besides its function."""
 
     runner: Any = None
-    """What runs the items: a `Runner`, or one of ``"threads"``, ``"processes"``, ``"calling"``."""
+    """What runs the items: a `Runner`, or one of ``"threads"``, ``"processes"``, ``"calling"``; or
+    one of these for each task, by name; ``"*"`` stands for all others."""
 
     on_error: Literal["raise", "collect"] = "raise"
     """Whether failed items raise `FlowFailed` at the end, or are only reported."""
@@ -110,9 +110,9 @@ class Flow(Generic[P, R]):
         show = Show(quiet=self.options.quiet or bool(os.environ.get(QUIET)))
         identity = new_id()
         folder = project.state / "runs" / identity
-        runner = make_runner(self.options.runner, project)
+        runners = runners_of(self.options.runner, project)
         run = Run(
-            project, runner, self.name, show, identity, LocalResult(project.place), folder / "log"
+            project, runners, self.name, show, identity, LocalResult(project.place), folder / "log"
         )
         show.say(f"{self.name} · run {run.id} · project {project.root}")
         about = collect_in_background(
@@ -169,8 +169,8 @@ class Flow(Generic[P, R]):
         """
         _texts(self.fn, args, kwargs)
         project = _project(self.options.root, self.fn)
-        resources = make_runner(self.options.runner, project).resources
-        outlook = Outlook(project, self.name, LocalResult(project.place), resources)
+        runners = runners_of(self.options.runner, project)
+        outlook = Outlook(project, self.name, LocalResult(project.place), runners)
         token = current.set(outlook.graph)
         try:
             with apart():
@@ -223,7 +223,8 @@ def flow(function: Any = None, /, **options: Any) -> Any:
     ----------
     runner
         What runs the items: a `Runner`, or ``"threads"`` (the default), ``"processes"``,
-        ``"calling"`` (in this thread, for a debugger).
+        ``"calling"`` (in this thread, for a debugger); or a dict of these by the names of tasks,
+        for example ``{"segment": ProcessRunner(2), "*": "threads"}``.
     on_error
         ``"collect"`` reports failed items without raising `FlowFailed`.
     quiet
@@ -251,8 +252,8 @@ def run_alone(task: Step, args: tuple[Any, ...], kwargs: dict[str, Any], *, mapp
     """Run one call outside of any flow, with its checkpoint, and return the value."""
     project = _project(None, task.fn)
     quiet = bool(os.environ.get(QUIET))
-    runner = make_runner(None if mapped else "calling", project)
-    run = Run(project, runner, task.name, Show(quiet=quiet), new_id(), LocalResult(project.place))
+    runners = runners_of(None if mapped else "calling", project)
+    run = Run(project, runners, task.name, Show(quiet=quiet), new_id(), LocalResult(project.place))
     try:
         token = current.set(run.graph)
         try:
@@ -272,27 +273,6 @@ def run_alone(task: Step, args: tuple[Any, ...], kwargs: dict[str, Any], *, mapp
     if run.recorder.failures:
         raise FlowFailed(failed_in_words(run), run.recorder.failures, value)
     return value
-
-
-def make_runner(given: Any, project: Project) -> Runner:
-    """Return a runner from an object, a name, or the project's configuration.
-
-    Raises
-    ------
-    GraphError
-        If it is none.
-    """
-    from databacked.plugins import find
-
-    if isinstance(given, Runner):
-        return copy.copy(given)  # flows of several threads may use one at the same time
-    name = project.runner if given is None else given
-    if isinstance(name, str):
-        return find("runners", name)()  # type: ignore[no-any-return]
-    raise GraphError(
-        f"runner={given!r}: a Runner was expected, for example ProcessRunner(workers=4), or one of "
-        '"threads", "processes", "calling".'
-    )
 
 
 def _project(root: Any, function: Any) -> Project:

@@ -38,7 +38,8 @@ class Setup:
             values = self.graph.map(step, (values,), {})
         self.scheduler = Scheduler(self.graph)
         self.limits = Limits({})
-        self.batches = Batches(self.scheduler, Told(), self.limits)  # type: ignore[arg-type]
+        self.most = 1
+        self.batches = Batches(self.scheduler, Told(), self)  # type: ignore[arg-type]
         for node in self.graph.nodes:
             self.limits.allow(node.task)
             items = self.scheduler.of(node)
@@ -55,7 +56,22 @@ class Setup:
         self.scheduler.want(self.graph.nodes[-1], range(self.graph.nodes[-1].n))
 
     def next(self, most: int = 1) -> Any:
-        return self.batches.next(most, lambda items: None)
+        self.most = most
+        return self.batches.next(self)
+
+    # What takes batches, and knows the tasks: one runner, with room
+
+    def takes(self, are_small: bool) -> bool:
+        return True
+
+    def pool_of(self, node: Node) -> Any:
+        return self
+
+    def learn(self, items: Items) -> None:
+        """Nothing is needed."""
+
+    def held(self, node: Node, row: int) -> Any:
+        raise AssertionError
 
 
 def places(chain: list[Work]) -> list[tuple[int, int]]:
@@ -129,7 +145,10 @@ def test_what_cannot_be_sent_is_named_and_the_others_go():
         if items.node.id == 1:
             raise TypeError("cannot be sent")
 
-    assert setup.batches.next(1, refuse) is None
+    setup.learn = refuse  # type: ignore[method-assign]
+    assert setup.next() is None
     (((node, row), error),) = setup.batches.errors
     assert (node.id, row, str(error)) == (1, 0, "cannot be sent")
-    assert 0 in setup.scheduler.ready.take(2)
+    setup.learn = Setup.learn.__get__(setup)  # type: ignore[method-assign]
+    assert [chain[0].row for chain in setup.next().chains] == [1]
+    assert [chain[0].row for chain in setup.next().chains] == [0]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from databacked.engine.columns import alike_among, goes_by_rows, is_own, rows_of
 from databacked.engine.items import DUE, IDLE, OPEN, Items
 from databacked.engine.limits import Limits
+from databacked.engine.ready import Ready
 from databacked.engine.recipes import Recipes
 from databacked.engine.scheduler import Scheduler
 from databacked.graph.futures import Future, replace_futures
@@ -19,7 +20,17 @@ from databacked.places.judge import MISSING
 from databacked.places.parts import get_keys
 from databacked.types import Failed
 from databacked.worker.columns import Rows
-from databacked.worker.messages import Held, InChain, Inside, Kept, Mark, Marks, Work, with_keys
+from databacked.worker.messages import (
+    Handed,
+    Held,
+    InChain,
+    Inside,
+    Kept,
+    Mark,
+    Marks,
+    Work,
+    with_keys,
+)
 
 BATCH_SECONDS = 0.03
 """Batches of small items are made about this long, so that handing over costs little."""
@@ -60,18 +71,51 @@ class Batch:
         return len(self.items) or len(self.chains)
 
 
+class Pool(Protocol):
+    """A runner at work."""
+
+    limits: Limits
+
+    @property
+    def most(self) -> int:
+        """How many batches fly at most."""
+        ...
+
+    def takes(self, are_small: bool) -> bool:
+        """Whether it takes a batch."""
+        ...
+
+
+class Team(Protocol):
+    """Who works; see `databacked.engine.crew.Crew`."""
+
+    def pool_of(self, node: Node) -> Pool:
+        """Return where the items of a node run."""
+        ...
+
+    def learn(self, items: Items) -> None:
+        """Have workers know what all items of a node share; raises if that cannot be sent."""
+        ...
+
+    def held(self, node: Node, row: int) -> Any:
+        """Return a value that is held."""
+        ...
+
+
 class Batches:
     """Puts together what is ready, as much as takes a moment by the pace of its task."""
 
-    def __init__(self, scheduler: Scheduler, recipes: Recipes, limits: Limits) -> None:
+    def __init__(self, scheduler: Scheduler, recipes: Recipes, team: Team) -> None:
         self._scheduler = scheduler
         self._recipes = recipes
-        self._limits = limits
+        self._team = team
+        self._ready: defaultdict[Pool, Ready] = defaultdict(Ready)
+        """What is ready, by where it runs."""
         self._seconds: dict[int, float] = {}
         """How long a chain takes that begins with a node."""
         self._small: dict[int, bool] = {}
         """Whether items of a node are so small that threads would only wait for one another."""
-        self._blocked: defaultdict[frozenset[tuple[str, float]], deque[Item]]
+        self._blocked: defaultdict[tuple[Pool, frozenset[tuple[str, float]]], deque[Item]]
         self._blocked = defaultdict(deque)
         """Items that are ready, but wait for a share of what runs at once, by what they take."""
         self.errors: list[tuple[Item, BaseException]] = []
@@ -80,59 +124,52 @@ class Batches:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is ready, nor waits for a share."""
-        return not self._scheduler.ready and not any(self._blocked.values())
+        ready = any(map(len, (self._scheduler.ready, *self._ready.values())))
+        return not ready and not any(self._blocked.values())
 
-    @property
-    def are_small(self) -> bool:
-        """Whether what is next is so small that one worker does it as fast as several threads."""
-        head = self._scheduler.ready.head
-        return head is not None and self._small.get(head.node.id, False)
-
-    def next(self, most: int, learn: Callable[[Items], None]) -> Batch | None:
-        """Return the next batch and mark its items as sent; None if nothing can go.
-
-        Parameters
-        ----------
-        most
-            How many batches there are to be at least of what is ready, so that all have work.
-        learn
-            Has workers know what all items of a node share; raises if that cannot be sent.
-        """
-        ready = self._scheduler.ready
+    def next(self, pool: Pool) -> Batch | None:
+        """Return the next batch of a pool and mark its items as sent; None if nothing can go."""
+        if self._scheduler.ready:
+            team = self._team
+            self._scheduler.ready.move_to(lambda items: self._ready[team.pool_of(items.node)])
+        ready = self._ready[pool]
         while (items := ready.head) is not None:
+            if not pool.takes(self._small.get(items.node.id, False)):
+                return None
             if not (goes_by_rows(items) and is_own(items.found.get(ready.first, MISSING))):
-                return self._chains(most, learn)
-            batch = self._rows(items, most, learn)
+                return self._chains(pool, ready)
+            batch = self._rows(pool, ready, items)
             if batch is not None:
                 return batch
         return None
 
-    def _size(self, node: Node, most: int, longest: int) -> int:
-        """Return how many chains that begin with a node take a moment."""
+    def _size(self, node: Node, pool: Pool, longest: int) -> int:
+        """Return how many chains that begin with a node take a moment, so that all have work."""
         seconds = self._seconds.get(node.id)
         wanted = 1 if seconds is None else int(BATCH_SECONDS / seconds)
-        return max(1, min(wanted, longest, (len(self._scheduler.ready) + 1) // most))
+        return max(1, min(wanted, longest, (len(self._ready[pool]) + 1) // pool.most))
 
-    def _rows(self, items: Items, most: int, learn: Callable[[Items], None]) -> Batch | None:
+    def _rows(self, pool: Pool, ready: Ready, items: Items) -> Batch | None:
         """Return items of one node as columns; None if these are lost, or cannot be sent."""
         scheduler, node = self._scheduler, items.node
-        taken = scheduler.ready.take(self._size(node, most, MOST_ROWS))
+        taken = ready.take(self._size(node, pool, MOST_ROWS))
         rows = alike_among(items, taken)
         if len(rows) < len(taken):
             own = set(rows)
             rest = [row for row in taken if items.status[row] == DUE and row not in own]
-            scheduler.ready.add(items, rest, first=True)
+            ready.add(items, rest, first=True)
         if not rows:
             return None
-        odd = self._learned([(node, row) for row in rows[:1]], learn)
+        odd = self._learned([(node, row) for row in rows[:1]])
         if odd is not None:
             self.errors += [((node, row), odd[1]) for row in rows]
             return None
         scheduler.sent_all(items, rows)
         return Batch(rows_of(items, rows), (), {}, node)
 
-    def _chains(self, most: int, learn: Callable[[Items], None]) -> Batch | None:
-        scheduler, ready = self._scheduler, self._scheduler.ready
+    def _chains(self, pool: Pool, ready: Ready) -> Batch | None:
+        """Return chains that begin with items of one node; None if nothing can go."""
+        scheduler = self._scheduler
         chains: list[list[Work]] = []
         items: list[Item] = []
         needs: dict[str, float] = {}
@@ -149,10 +186,10 @@ class Batches:
             own = _needs(chain)
             # Chains of a batch run one after another: the batch needs the most that one does.
             both = {name: max(needs.get(name, 0), own.get(name, 0)) for name in {**needs, **own}}
-            if not self._limits.fit(both):
-                self._blocked[frozenset(own.items())].append((node, row))
+            if not pool.limits.fit(both):
+                self._blocked[pool, frozenset(own.items())].append((node, row))
                 continue
-            odd = self._learned(chain, learn)
+            odd = self._learned(chain)
             if odd is not None:
                 self.errors.append(odd)
                 if odd[0] != (node, row):
@@ -166,7 +203,7 @@ class Batches:
             needs = both
             if head is None:
                 head = node
-                size = self._size(node, most, LONGEST_BATCH)
+                size = self._size(node, pool, LONGEST_BATCH)
             for member, index in chain:
                 scheduler.sent(scheduler.of(member), index)
             chains.append(works)
@@ -188,8 +225,8 @@ class Batches:
             self._learn_size(batch.head, busy / len(batch.chains), seconds < WAITS * busy, alone)
         before = self._seconds.get(batch.head.id)
         self._seconds[batch.head.id] = each if before is None else (before + each) / 2
-        for needs, waiting in self._blocked.items():
-            if waiting and self._limits.fit(dict(needs)):
+        for (pool, needs), waiting in self._blocked.items():
+            if waiting and pool.limits.fit(dict(needs)):
                 for _ in range(min(len(waiting), LONGEST_BATCH)):
                     node, row = waiting.popleft()
                     self._scheduler.ready.add(self._scheduler.of(node), [row])
@@ -205,12 +242,10 @@ class Batches:
         elif before is None and is_work and busy < 2 * SMALL:
             self._small[head.id] = True
 
-    def _learned(
-        self, chain: Iterable[Item], learn: Callable[[Items], None]
-    ) -> tuple[Item, Exception] | None:
+    def _learned(self, chain: Iterable[Item]) -> tuple[Item, Exception] | None:
         for node, row in chain:
             try:
-                learn(self._scheduler.of(node))
+                self._team.learn(self._scheduler.of(node))
             except Exception as error:
                 return (node, row), error
         return None
@@ -219,7 +254,7 @@ class Batches:
 
     def _chain(self, node: Node, row: int) -> list[Item]:
         """Return an item and what follows from it alone."""
-        scheduler = self._scheduler
+        scheduler, pool = self._scheduler, self._team.pool_of(node)
         members: list[Item] = []
         places: dict[Item, int] = {}
 
@@ -229,6 +264,8 @@ class Batches:
             for reader, name in one.readers:
                 table = scheduler.of(reader)
                 if not table.is_open or table.spec.marks:  # it waits for what becomes of all
+                    continue
+                if table.spec.retries or self._team.pool_of(reader) is not pool:
                     continue
                 arg = reader.args[name]
                 rows = arg.reading(one, index)
@@ -254,7 +291,7 @@ class Batches:
                     real = scheduler.real(*above)
                     if real in places or scheduler.is_here(*real):
                         continue
-                    if not self._absorbs(*real):
+                    if self._team.pool_of(real[0]) is not pool or not self._absorbs(*real):
                         return False
                     lacking.append(real)
                 if table.n > 1 and not all(scheduler.is_here(*one) for one in arg.shared()):
@@ -265,6 +302,8 @@ class Batches:
                     members.append(above)
             return True
 
+        if scheduler.of(node).spec.retries:
+            return [(node, row)]  # it may be sent once more, and nothing else with it
         add(node, row)
         return members
 
@@ -275,6 +314,7 @@ class Batches:
             items.is_open
             and not items.spec.is_kept
             and items.spec.pure
+            and not items.spec.retries
             and node.n > 1
             and items.status[row] in (IDLE, DUE)
             and len(node.readers) == 1
@@ -362,6 +402,9 @@ class Batches:
             return get_keys(node.known[row], keys)
         if items.place is not None:
             return Kept(items.place, items.record(row), keys)
+        (reader, _) = next(iter(places))  # all of a chain runs in one place
+        if self._team.pool_of(node) is not self._team.pool_of(reader):
+            return Handed(self._team.held(node, row), keys)
         return Held((node.id, row), keys)
 
 

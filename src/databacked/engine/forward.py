@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from databacked.engine.items import HERE, IDLE, OPEN, Items
-from databacked.engine.limits import Limits
 from databacked.engine.planner import Planner
 from databacked.engine.scheduler import Scheduler
 from databacked.engine.verdict import Verdict
@@ -19,6 +18,7 @@ from databacked.graph.calls import Graph
 from databacked.graph.futures import Future
 from databacked.graph.nodes import Dynamic, Item, Node, nodes_in
 from databacked.graph.sketch import sketch
+from databacked.graph.step import Step
 from databacked.types import Failure
 
 
@@ -43,6 +43,8 @@ class Forward:
 
     Parameters
     ----------
+    allow
+        Takes in what a task says of resources; raises if it could never run.
     fetch
         Returns the value of an item that is here.
     """
@@ -52,14 +54,14 @@ class Forward:
         graph: Graph,
         planner: Planner,
         scheduler: Scheduler,
-        limits: Limits,
+        allow: Callable[[Step], None],
         teller: Teller,
         fetch: Callable[[Items, int], Any],
     ) -> None:
         self._graph = graph
         self._planner = planner
         self._scheduler = scheduler
-        self._limits = limits
+        self._allow = allow
         self._teller = teller
         self._fetch = fetch
         self.everything = False
@@ -128,7 +130,7 @@ class Forward:
                 self._closed.append(node)
                 continue
             items = self._scheduler.of(node)
-            self._limits.allow(node.task)
+            self._allow(node.task)
             self._planner.open(items)
             self._teller.opened(items)
             self._scheduler.add(items, late=node.id in waiting)

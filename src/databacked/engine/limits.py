@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from databacked.errors import GraphError
+from databacked.graph.step import Step
+from databacked.runners.base import Runner
+from databacked.runners.choose import OTHERS
 
 
 class Limits:
@@ -24,7 +26,7 @@ class Limits:
         self._all: dict[str, float] = dict(resources)
         self._taken: Counter[str] = Counter()
 
-    def allow(self, task: Any) -> None:
+    def allow(self, task: Step) -> None:
         """Take in what a task says.
 
         Raises
@@ -54,6 +56,12 @@ class Limits:
     def give_back(self, needs: Mapping[str, float]) -> None:
         """Give a share back."""
         self._taken.subtract(needs)
+
+
+def allowing(runners: Mapping[str, Runner]) -> Callable[[Step], None]:
+    """Return what takes in what tasks say, each with its own runner, and raises as `allow` does."""
+    limits = {id(one): Limits(one.resources) for one in runners.values()}
+    return lambda task: limits[id(runners.get(task.name, runners[OTHERS]))].allow(task)
 
 
 def _memory() -> float:

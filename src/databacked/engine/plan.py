@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from databacked.engine.forward import Forward
 from databacked.engine.items import DUE, HERE, IDLE, LOST, OPEN, TWIN, Items
-from databacked.engine.limits import Limits
+from databacked.engine.limits import allowing
 from databacked.engine.planner import Planner
 from databacked.engine.scheduler import Scheduler
 from databacked.engine.spec import Specs
@@ -26,6 +26,7 @@ from databacked.graph.outline import Asked
 from databacked.places.parts import get_keys
 from databacked.project.root import Project
 from databacked.records.record import Record
+from databacked.runners.base import Runner
 from databacked.types import Failure
 from databacked.worker.failures import failure_of
 from databacked.worker.messages import shown
@@ -116,18 +117,21 @@ class Outlook:
     ----------
     default
         The result of tasks that have only a target.
+    runners
+        By the name of a task; what they have says what could never run.
     """
 
-    def __init__(self, project: Project, name: str, default: Any, resources: Any) -> None:
+    def __init__(
+        self, project: Project, name: str, default: Any, runners: Mapping[str, Runner]
+    ) -> None:
         self.name = name
         self.graph = Graph(self)
         self._project = project
         self._scheduler = Scheduler(self.graph)
         specs = Specs(project, name, default, reads_only=True)
         self._planner = Planner(project, specs, self._scheduler, lambda progress: None)
-        limits = Limits(resources)
         self._forward = Forward(
-            self.graph, self._planner, self._scheduler, limits, self, self._fetched
+            self.graph, self._planner, self._scheduler, allowing(runners), self, self._fetched
         )
         self._failures: list[Failure] = []
         self._edited: dict[Item, Record] = {}

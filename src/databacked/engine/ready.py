@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from databacked.engine.items import Items
@@ -13,6 +13,7 @@ from databacked.engine.items import Items
 class _Run:
     items: Items
     rows: Sequence[int]
+    first: bool = False
     taken: int = 0
     """How many of them are gone already."""
 
@@ -44,13 +45,20 @@ class Ready:
             return
         self._length += len(rows)
         if first:
-            self._runs.appendleft(_Run(items, rows))
+            self._runs.appendleft(_Run(items, rows, first=True))
             return
         last = self._runs[-1] if self._runs else None
         if last is not None and last.items is items and isinstance(last.rows, list):
             last.rows += rows
         else:
             self._runs.append(_Run(items, rows if isinstance(rows, range) else list(rows)))
+
+    def move_to(self, other: Callable[[Items], Ready]) -> None:
+        """Hand all over, each node's to its own; what comes first comes first there, too."""
+        runs, self._runs, self._length = self._runs, deque(), 0
+        before = [run for run in runs if run.first]
+        for run in (*reversed(before), *(run for run in runs if not run.first)):
+            other(run.items).add(run.items, run.rows[run.taken :], first=run.first)
 
     def take(self, most: int = 1) -> Sequence[int]:
         """Take rows of the node that is next, as many as stand together."""

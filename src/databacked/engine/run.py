@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from databacked.engine.batches import Batches
 from databacked.engine.crew import Crew
 from databacked.engine.forward import Forward
 from databacked.engine.items import Items
-from databacked.engine.limits import Limits
 from databacked.engine.planner import Planner
 from databacked.engine.progress import Show
 from databacked.engine.recorder import Recorder
@@ -51,6 +50,8 @@ class Run:
 
     Parameters
     ----------
+    runners
+        By the name of a task; ``*`` is that of all others.
     default
         The result of tasks that have only a target.
     log
@@ -60,7 +61,7 @@ class Run:
     def __init__(
         self,
         project: Project,
-        runner: Runner,
+        runners: Mapping[str, Runner],
         name: str,
         show: Show,
         id: str,
@@ -74,26 +75,19 @@ class Run:
         self.show = show
         self.graph = Graph(self)
         self._scratch = Scratch(project, id)
-        self._limits = Limits(runner.resources)
         self._scheduler = Scheduler(self.graph)
         self._planner = Planner(
             project, Specs(project, id, default), self._scheduler, self.show.update
         )
-        self._batches = Batches(self._scheduler, self._planner.recipes, self._limits)
-        self._crew = Crew(
-            runner,
-            self._scheduler,
-            self._limits,
-            self._scratch.folder,
-            captures=log is not None,
-        )
+        self._crew = Crew(runners, self._scheduler, self._scratch.folder, captures=log is not None)
+        self._batches = Batches(self._scheduler, self._planner.recipes, self._crew)
         self.recorder = Recorder(project, self._scheduler, show, Log(log))
         self._fatal: Failure | None = None
         self._forward = Forward(
             self.graph,
             self._planner,
             self._scheduler,
-            self._limits,
+            self._crew.allow,
             self.recorder,
             self._fetched,
         )
@@ -120,6 +114,9 @@ class Run:
         """Run everything that is wanted, and return what the flow returned, with its values."""
         with self.graph.turn:
             returned = self.graph.returned(returned)
+            unknown = self._crew.unknown(call.name for call in self.graph.calls)
+            if unknown:
+                self.show.say(f"runner= names {', '.join(unknown)}: no task of this run")
             self._forward.finish(futures_in(returned))
             self._until(lambda: self._forward.is_done)
             self.raise_fatal()
@@ -188,11 +185,9 @@ class Run:
 
     def _send(self) -> None:
         """Send batches of what is ready, as long as the crew takes them."""
-        while self._crew.takes(self._batches):
-            batch = self._batches.next(self._crew.most, self._crew.learn)
-            if batch is None:
-                return
-            self._crew.send(batch)
+        for pool in self._crew.pools:
+            while (batch := self._batches.next(pool)) is not None:
+                self._crew.send(batch)
 
     def _take(self, outcome: Outcome) -> None:
         """Take what a worker says of one item."""

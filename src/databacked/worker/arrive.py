@@ -16,7 +16,7 @@ from databacked.places.backed import BackedArray
 from databacked.places.image import Image
 from databacked.types import Failed
 from databacked.worker.failures import in_short
-from databacked.worker.messages import Held, InChain, Inside, Kept, shown
+from databacked.worker.messages import Handed, Held, InChain, Inside, Kept, shown
 
 
 def say_what_is_backed(error: Exception, values: Mapping[str, Any]) -> None:
@@ -64,6 +64,6 @@ def short(value: Any) -> str:
     """Return a value as a failure shows it."""
     if isinstance(value, Kept):
         return shown(value.record.target)
-    if isinstance(value, InChain | Held | Inside):
+    if isinstance(value, InChain | Held | Handed | Inside):
         return "…"
     return in_short(value)

@@ -19,6 +19,7 @@ from databacked.worker.arrive import short
 from databacked.worker.failures import failure_of
 from databacked.worker.messages import (
     FAILED,
+    Handed,
     Held,
     InChain,
     Inside,
@@ -53,6 +54,9 @@ class Slot:
     tokens: tuple[str, ...] | None = None
     value: Any = None
     made: bool = False
+    raised: bool = False
+    """Whether its function raised."""
+
     failed: Failure | None = None
     changed: str = ""
     """Which input changed while its value was made, or one that it was made from."""
@@ -154,8 +158,8 @@ class Chain:
             return copied(value) if before.spec.shared or before.work.hold else value
         if kind is Kept:
             return source.place.value(source.record, keys=source.keys)
-        if kind is Held:
-            held = self._store.get(source.key)
+        if kind is Held or kind is Handed:
+            held = self._store.get(source.key) if kind is Held else source.held
             if type(held) is Changed:
                 held, slot.changed = held
             return copied(get_keys(held, source.keys))
@@ -212,7 +216,14 @@ def failed(slot: Slot, error: BaseException, seconds: float) -> Outcome:
     # A disk that a task writes to by itself is its own affair.
     full = isinstance(error, StorageError) and getattr(error, "errno", None) in (28, 122, 30)
     return Outcome(
-        spec.id, work.row, FAILED, None, failure=slot.failed, seconds=seconds, fatal=full
+        spec.id,
+        work.row,
+        FAILED,
+        None,
+        failure=slot.failed,
+        seconds=seconds,
+        fatal=full,
+        raised=slot.raised,
     )
 
 

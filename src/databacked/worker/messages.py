@@ -64,7 +64,11 @@ class Spec:
     context: str
     run: str
     retries: int
+    """How often the driver sends an item again whose function raised."""
+
     retry_delay: float
+    """Seconds between two tries."""
+
     shared: bool
     """Whether an un-kept value has more than one reader (a retry is one): then it is read-only."""
 
@@ -148,6 +152,13 @@ class Held(NamedTuple):
     keys: tuple[Any, ...] = ()
 
 
+class Handed(NamedTuple):
+    """A value that was held elsewhere, as it was there, handed over with the item."""
+
+    held: Any
+    keys: tuple[Any, ...] = ()
+
+
 class Inside(NamedTuple):
     """A value that holds other sources; `sources` replaces the marks in it."""
 
@@ -222,6 +233,9 @@ class Outcome(NamedTuple):
 
     seconds: float = 0.0
     fatal: bool = False
+    raised: bool = False
+    """Whether its function raised: another try may succeed."""
+
     said: tuple[Said, ...] = ()
     """What the item printed, logged and warned of."""
 

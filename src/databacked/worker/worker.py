@@ -120,7 +120,7 @@ class Worker:
         values = chain.values(slot)
         look_again = self._watch(slot, values)
         with pyplot.alone(slot.spec.modules):
-            value = self._call(chain, slot, values)
+            value = self._call(slot, values)
         slot.changed = ", ".join(look_again()) or slot.changed
         refuse_once(slot.spec.name, value)
         known: tuple[Any, ...] = ()
@@ -158,44 +158,33 @@ class Worker:
         said = [Given(name, given[name], token) for name, token in named]
         return watch(said, spec.reads, values, self.files, spec.how, spec.root)
 
-    def _call(self, chain: Chain, slot: Slot, values: dict[str, Any]) -> Any:
-        """Call the function; each further try gets its arguments anew."""
-        folder = current_folder()
+    def _call(self, slot: Slot, values: dict[str, Any]) -> Any:
+        """Call the function."""
+        spec, folder = slot.spec, current_folder()
+        for name, kind in spec.arrives.items():
+            if name in values:
+                values[name] = arrived(name, values[name], kind)
+        if spec.draws:
+            values["rng"] = self._generator(slot)
+        is_heard = capture.is_capturing()
+        before = capture.listen(slot.said) if is_heard else None
         try:
-            return self._tried(chain, slot, values)
+            return called(spec, values)
+        except BaseException as error:
+            slot.raised = not isinstance(error, KeyboardInterrupt)
+            if isinstance(error, ValueError) and "read-only" in in_words(error):
+                error.add_note(
+                    "An array that other items read too cannot be changed in place: "
+                    "work on a copy (x = x.copy())."
+                )
+            if isinstance(error, TypeError | AttributeError | BufferError):
+                say_what_is_backed(error, values)
+            raise
         finally:
+            if is_heard:
+                capture.listen(before)
             if current_folder() != folder:
                 slot.notes += (MOVED,)
-
-    def _tried(self, chain: Chain, slot: Slot, values: dict[str, Any]) -> Any:
-        spec = slot.spec
-        for tries_left in range(spec.retries, -1, -1):
-            if tries_left < spec.retries:
-                values = chain.values(slot)
-            for name, kind in spec.arrives.items():
-                if name in values:
-                    values[name] = arrived(name, values[name], kind)
-            if spec.draws:
-                values["rng"] = self._generator(slot)
-            try:
-                if not capture.is_capturing():
-                    return called(spec, values)
-                before = capture.listen(slot.said)
-                try:
-                    return called(spec, values)
-                finally:
-                    capture.listen(before)
-            except BaseException as error:
-                if isinstance(error, ValueError) and "read-only" in in_words(error):
-                    error.add_note(
-                        "An array that other items read too cannot be changed in place: "
-                        "work on a copy (x = x.copy())."
-                    )
-                if isinstance(error, TypeError | AttributeError | BufferError):
-                    say_what_is_backed(error, values)
-                if not tries_left or isinstance(error, KeyboardInterrupt):
-                    raise
-                time.sleep(spec.retry_delay)
 
     def _generator(self, slot: Slot) -> np.random.Generator:
         """Return a generator that depends on the task's name and the item, and on nothing else."""
@@ -243,7 +232,7 @@ class Worker:
         look_again = self._watch(slot, values)
         # Figures are written before others change what they are drawn with.
         with pyplot.alone(spec.modules):
-            value = self._call(chain, slot, values)
+            value = self._call(slot, values)
             seconds = time.perf_counter() - started
             said["seconds"] = round(seconds, 6)
             own = look_again()
