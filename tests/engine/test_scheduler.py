@@ -16,7 +16,7 @@ from databacked.engine.scheduler import Scheduler
 from databacked.engine.verdict import Verdict
 from databacked.graph.calls import Graph
 from databacked.graph.futures import Future, Futures
-from databacked.graph.nodes import Item
+from databacked.graph.nodes import Item, Node
 from databacked.graph.step import Options, Step
 from databacked.places.judge import Found
 from databacked.records.owners import Owner
@@ -126,10 +126,20 @@ class Trial:
         return [one for arg in args for one in (*arg.items(row), *arg.shared())]
 
     def tokens(self, item: Item) -> tuple[Any, ...]:
-        of = self.scheduler.of
         return tuple(
-            "failed" if row in node.lost else of(node).token[row] for node, row in self.inputs(item)
+            "failed" if row in node.lost else self.told(node, row)
+            for node, row in self.inputs(item)
         )
+
+    def told(self, node: Node, row: int) -> Any:
+        """Return what an item counts by; of which nobody asked before, that is made out now."""
+        items = self.scheduler.of(node)
+        if items.is_untold:
+            items.is_untold = False
+            for one in range(items.n):
+                if items.status[one] != LOST and items.token[one] is None:
+                    items.token[one] = (self.key((node, one)), self.tokens((node, one)))  # type: ignore[call-overload]
+        return items.token[row]
 
     def is_kept(self, item: Item) -> bool:
         return self.specs[item[0].id].is_kept
@@ -200,8 +210,8 @@ class Trial:
 
     def verdict(self, items: Items, rows: Any) -> Verdict:
         node = items.node
-        nobodys = items.reads_nothing and not items.spec.is_kept and not node.readers
-        if rows is None and nobodys and self.rng.random() < 0.8:
+        nobodys = not (items.spec.is_kept or items.spec.marks or items.shared_unknown)
+        if rows is None and nobodys and not any(items.unknown) and self.rng.random() < 0.8:
             return Verdict(idle=items.rows(OPEN), untold=True, whole=True)
         tokens, fresh, due = {}, {}, {}
         for row in range(node.n) if rows is None else rows:
@@ -241,9 +251,10 @@ class Trial:
         if (node, row) in self.bad:
             self.scheduler.lose(items, row, f"{node.id}[{row}]")
         else:
-            told = self.tokens((node, row))
             kept = items.spec.is_kept
+            told = () if items.is_untold else self.tokens((node, row))
             token = self.content((node, row), told) if kept else (self.key((node, row)), told)
+            token = None if items.is_untold else token
             self.made[node, row] += 1
             if hold and not kept:
                 self.held.add((node, row))

@@ -340,7 +340,7 @@ class Batches:
                     row,
                     None if items.targets is None else items.targets[row],
                     tuple(self._source(items, name, row, places) for name in spec.columns),
-                    tuple(self._recipes.tokens_to_send(items, row)),
+                    self._recipes.tokens_to_send(items, row),
                     None if items.status[row] == OPEN else items.found.get(row, MISSING),
                     bool(items.wanted[row]),
                     hold,
@@ -354,22 +354,26 @@ class Batches:
         arg = items.node.args[name]
         if isinstance(arg, Filled):
             if name not in items.sent:
-                found = self._inside(arg.value, places)
+                found = self._inside(arg.value, places, told=not items.is_untold)
                 if items.n == 1:
                     return found
                 items.sent[name] = found
             return items.sent[name]
         given = arg.given(row)
-        return self._inside(given, places) if arg.may_mark else self._one(given, places)
-
-    def _one(self, given: Any, places: Mapping[Item, int]) -> Any:
-        if type(given) is Future and given.index is not None:
-            return self._source_of(*given.items()[0], given.keys, places)
+        if type(given) is Future or arg.may_mark:
+            return self._inside(given, places, told=not items.is_untold)
         return given
 
-    def _inside(self, value: Any, places: Mapping[Item, int]) -> Any:
+    def _inside(self, value: Any, places: Mapping[Item, int], *, told: bool) -> Any:
+        """Return a value with sources in place of futures.
+
+        Parameters
+        ----------
+        told
+            Whether somebody asks what they count by.
+        """
         if type(value) is Future and value.index is not None:
-            return self._one(value, places)
+            return self._source_of(*value.items()[0], value.keys, places)
         sources: list[Any] = []
         tokens: list[str | None] = []
 
@@ -378,7 +382,8 @@ class Batches:
             for item in future.items():
                 source = self._source_of(*item, future.keys, places)
                 sources.append(source)
-                tokens.append(None if type(source) is InChain else self._token(*item, future.keys))
+                is_open = type(source) is InChain or not told
+                tokens.append(None if is_open else self._token(*item, future.keys))
             return Marks(start, len(sources)) if future.index is None else Mark(start)
 
         filled = replace_futures(value, mark)

@@ -217,7 +217,7 @@ class Forward:
             except BaseException as error:
                 self.fail(real, index, error)
             return True
-        token = items.token[index]
+        token = self._planner.recipes.token(real, index)
         if not items.spec.is_kept and token is None and items.status[index] == IDLE:
             if self._planner.small.has_any(items.spec.owner.task):
                 self._scheduler.ask(real, index)  # it comes back here once its token is known

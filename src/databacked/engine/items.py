@@ -5,6 +5,7 @@ How far an item is, is one byte. Which step may follow which is said once, by `S
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Any
@@ -112,7 +113,7 @@ class Items:
         self.found: dict[int, Found | None] = {}
         """What lies at the targets of items that are to be made, if anything; None: to be looked
         at."""
-        self.unknown: list[int] = []
+        self.unknown: array[int] = array("i")
         """How many items that a row reads have no token yet, one a parameter."""
         self.shared_unknown: set[Item] = set()
         """Items that all rows read, and that have no token yet."""
@@ -127,7 +128,7 @@ class Items:
         """Arguments that are the same for all items, as they are sent to workers."""
         self.is_open = False
         self.is_untold = False
-        """Whether items have no token because nobody wanted to know it, though all is known."""
+        """Whether all is known that items count by, and nobody has asked for it: see `Recipes`."""
         self.is_alike: bool | None = None
         """Whether its items can go as columns; None before somebody asked."""
         self.reads_nothing = all(isinstance(arg, Plain | Column) for arg in node.args.values())
@@ -140,6 +141,15 @@ class Items:
         self.spec = spec
         self.place = place
         self.is_open = True
+
+    def is_known(self, row: int) -> bool:
+        """Whether it is known, or can be made out at once, what an item counts by."""
+        return self.is_untold or self.token[row] is not None
+
+    @property
+    def is_all_known(self) -> bool:
+        """Whether that is so of all items."""
+        return self.is_untold or None not in self.token
 
     def move(self, row: int, to: Status) -> None:
         """Take an item a step further.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from databacked.engine.claims import Claims, two_claims
-from databacked.engine.items import LOST, OPEN, TWIN, Items
+from databacked.engine.items import IDLE, OPEN, Items
 from databacked.engine.recipes import Recipes
 from databacked.engine.scheduler import Scheduler
 from databacked.engine.small_values import SmallValues
@@ -42,6 +42,7 @@ from databacked.places.place import Place
 from databacked.project.root import Project
 from databacked.records.book import Records
 from databacked.storage.looks import Stat
+from databacked.worker.columns import EXACT
 from databacked.worker.messages import Reason
 from databacked.worker.reuse import reason_of, used
 
@@ -174,7 +175,7 @@ class Planner:
         rows = [
             row
             for row in sorted(set(rows))
-            if items.token[row] is None and items.status[row] not in (LOST, TWIN)
+            if items.token[row] is None and items.status[row] in (OPEN, IDLE)
         ]
         if whole:
             draft.errors.update(items.odd)
@@ -182,7 +183,7 @@ class Planner:
                 rows = [row for row in rows if row not in items.odd]
             if items.targets is not None and items.node.task.target is not None:
                 draft.notes.update(floats_in_names(items.node, items.node.task.target))
-        if whole and items.place is None and _is_nobodys(items):
+        if whole and _is_nobodys(items):
             draft.idle, draft.untold = list(rows), True
             return Verdict(**vars(draft))
         recipes = self.recipes.of_rows(items, rows)
@@ -221,7 +222,7 @@ class Planner:
         above = (item for arg in items.node.args.values() for item in arg.items(row))
         for node, index in above:
             table = self._scheduler.of(node)
-            if table.token[index] is None and (
+            if not table.is_known(index) and (
                 not table.is_open or table.spec.is_kept or table.status[index] == OPEN
             ):
                 return False
@@ -386,10 +387,22 @@ class Planner:
 
 
 def _is_nobodys(items: Items) -> bool:
-    """Whether nobody asks what items count by: they are made of what is known, for nobody yet."""
-    node = items.node
-    read = node.readers or node.decides or node.promised
-    return items.reads_nothing and not (items.unread or read or items.spec.remembers)
+    """Whether items count by what is known, and nobody has to know it unless somebody asks.
+
+    They are not kept, and nothing is looked at on their behalf.
+    """
+    spec = items.spec
+    plain = all(
+        EXACT.issuperset(map(type, arg.values if isinstance(arg, Column) else (arg.value,)))
+        for arg in items.node.args.values()
+        if isinstance(arg, Plain | Column)
+    )
+    return (
+        plain
+        and not (spec.is_kept or spec.marks or spec.draws or spec.hashed or spec.reads)
+        and not (items.unread or items.shared_unknown or any(items.unknown))
+        and not any(isinstance(items.node.args[name], Plain | Column) for name in spec.inputs)
+    )
 
 
 def _known_argument(node: Node, name: str, row: int) -> Any:

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from databacked.engine.items import Items
+from databacked.engine.items import LOST, Items
 from databacked.engine.scheduler import Scheduler
 from databacked.engine.tokens import (
     FAILED_TOKEN,
@@ -17,7 +17,7 @@ from databacked.engine.tokens import (
 from databacked.fingerprint.files import file_tokens
 from databacked.graph.futures import Future
 from databacked.graph.inputs import Column, Element, Plain
-from databacked.graph.nodes import Item, Node
+from databacked.graph.nodes import Item, Node, nodes_in
 from databacked.project.root import Project
 
 HASHED_AT_ONCE = 64
@@ -39,9 +39,33 @@ class Recipes:
 
     def token(self, node: Node, row: int) -> str | None:
         """Return what an item counts by, if that is known."""
-        return self._scheduler.of(node).token[row]
+        items = self._scheduler.of(node)
+        if items.is_untold:
+            self._tell(items)
+        return items.token[row]
+
+    def _tell(self, items: Items) -> None:
+        """Make out what items count by of which nobody asked before, and what they read with it."""
+        untold, todo = {items.node.id: items}, [items]
+        while todo:
+            read = {one for arg in todo.pop().node.args.values() for one in arg.nodes()}
+            for node in (one for above in read for one in nodes_in(above)):
+                table = self._scheduler.of(node)
+                if table.is_untold and node.id not in untold:
+                    untold[node.id] = table
+                    todo.append(table)
+        for _, table in sorted(untold.items()):  # what a node reads stands before it
+            table.is_untold = False
+            rows = [
+                row
+                for row, one in enumerate(table.token)
+                if one is None and table.status[row] != LOST
+            ]
+            for row, recipe in zip(rows, self.of_rows(table, rows), strict=True):
+                table.token[row] = None if recipe is None else table.spec.token(recipe)
 
     def token_or_mark(self, node: Node, row: int) -> str | None:
+        """Return what an item counts by, also if it failed: for who takes marks."""
         return FAILED_TOKEN if row in node.lost else self.token(node, row)
 
     def complete(self, items: Items, rows: Iterable[int]) -> None:
@@ -63,8 +87,13 @@ class Recipes:
                     else:
                         column[row] = token_of(given, token, spec.root)
 
-    def tokens_to_send(self, items: Items, row: int) -> list[str | None]:
-        """Return the tokens of an item that is about to run: what failed counts as failed."""
+    def tokens_to_send(self, items: Items, row: int) -> tuple[str | None, ...] | None:
+        """Return the tokens of an item that is about to run: what failed counts as failed.
+
+        None if nobody asks for them.
+        """
+        if items.is_untold:
+            return None
         if items.spec.marks:
             for name, arg in items.node.args.items():
                 if arg.may_mark:
@@ -75,7 +104,7 @@ class Recipes:
                     else:
                         items.columns[name] = token
         self.complete(items, (row,))
-        return items.row_tokens(row)
+        return tuple(items.row_tokens(row))
 
     def of_rows(self, items: Items, rows: Sequence[int]) -> list[str | None]:
         """Return the recipes of rows; None for those of which an input is not known yet."""

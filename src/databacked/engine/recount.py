@@ -29,7 +29,7 @@ def recount(scheduler: Scheduler) -> None:
 def _recounted(scheduler: Scheduler, items: Items) -> Iterator[tuple[str, Any, Any]]:
     def is_unknown(item: Item) -> bool:
         node, row = item
-        return scheduler.of(node).token[row] is None and row not in node.lost
+        return not scheduler.of(node).is_known(row) and row not in node.lost
 
     def is_absent(item: Item) -> bool:
         node, row = scheduler.real(*item)

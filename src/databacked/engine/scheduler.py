@@ -9,6 +9,7 @@ Tokens go forward (what items count by), wishes backward (what must be made for 
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -103,10 +104,7 @@ class Scheduler:
         """
         if late and self._holding:
             self._late.add(items.node.id)
-        items.unknown = [0] * items.n
-        for above in {one for arg in items.node.args.values() for one in arg.nodes()}:
-            for node in nodes_in(above):
-                self._ask_untold(self.of(node))
+        items.unknown = array("i", bytes(4 * items.n))
         gone: list[int] = []
         for arg in items.node.args.values():
             marks = items.spec.marks and arg.may_mark
@@ -114,7 +112,7 @@ class Scheduler:
                 table = self.of(other)
                 if row in other.lost:
                     gone += [] if marks else range(items.n)
-                elif table.token[row] is None:
+                elif not table.is_known(row):
                     items.shared_unknown.add((other, row))
             if arg.length() is None or self._all_told(arg):
                 continue
@@ -123,23 +121,17 @@ class Scheduler:
                     table = self.of(other)
                     if index in other.lost:
                         gone += [] if marks else [row]
-                    elif table.token[index] is None:
+                    elif not table.is_known(index):
                         items.unknown[row] += 1
         self._judge[items.node.id] = None
         for row in dict.fromkeys(gone):
             self._lose(items, row)
         self._settle()
 
-    def _ask_untold(self, items: Items) -> None:
-        """Have it found out what items count by of which nobody wanted to know it before."""
-        if items.is_untold:
-            items.is_untold = False
-            self._to_be_judged(items, [row for row, one in enumerate(items.token) if one is None])
-
     def _all_told(self, arg: Input) -> bool:
         """Whether all items that an input reads have tokens."""
         return all(
-            isinstance(node, Node) and not node.lost and None not in self.of(node).token
+            isinstance(node, Node) and not node.lost and self.of(node).is_all_known
             for node in arg.nodes()
         )
 
@@ -154,13 +146,13 @@ class Scheduler:
             status[:] = bytes([IDLE]) * items.n
         else:
             known = [
-                row
-                for row in tokens
-                if items.token[row] is None and status[row] not in (LOST, TWIN)
+                row for row in tokens if items.token[row] is None and status[row] in (OPEN, IDLE)
             ]
             for row in known:
                 items.token[row] = tokens[row]
-        items.is_untold = items.is_untold or verdict.untold
+        if verdict.untold:
+            items.is_untold = True
+            known = verdict.idle
         if items.n in (len(verdict.due), len(verdict.idle)) and items.are_all(OPEN):
             status[:] = bytes([IDLE]) * items.n
         for row in (*tokens, *verdict.idle, *verdict.due) if OPEN in status else ():
@@ -247,7 +239,7 @@ class Scheduler:
         """An item was made, or was found to be there; `held` if its value can be had."""
         if items.status[row] == LOST:
             return
-        known = items.token[row] is None and token is not None
+        known = token is not None and not items.is_known(row)
         if token is not None and token != items.token[row]:  # else readers share the text
             items.token[row] = token
         items.found.pop(row, None)
@@ -304,7 +296,7 @@ class Scheduler:
         """A worker did not need to make an item, and says what it counts by."""
         if items.status[row] == LOST:
             return
-        known = items.token[row] is None and token is not None
+        known = token is not None and not items.is_known(row)
         items.token[row] = token
         items.move(row, IDLE)
         if items.wanted[row]:
@@ -472,23 +464,18 @@ class Scheduler:
         """See what an item needs next that somebody wants, or wants to know."""
         if items.wanted[row] and items.status[row] == IDLE:
             self._due(items, row)
-        elif (items.wanted[row] or items.asked[row]) and items.token[row] is None:
+        elif (items.wanted[row] or items.asked[row]) and not items.is_known(row):
             items.asked[row] = 0
             self._ask(items, row)
         self._noticed(items, row)
 
     def _ask(self, items: Items, row: int) -> None:
         """Have what decides about an item made known."""
-        if (
-            items.asked[row]
-            or items.token[row] is not None
-            or items.status[row] not in (OPEN, IDLE)
-        ):
+        if items.asked[row] or items.is_known(row) or items.status[row] not in (OPEN, IDLE):
             return
         items.asked[row] = 1
         if not items.is_open:
             return
-        self._ask_untold(items)
         if row in items.unread:
             self._read[items.node, row] = None
         above: list[Item] = list(items.shared_unknown)
@@ -496,7 +483,7 @@ class Scheduler:
             above += [one for arg in items.node.args.values() for one in arg.items(row)]
         for node, index in above:
             table = self.of(node)
-            if table.token[index] is None and index not in node.lost:
+            if not table.is_known(index) and index not in node.lost:
                 if table.is_open and not table.spec.is_kept:
                     self._ask(table, index)
                 elif table.is_open:
@@ -664,7 +651,7 @@ class Scheduler:
         if failure is None:
             failure = node.lost[row] = self._cause(items, row)
             self.lost.append((node, row))
-        known = items.token[row] is None
+        known = not items.is_known(row)
         for reader, name in node.readers:
             table = self.of(reader)
             if not table.is_open:

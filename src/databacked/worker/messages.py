@@ -191,7 +191,8 @@ class Work(NamedTuple):
     """Value or source of each parameter in `Spec.columns`."""
 
     tokens: tuple[str | None, ...] | None
-    """Token of each parameter in `Spec.order`; None for what an earlier item decides."""
+    """Token of each parameter in `Spec.order`; None for what an earlier item decides, and in place
+    of all if nobody asks what the item counts by."""
 
     found: Found | None
     """What lies at the target, as it was judged; None to look."""

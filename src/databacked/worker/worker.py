@@ -154,7 +154,7 @@ class Worker:
         plain = FIXED.issuperset(map(type, values.values()))
         if plain and not spec.reads and not any(token.startswith("file:") for token in tokens):
             return list
-        given, named = slot.given, zip(spec.order, tokens, strict=True)
+        given, named = slot.given, zip(spec.order, tokens, strict=bool(tokens))
         said = [Given(name, given[name], token) for name, token in named]
         return watch(said, spec.reads, values, self.files, spec.how, spec.root)
 
