@@ -20,7 +20,8 @@ from databacked.engine.targets import (
     check_legal,
     floats_in_names,
     refuse_unknown,
-    targets_of,
+    target_of,
+    targets_now,
 )
 from databacked.engine.tokens import (
     file_parameters,
@@ -29,15 +30,11 @@ from databacked.engine.tokens import (
 )
 from databacked.engine.verdict import Verdict
 from databacked.errors import GraphError
-from databacked.graph.calls import target_values
-from databacked.graph.futures import Future
-from databacked.graph.inputs import Column, Element, Plain
-from databacked.graph.nodes import Item, Node
-from databacked.graph.sketch import holds_unknown, remembered
-from databacked.graph.target import NotYet, Touched
+from databacked.graph.inputs import Column, Plain
+from databacked.graph.nodes import Item
+from databacked.graph.sketch import content_of_known
 from databacked.places.backed import Backed
 from databacked.places.judge import MISSING, Found
-from databacked.places.parts import get_keys
 from databacked.places.place import Place
 from databacked.project.root import Project
 from databacked.records.book import Records
@@ -108,32 +105,10 @@ class Planner:
                 items.columns[name] = None if arg.length() is None else [None] * node.n
         target = node.task.target
         if place is not None and target is not None:
-            items.targets = self._targets(items)
+            items.targets = targets_now(node, target)
             check_legal([one for one in items.targets if one is not None], place, node.name)
 
     # Targets
-
-    def _targets(self, items: Items) -> list[str | None]:
-        node, target = items.node, items.node.task.target
-        assert target is not None
-        plain = None if target.is_callable else targets_of(node, target, node.args)
-        if plain is not None:
-            return list(plain)
-        return [self._target(node, row) for row in range(node.n)]
-
-    def _target(self, node: Node, row: int) -> str | None:
-        """Return an item's target; None if it depends on what is not known yet."""
-        target = node.task.target
-        assert target is not None
-        values = target_values(node, row, lambda name: _known_argument(node, name, row))
-        if target.is_callable:
-            try:
-                return target.call(values, node.name)
-            except Touched:
-                return None
-        if any(isinstance(values[name], NotYet) for name in target.names):
-            return None
-        return target.of_item(values)
 
     def _late_target(self, items: Items, row: int, draft: _Draft) -> str | None:
         """Find the target of an item once what it depends on is known."""
@@ -146,7 +121,7 @@ class Planner:
         if unknown:
             draft.late[row] = unknown
             return None
-        target = self._target(node, row)
+        target = target_of(node, row)
         if target is None:
             raise GraphError(
                 f"{node.name}: the target of item {row} depends on a value that is too large to "
@@ -238,7 +213,7 @@ class Planner:
             found = self.small.of(items.spec.token(recipe))
             if found:
                 (draft.recalled[row],) = found
-                draft.fresh[row] = "c:" + remembered(found[0])
+                draft.fresh[row] = "c:" + content_of_known(found[0])
             else:
                 draft.due[row] = MISSING
 
@@ -254,14 +229,20 @@ class Planner:
         assert items.targets is not None
         node, targets = items.node, items.targets
         stats = place.find(dict.fromkeys(one for one in targets if one is not None))
-        records = place.records  # after the listing: a file that another run made has its record
-        self._known_places.setdefault(place.folder, records.known)
-        refuse_unknown(node, place, records, stats)
         folder, claim = str(place.folder), self.claims.claim
         owner = items.spec.owner
         chosen = targets if len(rows) == items.n else [targets[row] for row in rows]
         closer = place.rules.always or not place.format.by_time()
-        fitting = [None] * len(rows) if closer else records.fitting(chosen, stats, recipes, owner)
+        records = place.known
+        fitting: list[tuple[str, str] | None] = [None] * len(rows)
+        if not closer and place.folder in self._known_places:  # a block of many: mostly all fit
+            fitting = records.fitting(chosen, stats, recipes, owner)
+        if None in fitting:
+            records = place.records  # after the listing: a file of another run has its record
+            self._known_places.setdefault(place.folder, records.known)
+            refuse_unknown(node, place, records, stats)
+            if not closer:
+                fitting = records.fitting(chosen, stats, recipes, owner)
         contexts: Counter[str] = Counter()
         fresh = draft.fresh
         for row, target, recipe, fits in zip(rows, chosen, recipes, fitting, strict=True):
@@ -403,19 +384,6 @@ def _is_nobodys(items: Items) -> bool:
         and not (items.unread or items.shared_unknown or any(items.unknown))
         and not any(isinstance(items.node.args[name], Plain | Column) for name in spec.inputs)
     )
-
-
-def _known_argument(node: Node, name: str, row: int) -> Any:
-    """Return what is known of an argument that comes from a task."""
-    given = node.args[name].given(row)
-    if type(given) is not Future:
-        held = isinstance(node.args[name], Element) and not holds_unknown(given)
-        return given if held else NotYet(name)
-    if given.index is None:
-        return NotYet(name)
-    ((above, index),) = given.items()
-    known = above.known.get(index, NotYet(name))
-    return known if type(known) is NotYet else get_keys(known, given.keys)
 
 
 def _holds_backed(arg: Any) -> bool:

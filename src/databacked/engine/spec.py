@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,20 @@ ITS_FILE = " (its file)"
 """What follows the name of a symbol that counts by the content of a file."""
 
 
+@dataclass(frozen=True)
+class _Common:
+    """What all nodes of a task share."""
+
+    owner: Owner
+    digest: str
+    """What its code counts by, with the files and variables that it reads."""
+
+    fields: Mapping[str, Any]
+    context: str
+    reads: tuple[tuple[str, str, str], ...]
+    modules: frozenset[str]
+
+
 class Specs:
     """Code, results and contexts of the tasks of one run, each looked at once."""
 
@@ -49,6 +63,8 @@ class Specs:
         self._reads_only = reads_only
         self._codes: dict[int, tuple[Any, CodeFingerprint]] = {}
         self._places: dict[Any, tuple[Any, Place]] = {}
+        self._tasks: dict[int, tuple[Step, _Common]] = {}
+        self._root = str(project.root)
 
     @cached_property
     def _owner(self) -> Owner:
@@ -106,6 +122,59 @@ class Specs:
     def spec(self, node: Node, place: Place | None, inputs: Iterable[str]) -> Spec:
         """Return what all items of a node share, as it is sent to workers."""
         task = node.task
+        known = self._tasks.get(id(task))
+        if known is None:
+            known = self._tasks[id(task)] = task, self._of_task(task, place)
+        common = known[1]
+        order = tuple(sorted(node.args))
+        is_kept = place is not None or task.options.keep
+        plain = {name: arg.value for name, arg in node.args.items() if isinstance(arg, Plain)}
+        base = hash_texts(
+            [
+                f"rules {RULES}",
+                common.digest,
+                "" if place is None else place.fingerprint,
+                *order,
+                *(() if task.options.pure or is_kept else (f"run {self.run}",)),
+            ]
+        )
+        return Spec(
+            id=node.id,
+            name=task.name,
+            owner=common.owner,
+            function=task.fn,
+            order=order,
+            positional=task.positional,
+            plain=plain,
+            columns=tuple(name for name in node.args if name not in plain),
+            arrives={name: kind for name, kind in task.arrives.items() if kind != "text"},
+            inputs=frozenset(inputs),
+            base=base,
+            place=place,
+            fields=common.fields,
+            context=common.context,
+            run=self.run,
+            retries=int(task.options.retries),
+            retry_delay=float(task.options.retry_delay),
+            shared=is_shared(node),
+            marks=task.options.failed == "mark" or getattr(task.options.result, "marks", False),
+            checks=large_arguments(node),
+            hashed=frozenset(
+                name
+                for name, arg in node.args.items()
+                if isinstance(arg, Column) and arg.token is not None
+            ),
+            root=self._root,
+            pure=task.options.pure or is_kept,
+            remembers=task.options.keep,
+            draws=task.draws and "rng" not in node.args,
+            how=self.how(task),
+            modules=common.modules,
+            reads=common.reads,
+        )
+
+    def _of_task(self, task: Step, place: Place | None) -> _Common:
+        """Return what all nodes of a task share: looked at once a run."""
         code = self.code(task.fn)
         files = file_tokens([str(path) for path in code.paths.values()])
         further = self._reads(task)
@@ -131,62 +200,14 @@ class Specs:
             "opaque": list(code.opaque),
             "run": self.run,
         }
-        order = tuple(sorted(node.args))
-        is_kept = place is not None or task.options.keep
-        plain = {name: arg.value for name, arg in node.args.items() if isinstance(arg, Plain)}
-        base = hash_texts(
-            [
-                f"rules {RULES}",
-                digest,
-                "" if place is None else place.fingerprint,
-                *order,
-                *(() if task.options.pure or is_kept else (f"run {self.run}",)),
-            ]
-        )
-        return Spec(
-            id=node.id,
-            name=task.name,
-            owner=owner,
-            function=task.fn,
-            order=order,
-            positional=task.positional,
-            plain=plain,
-            columns=tuple(name for name in node.args if name not in plain),
-            arrives={name: kind for name, kind in task.arrives.items() if kind != "text"},
-            inputs=frozenset(inputs),
-            base=base,
-            place=place,
-            fields=fields,
-            context=context_of(fields),
-            run=self.run,
-            retries=int(task.options.retries),
-            retry_delay=float(task.options.retry_delay),
-            shared=is_shared(node),
-            marks=task.options.failed == "mark" or getattr(task.options.result, "marks", False),
-            checks=large_arguments(node),
-            hashed=frozenset(
-                name
-                for name, arg in node.args.items()
-                if isinstance(arg, Column) and arg.token is not None
-            ),
-            root=str(self.project.root),
-            pure=task.options.pure or is_kept,
-            remembers=task.options.keep,
-            draws=task.draws and "rng" not in node.args,
-            how=self.how(task),
-            modules=code.modules,
-            reads=tuple(
-                [(str(path), files[str(path)], "sampled") for path in code.paths.values()]
-                + [
-                    (
-                        str(self.project.resolve(name.removesuffix(ITS_FILE))),
-                        said,
-                        self.how(task),
-                    )
-                    for name, said in further.items()
-                    if name.endswith(ITS_FILE)
-                ]
-            ),
+        named_files = [
+            (str(self.project.resolve(name.removesuffix(ITS_FILE))), said, self.how(task))
+            for name, said in further.items()
+            if name.endswith(ITS_FILE)
+        ]
+        sampled = [(str(path), files[str(path)], "sampled") for path in code.paths.values()]
+        return _Common(
+            owner, digest, fields, context_of(fields), (*sampled, *named_files), code.modules
         )
 
     def how(self, task: Step) -> str:

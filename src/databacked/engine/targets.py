@@ -6,14 +6,53 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from databacked.errors import TargetError, UnknownFilesError
+from databacked.graph.calls import target_values
+from databacked.graph.futures import Future
 from databacked.graph.inputs import Column, Element, Plain
 from databacked.graph.nodes import Input, Node
 from databacked.graph.sketch import holds_unknown
-from databacked.graph.target import Outputs, Target, check_case, check_targets
+from databacked.graph.target import NotYet, Outputs, Target, Touched, check_case, check_targets
+from databacked.places.parts import get_keys
 from databacked.places.place import Place
 from databacked.records.book import Records
 from databacked.records.record import JOIN
 from databacked.storage.looks import Stat
+
+
+def targets_now(node: Node, target: Target) -> list[str | None]:
+    """Return the targets of all items; None of those that depend on what is not known yet."""
+    plain = None if target.is_callable else targets_of(node, target, node.args)
+    if plain is not None:
+        return list(plain)
+    return [target_of(node, row) for row in range(node.n)]
+
+
+def target_of(node: Node, row: int) -> str | None:
+    """Return an item's target; None if it depends on what is not known yet."""
+    target = node.task.target
+    assert target is not None
+    values = target_values(node, row, lambda name: _known_argument(node, name, row))
+    if target.is_callable:
+        try:
+            return target.call(values, node.name)
+        except Touched:
+            return None
+    if any(isinstance(values[name], NotYet) for name in target.names):
+        return None
+    return target.of_item(values)
+
+
+def _known_argument(node: Node, name: str, row: int) -> Any:
+    """Return what is known of an argument that comes from a task."""
+    given = node.args[name].given(row)
+    if type(given) is not Future:
+        held = isinstance(node.args[name], Element) and not holds_unknown(given)
+        return given if held else NotYet(name)
+    if given.index is None:
+        return NotYet(name)
+    ((above, index),) = given.items()
+    known = above.known.get(index, NotYet(name))
+    return known if type(known) is NotYet else get_keys(known, given.keys)
 
 
 def targets_of(node: Node, target: Target, fields: Mapping[str, Input]) -> list[str] | None:

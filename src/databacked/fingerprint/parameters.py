@@ -96,11 +96,16 @@ class _Parameter(Tokens):
 
     def __init__(self, root: Path | str | None) -> None:
         super().__init__(_code_below(root))
-        self.root = Path.cwd() if root is None else Path(root)
+        self._root = root
+
+    @property
+    def root(self) -> Path:
+        """The project's root, asked for by few values."""
+        return Path.cwd() if self._root is None else Path(self._root)
 
     def of_path(self, value: PurePath, where: str) -> str:
         if isinstance(value, Path) and _is_there(value):
-            return self._hash("file", file_token(os.fspath(value)))
+            return self.hash("file", file_token(os.fspath(value)))
         return super().of_path(
             value.relative_to(self.root) if value.is_relative_to(self.root) else value, where
         )
@@ -115,12 +120,12 @@ def _is_there(path: Path) -> bool:
 
 def _code_below(root: Path | str | None) -> Callable[[Any], str]:
     """Return what tells functions and classes by their code, each of them once."""
-    base = Path.cwd() if root is None else Path(root)
     known: dict[int, tuple[Any, str]] = {}
 
     def code(value: Any) -> str:
         if id(value) in known:
             return known[id(value)][1]
+        base = Path.cwd() if root is None else Path(root)
         own = project_at(base).own
         if is_library(written_in(value)) and value.__module__.partition(".")[0] not in own:
             return f"{value.__module__}.{value.__qualname__}"

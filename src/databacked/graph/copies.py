@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from databacked.errors import FingerprintError
-from databacked.fingerprint.values import is_plain_class, state_of
+from databacked.fingerprint.objects import is_plain_class, state_of
 from databacked.places.backed import Backed
 from databacked.places.image import Image
 from databacked.types import Unlooked

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from databacked.errors import GraphError
+from databacked.graph.blocks import Lost, of_block, origin_of
 from databacked.graph.columns import (
     Compacted,
     Compaction,
@@ -21,9 +22,8 @@ from databacked.graph.columns import (
     is_nothing,
     list_of,
 )
-from databacked.graph.futures import Future, Futures, elements
-from databacked.graph.inputs import Items, Plain, elements_of
-from databacked.graph.nodes import AnyNode, Dynamic, Input, Item, Node, nodes_in
+from databacked.graph.futures import Future, Futures
+from databacked.graph.nodes import AnyNode, Dynamic, Item, Node, nodes_in
 from databacked.graph.step import Options, Step
 from databacked.graph.taking import Taking
 from databacked.places.parts import get_keys
@@ -78,7 +78,7 @@ class Growth:
         )
         if first is None:
             raise GraphError(f"{task.name}.map: map over the elements of flatten(...) too.")
-        if len({_origin(arg) for arg in blocks.values()}) > 1:
+        if len({origin_of(arg) for arg in blocks.values()}) > 1:
             raise GraphError(
                 f"{task.name}.map: {', '.join(blocks)} do not come from the same flatten(...), "
                 "each(...), group(...) or compact(...), so their elements do not belong together."
@@ -111,7 +111,7 @@ class Growth:
         return node
 
     def _map_of(self, task: Step, columns: dict[str, Any], blocks: int, first: Any) -> Dynamic:
-        node = Dynamic(self._taking.owner, task, columns, blocks, _origin(first))
+        node = Dynamic(self._taking.owner, task, columns, blocks, origin_of(first))
         for one in self._decide(node):
             one.known.append(partial(self._build, node))
         return node
@@ -124,8 +124,8 @@ class Growth:
             return  # called again by those
         columns: dict[str, Any] = {}
         for name, arg in node.args.items():
-            found = self._of_block(arg, number)
-            if isinstance(found, _Lost):
+            found = of_block(self._taking, arg, number)
+            if isinstance(found, Lost):
                 node.failed[number] = found.failure
                 break
             columns[name] = found
@@ -318,102 +318,8 @@ class Growth:
             return True
         return is_nothing(get_keys(item.node.known[item.index or 0], item.keys))
 
-    def _of_block(self, arg: Any, number: int) -> Any:
-        """Return one argument of a dynamic map for one of its blocks."""
-        if isinstance(arg, Futures):
-            assert isinstance(arg.node, Dynamic)
-            if number in arg.node.failed:
-                return _Lost(arg.node.failed[number])
-            block = arg.node.blocks[number]
-            assert block is not None
-            if isinstance(block, Node):
-                return Items(block, None, arg.keys)
-            return Futures(block, None, arg.keys)
-        if isinstance(arg, Grouped):
-            if arg.group.failure is not None:
-                return _Lost(arg.group.failure)
-            assert arg.group.known is not None
-            return self._taking.items(list(arg.group.known[arg.part]))
-        if isinstance(arg, Compacted):
-            return self._of_compacted(arg, number)
-        if not isinstance(arg, Flat):
-            return arg
-        source, keys = arg.source.node, arg.source.keys
-        if isinstance(source, Dynamic):
-            if number in source.failed:
-                return _Lost(source.failed[number])
-            block = source.blocks[number]
-            assert block is not None
-            along = arg.along
-            if isinstance(along, Futures) and isinstance(along.node, Dynamic):
-                inside = along.node.blocks[number]
-                assert inside is not None
-                along = Futures(inside, None, along.keys)
-            return Flat(Futures(block, None, keys), along)
-        row = number if arg.source.picks is None else arg.source.picks[number]
-        failure = source.lost.get(row)
-        if failure is not None:
-            return _Lost(failure)
-        if arg.along is None:
-            return elements_of(source, row, keys)
-        items: Any = arg.along if isinstance(arg.along, Futures) else elements(arg.along)
-        if items is None or number >= len(items):
-            raise GraphError("flatten(lists).of(x): x must have one value for each list.")
-        return self._taking.same(items[number])
-
-    def _of_compacted(self, arg: Compacted, number: int) -> Any:
-        """Return the rows that stay of one block of a column."""
-        compaction = arg.compaction
-        if number in compaction.kept:
-            column = compaction.columns[arg.place]
-            return self._taking.items([column[row] for row in compaction.kept[number]])
-        part = compaction.parts.get(number)
-        if part is None:
-            found = [self._of_block(one, number) for one in compaction.columns]
-            lost = next((one for one in found if isinstance(one, _Lost)), None)
-            if lost is not None:
-                return lost
-            part = compaction.parts[number] = Compaction([*map(_as_column, found)])
-            lengths = {len(one) for one in part.columns if isinstance(one, Futures)}
-            part.columns = [
-                [one.value] * next(iter(lengths)) if isinstance(one, Plain) else one
-                for one in part.columns
-            ]
-        return Compacted(part, arg.place)
-
-
-class _Lost:
-    """Stands for an argument whose source failed."""
-
-    def __init__(self, failure: Any) -> None:
-        self.failure = failure
-
 
 def _live_item(future: Future) -> Future:
     """Return the same item as one of the block that it lies in."""
     node, index = future.node, future.index or 0
     return future if isinstance(node, Node) else Future(*node.at(index), future.keys)
-
-
-def _as_column(found: Any) -> Any:
-    """Return one block of a column as what a compaction takes."""
-    if isinstance(found, Items):
-        return Futures(found.node, found.picks, found.keys)
-    if isinstance(found, Input) and (length := found.length()) is not None:
-        return [found.given(row) for row in range(length)]
-    return found
-
-
-def _origin(arg: Any) -> Any:
-    """Return what decides the blocks of a column: equal for columns that belong together."""
-    if isinstance(arg, Grouped):
-        return ("group", id(arg.group), arg.group)
-    if isinstance(arg, Compacted):
-        return ("compact", id(arg.compaction), arg.compaction)
-    if isinstance(arg, Futures):
-        assert isinstance(arg.node, Dynamic)
-        return arg.node.origin
-    source = arg.source
-    if isinstance(source.node, Dynamic):
-        return ("of", id(source.node.origin), source.node.origin)
-    return (source.node.id, None if source.picks is None else tuple(source.picks))

@@ -187,4 +187,9 @@ def remembered(value: Any) -> str:
             f"keep=True would give back something else in the next run ({found}). Give the task a "
             "target=, so that its value becomes a file."
         )
+    return content_of_known(value)
+
+
+def content_of_known(value: Any) -> str:
+    """Return what a value counts by that came from a record."""
     return hash_texts([str(token_of_value(value))])
