@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from databacked import LocalResult, flow, last_run, task
@@ -20,7 +20,7 @@ from databacked.records.book import Records
 from databacked.records.compaction import compact
 from databacked.records.journal import Journal
 from databacked.records.owners import Owner
-from databacked.records.record import Record, details, parse
+from databacked.records.record import WHOLE, Record, details, parse
 from databacked.storage.base import Stat
 
 CONTEXT = {"task": "t.py:f", "run": "r", "packages": {}}
@@ -112,12 +112,46 @@ def test_garbage_in_the_middle_costs_its_lines_only(tmp_path):
 
 
 def test_bytes_that_are_no_number_are_a_damaged_line_too(tmp_path):
-    """A line is looked at whole before it counts."""
+    """A line is looked at whole before it counts; and it is said once."""
     path = written(tmp_path, record("a.txt"), record("b.txt", size=77))
     path.write_bytes(path.read_bytes().replace(b"\t77\t", b"\t7\xff\t"))
     found, notes = read(tmp_path)
+    assert notes == []  # nobody asked for it yet
+    stat, recipe = record().stat, record().recipe
+    assert found.fitting(["b.txt"], {"b.txt": stat}, [recipe], Owner("t.py:f")) == [None]
     assert [one.target for one in found.all()] == ["a.txt"]
-    assert len(notes) == 1
+    assert len(found.take_notes()) == 1
+    assert found.of("b.txt") == []
+    assert found.take_notes() == []
+    assert not found.has("b.txt")
+
+
+def test_a_place_of_which_all_records_are_damaged_is_unknown(tmp_path):
+    """Its files are as those of a place without any journal."""
+    path = written(tmp_path, record("a.txt", size=77))
+    path.write_bytes(path.read_bytes().replace(b"\t77\t", b"\t7\xff\t"))
+    found, _ = read(tmp_path)
+    assert not found.known
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_a_damaged_line_is_never_taken_for_another(tmp_path_factory, data):
+    """Any byte of it: it is whole, or it is forgotten; and what fits is what was recorded."""
+    folder = tmp_path_factory.mktemp("damage")
+    path = written(folder, record("a.txt"))
+    whole = path.read_bytes()
+    start = whole.index(b"\nw\t") + 1
+    place = data.draw(st.integers(start, len(whole) - 2))
+    path.write_bytes(whole[:place] + bytes([data.draw(st.integers(0, 255))]) + whole[place + 1 :])
+    found, _ = read(folder)
+    one = record()
+    fits = found.fitting(["a.txt"], {"a.txt": one.stat}, [one.recipe], Owner("t.py:f"))
+    for claim in found.all():
+        assert WHOLE(claim.line()[:-1])
+    if fits[0] is not None:
+        content, _ = fits[0]
+        assert [claim.content for claim in found.of("a.txt")] == [content]
 
 
 def test_what_is_said_of_a_journal_is_said_once(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 
 from databacked.errors import DatabackedError, TargetError
@@ -15,21 +17,33 @@ class Claims:
     """The targets of one run, and the items that make them."""
 
     def __init__(self) -> None:
-        self._items: dict[tuple[str, str], Item] = {}
+        self._items: defaultdict[str, dict[str, Item]] = defaultdict(dict)
+        """By place and target."""
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Yield place and target of each."""
-        return iter(self._items)
+        return ((folder, target) for folder, mine in self._items.items() for target in mine)
+
+    def claim_all(
+        self, folder: Path | str, targets: Sequence[str], node: Node, rows: Sequence[int]
+    ) -> bool:
+        """Claim targets of one file each; False, and none is claimed, if two items have one."""
+        mine = self._items[str(folder)]
+        new = dict(zip(targets, zip(repeat(node), rows), strict=True))
+        if len(new) < len(targets) or not mine.keys().isdisjoint(new):
+            return False
+        mine.update(new)
+        return True
 
     def claim(self, folder: Path | str, target: str, item: Item) -> Item:
         """Claim a target, and each file of one that names several; return whose it is."""
-        folder = str(folder)
-        other = self._items.setdefault((folder, target), item)
+        mine = self._items[str(folder)]
+        other = mine.setdefault(target, item)
         if JOIN in target:
             for part in target.split(JOIN):
                 if other != item:
                     break
-                other = self._items.setdefault((folder, part), item)
+                other = mine.setdefault(part, item)
         return other
 
 

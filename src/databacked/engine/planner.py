@@ -229,7 +229,7 @@ class Planner:
         assert items.targets is not None
         node, targets = items.node, items.targets
         stats = place.find(dict.fromkeys(one for one in targets if one is not None))
-        folder, claim = str(place.folder), self.claims.claim
+        folder, claims = str(place.folder), self.claims
         owner = items.spec.owner
         chosen = targets if len(rows) == items.n else [targets[row] for row in rows]
         closer = place.rules.always or not place.format.by_time()
@@ -245,12 +245,22 @@ class Planner:
                 fitting = records.fitting(chosen, stats, recipes, owner)
         contexts: Counter[str] = Counter()
         fresh = draft.fresh
-        for row, target, recipe, fits in zip(rows, chosen, recipes, fitting, strict=True):
+        whole = (
+            None not in fitting
+            and not place.format.names()
+            and claims.claim_all(folder, chosen, node, rows)  # type: ignore[arg-type]
+        )
+        if whole:
+            fits_all = [one for one in fitting if one is not None]
+            draft.fresh = {row: f"c:{one[0]}" for row, one in zip(rows, fits_all, strict=True)}
+            contexts.update(one[1] for one in fits_all)
+        each = () if whole else zip(rows, chosen, recipes, fitting, strict=True)
+        for row, target, recipe, fits in each:
             if target is None:
                 if recipe is not None:
                     self._look_now(items, row, recipe, draft, place)
                 continue
-            other = claim(folder, target, (node, row))
+            other = claims.claim(folder, target, (node, row))
             if other[0] is not node or other[1] != row:
                 self._pair(items, row, other, target, draft)
                 continue

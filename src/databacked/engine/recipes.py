@@ -122,6 +122,8 @@ class Recipes:
             ]
         if not given:
             return [recipe(())] * len(rows)
+        if not any(None in one for one in given):
+            return list(items.spec.recipes(given))
         return [None if None in row else recipe(row) for row in zip(*given, strict=True)]
 
     def signature(self, items: Items, row: int) -> tuple[Any, ...]:

@@ -9,10 +9,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from xxhash import xxh3_128
+from xxhash import xxh3_128, xxh3_128_hexdigest
 
 BLOCK = 1 << 20
 """Bytes read at once when a file is hashed."""
+
+
+hash_one = xxh3_128_hexdigest
+"""Returns the hash of one buffer, for those that are many."""
 
 
 def hash_bytes(*parts: bytes | memoryview | Any) -> str:

@@ -25,7 +25,7 @@ from typing import Any
 
 from databacked.records.journals import LocalJournals
 from databacked.records.owners import Owner, Relation
-from databacked.records.record import NO_DETAILS, WHOLE, Record, parse
+from databacked.records.record import CLAIMS, NO_DETAILS, TABS, WHOLE, Record, parse
 from databacked.storage.looks import NOTHING, Stat
 
 
@@ -52,7 +52,7 @@ class Records:
     @property
     def known(self) -> bool:
         """Whether anything is known of the place: an emptied journal is as good as none."""
-        return bool(self._lines)
+        return any(self._whole(target) for target in list(self._lines))
 
     def refresh(self) -> None:
         """Read what was appended since the last time.
@@ -90,19 +90,14 @@ class Records:
     def _take(self, data: bytes, path: Path) -> None:
         lines, bad = self._lines, 0
         for line in data.split(b"\n"):
-            mark, _, rest = line.partition(b"\t")
-            if mark == b"=":
-                context, _, body = rest.partition(b"\t")
-                try:
-                    self.contexts[context.decode()] = json.loads(body)
-                except ValueError:
-                    bad += 1
-            elif mark in (b"w", b"e", b"a"):
-                whole = WHOLE(rest)
-                if whole is None:
+            mark = line[:2]
+            if mark in CLAIMS:
+                # A line that is cut is seen here, any other damage where the line is used (`of`).
+                end = line.find(b"\t", 2)
+                if end < 3 or line.count(b"\t") != TABS or line[-1:] != b"}":
                     bad += 1
                     continue
-                target = whole[1].decode("utf-8", "surrogateescape")
+                target = line[2:end].decode("utf-8", "surrogateescape")
                 before = lines.get(target)
                 if before is None:
                     lines[target] = line
@@ -111,8 +106,17 @@ class Records:
                         lines[target] = [before, line]
                 elif line not in before:
                     before.append(line)
+            elif mark == b"=\t":
+                context, _, body = line[2:].partition(b"\t")
+                try:
+                    self.contexts[context.decode()] = json.loads(body)
+                except ValueError:
+                    bad += 1
             elif line and not line.startswith(b"#"):
                 bad += 1
+        self._note(bad, path)
+
+    def _note(self, bad: int, path: Path) -> None:
         if bad:
             self.journals.notes.append(
                 f"{bad} line(s) of {path} cannot be read and are ignored; their items are made "
@@ -121,10 +125,23 @@ class Records:
 
     def of(self, target: str) -> list[Record]:
         """Return all claims about a target, newest of each journal last."""
+        return [parse(line) for line in self._whole(target)]
+
+    def _whole(self, target: str) -> list[bytes]:
+        """Return the claims about a target; damaged ones are forgotten."""
         found = self._lines.get(target)
         if found is None:
             return []
-        return [parse(found)] if isinstance(found, bytes) else [parse(line) for line in found]
+        lines = [found] if isinstance(found, bytes) else found
+        whole = [line for line in lines if WHOLE(line)]
+        if len(whole) < len(lines):
+            with self._lock:
+                self._note(len(lines) - len(whole), self.journals.folder)
+                if whole:
+                    self._lines[target] = whole
+                else:
+                    self._lines.pop(target, None)
+        return whole
 
     def targets(self) -> Set[str]:
         """Return all targets of which anything is known."""
@@ -146,17 +163,9 @@ class Records:
         stat
             What lies at the target; None fits a record of a value without a file.
         """
-        found = self._lines.get(target)
-        if found is None:
-            return None
         look, sought = stat or NOTHING, recipe.encode()
-        if isinstance(found, bytes):
-            state, _, made_by, resolved, content, size, mtime, context, _ = found.split(b"\t", 8)
-            if (int(size), int(mtime)) != look or sought not in (made_by, resolved):
-                return None
-            return self._fitting(state, content, context, owner)
         contents: set[bytes] = set()
-        claims = [line.split(b"\t", 8) for line in reversed(found)]
+        claims = [line.split(b"\t", 8) for line in reversed(self._whole(target))]
         for _, _, made_by, _, content, size, mtime, _, _ in claims:
             if (int(size), int(mtime)) == look:
                 contents.add(content)
@@ -199,11 +208,21 @@ class Records:
                     None if line is None else fits(target, looks.get(target), recipe, owner)
                 )
                 continue
-            state, _, made_by, resolved, content, size, mtime, context, _ = line.split(b"\t", 8)
+            state, _, made_by, resolved, content, size, mtime, context, body = line.split(b"\t", 8)
             sought = recipe.encode()
-            if sought not in (made_by, resolved) or (int(size), int(mtime)) != looks.get(
-                target, NOTHING
-            ):
+            if sought != made_by and sought != resolved:
+                found.append(None)
+                continue
+            # Of several files, of inputs that are not kept, or damaged.
+            names_are_whole = content.isalnum() and context.isalnum()
+            if resolved != made_by or not names_are_whole or body[:1] != b"{":
+                found.append(fits(target, looks.get(target), recipe, owner))
+                continue
+            try:
+                is_it = (int(size), int(mtime)) == looks.get(target, NOTHING)
+            except ValueError:  # damaged
+                is_it = False
+            if not is_it:
                 found.append(None)
                 continue
             if context not in names:

@@ -27,10 +27,16 @@ JOIN = "\x1f"
 HEADER = b"#databacked\t%d\n"
 
 
+CLAIMS = frozenset({b"w\t", b"e\t", b"a\t"})
+"""How the lines of records begin."""
+
+TABS = 8
+"""In the line of a record."""
+
 WHOLE = re.compile(
-    rb"([^\t]+)\t[0-9a-f]*\t[0-9a-f]*\t[\w=,]*\t-?\d+\t-?\d+\t[0-9a-z]*\t\{[^\t]*\}"
+    rb"[wea]\t([^\t]+)\t[0-9a-f]*\t[0-9a-f]*\t[\w=,]*\t-?\d+\t-?\d+\t[0-9a-z]*\t\{[^\t]*\}"
 ).fullmatch
-"""What a claim has to look like behind its state: a damaged one must not be taken for another."""
+"""What a claim has to look like: a damaged one must not be taken for another."""
 
 
 OWNER = ("task", "project", "root", "host")

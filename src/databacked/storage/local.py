@@ -13,6 +13,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from stat import S_ISDIR
 
@@ -69,21 +70,27 @@ class LocalStorage(Storage):
 
     def _list(self, folder: str, wanted: set[str], found: dict[str, Stat]) -> None:
         prefix = folder + "/" if folder else ""
+        base = self._base + folder
         try:
-            with os.scandir(self._base + folder) as entries:
-                every = list(entries)
+            # By its number: a look at an entry then follows no path.
+            number = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                with os.scandir(number) as entries:
+                    every = list(entries)
+                there = [one for one in every if prefix + one.name in wanted]
+                looks = look_at(partial(_stat_if_there, base), there)
+            finally:
+                os.close(number)
         except OSError as error:
             if not _is_missing(error):
                 raise self._error(error, folder, "listed") from error
             return
         self._entries[folder] = len(every)
-        if prefix:
-            there = [entry for entry in every if prefix + entry.name in wanted]
-        else:
-            there = [entry for entry in every if entry.name in wanted]
-        for entry, one in zip(there, look_at(_stat_if_there, there), strict=True):
-            if one is not None:
-                found[prefix + entry.name] = one
+        found.update(
+            (prefix + entry.name, look)
+            for entry, look in zip(there, looks, strict=True)
+            if look is not None
+        )
 
     def stat(self, target: str) -> Stat | None:
         try:
@@ -223,14 +230,14 @@ class LocalStorage(Storage):
         return storage_error(error, self._base + target, what)
 
 
-def _stat_if_there(entry: os.DirEntry[str]) -> Stat | None:
+def _stat_if_there(folder: str, entry: os.DirEntry[str]) -> Stat | None:
     try:
         info = entry.stat()
         if S_ISDIR(info.st_mode):
-            return stat_of(entry.path)
+            return stat_of(f"{folder}{os.sep}{entry.name}")
     except OSError:
         return None  # gone since it was listed
-    return Stat(info.st_size, info.st_mtime_ns)
+    return tuple.__new__(Stat, (info.st_size, info.st_mtime_ns))  # as `Stat(…)`, in half the time
 
 
 def _is_missing(error: OSError) -> bool:

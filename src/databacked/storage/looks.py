@@ -70,14 +70,17 @@ def look_at(look: Callable[[T], R], items: Sequence[T]) -> list[R]:
     suspected = False
     for start in range(0, len(items), FIRST):
         some = items[start : start + FIRST]
-        times = [time.perf_counter()]
-        for one in some:
-            found.append(look(one))
-            if suspected:
+        begun = time.perf_counter()
+        if not suspected:
+            found += map(look, some)
+        else:
+            times = [begun]
+            for one in some:
+                found.append(look(one))
                 times.append(time.perf_counter())
-        if suspected and median(after - before for before, after in pairwise(times)) > SLOW:
-            return found + _in_threads(look, items[len(found) :])
-        suspected = time.perf_counter() - times[0] > FIRST * SLOW
+            if median(after - before for before, after in pairwise(times)) > SLOW:
+                return found + _in_threads(look, items[len(found) :])
+        suspected = time.perf_counter() - begun > FIRST * SLOW
     return found
 
 

@@ -64,7 +64,7 @@ class Rows(Sequence[list[Work]]):
         if not self.tokens:
             return [spec.recipe(())] * count
         columns = [[one] * count if isinstance(one, str) else one for one in self.tokens]
-        return list(map(spec.recipe, zip(*columns, strict=True)))
+        return spec.recipes(columns)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from databacked.capture import Said
-from databacked.fingerprint.hashes import hash_bytes, hash_texts
+from databacked.fingerprint.hashes import hash_one, hash_texts
 from databacked.fingerprint.parameters import token as token_of_value
 from databacked.places.judge import Found, contents
 from databacked.places.place import Place
@@ -111,7 +111,15 @@ class Spec:
 
     def recipe(self, tokens: Sequence[str]) -> str:
         """Return the recipe of an item from the tokens of its parameters, in `order`."""
-        return hash_bytes((self.base + SEPARATOR.join(tokens)).encode("utf-8", "surrogatepass"))
+        return hash_one((self.base + SEPARATOR.join(tokens)).encode("utf-8", "surrogatepass"))
+
+    def recipes(self, columns: Sequence[Sequence[str]]) -> list[str]:
+        """Return the recipes of many items, from the columns of their tokens."""
+        base, join = self.base, SEPARATOR.join
+        return [
+            hash_one((base + join(tokens)).encode("utf-8", "surrogatepass"))
+            for tokens in zip(*columns, strict=True)
+        ]
 
     @cached_property
     def of_call(self) -> Callable[[Mapping[str, Any]], Any]:
