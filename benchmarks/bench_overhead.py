@@ -11,7 +11,7 @@ from distributed import Client
 from benchmarks.timing import compare
 from databacked import flow, task
 
-ITEMS = 10_000
+ITEMS = 50_000
 
 
 @task

@@ -117,8 +117,9 @@ class Items:
         """How many items that a row reads have no token yet, one a parameter."""
         self.shared_unknown: set[Item] = set()
         """Items that all rows read, and that have no token yet."""
-        self.absent: dict[int, int] = {}
-        """How many items that a row which is due reads are not here, one a parameter."""
+        self.absent: array[int] = array("i")
+        """How many items that a row which is due reads are not here, one a parameter; empty before
+        any lacked one."""
         self.shared_absent: set[Item] | None = None
         """Items that all rows read, and that are not here; None before a row was due."""
         self.twin_of: dict[int, Item] = {}
@@ -141,6 +142,17 @@ class Items:
         self.spec = spec
         self.place = place
         self.is_open = True
+
+    def lacks(self, row: int) -> int:
+        """Return how many items that a row which is due reads are not here."""
+        return self.absent[row] if self.absent else 0
+
+    def lack(self, row: int, count: int) -> None:
+        """Set how many items that a row reads are not here."""
+        if count and not self.absent:
+            self.absent = array("i", bytes(4 * self.n))
+        if self.absent:
+            self.absent[row] = count
 
     def is_known(self, row: int) -> bool:
         """Whether it is known, or can be made out at once, what an item counts by."""

@@ -100,9 +100,6 @@ class Planner:
         items.columns = plain_tokens(node, files, self._project.root, spec.how, odd)
         items.odd = odd
         items.unread = unread(node, items.columns, files)
-        for name, arg in node.args.items():
-            if not isinstance(arg, Plain | Column):
-                items.columns[name] = None if arg.length() is None else [None] * node.n
         target = node.task.target
         if place is not None and target is not None:
             items.targets = targets_now(node, target)

@@ -17,7 +17,7 @@ from databacked.engine.tokens import (
 from databacked.fingerprint.files import file_tokens
 from databacked.graph.futures import Future
 from databacked.graph.inputs import Column, Element, Plain
-from databacked.graph.nodes import Item, Node, nodes_in
+from databacked.graph.nodes import Input, Item, Node, nodes_in
 from databacked.project.root import Project
 
 HASHED_AT_ONCE = 64
@@ -73,7 +73,7 @@ class Recipes:
         spec = items.spec
         for name, arg in items.node.args.items():
             token = self.token_or_mark if spec.marks and arg.may_mark else self.token
-            column = items.columns[name]
+            column = _column(items, name, arg)
             if column is None:
                 items.columns[name] = token_of(arg.given(0), token, spec.root)
             if isinstance(arg, Plain | Column) or not isinstance(column, list):
@@ -98,7 +98,7 @@ class Recipes:
             for name, arg in items.node.args.items():
                 if arg.may_mark:
                     token = token_of(arg.given(row), self.token_or_mark, items.spec.root)
-                    column = items.columns[name]
+                    column = _column(items, name, arg)
                     if isinstance(column, list):
                         column[row] = token
                     else:
@@ -172,6 +172,13 @@ class Recipes:
                 tokens |= {path: _token_or_error(path, how) for path in some}
             self._show({"reading input files": (len(distinct), Counter(made=len(tokens)))})
         return tokens
+
+
+def _column(items: Items, name: str, arg: Input) -> Any:
+    """Return the tokens of an argument: a list, made when first asked for, or one for all."""
+    if name not in items.columns and arg.length() is not None:
+        items.columns[name] = [None] * items.n
+    return items.columns.get(name)
 
 
 def _token_or_error(path: str, how: str) -> str | Exception:

@@ -46,4 +46,4 @@ def _recounted(scheduler: Scheduler, items: Items) -> Iterator[tuple[str, Any, A
         if items.status[row] == OPEN:
             yield f"unknown {row}", items.unknown[row], sum(map(is_unknown, read))
         if items.status[row] == DUE:
-            yield f"absent {row}", items.absent.get(row, 0), sum(map(is_absent, read))
+            yield f"absent {row}", items.lacks(row), sum(map(is_absent, read))

@@ -21,6 +21,9 @@ from databacked.graph.calls import Graph
 from databacked.graph.nodes import Input, Item, Node, nodes_in
 from databacked.places.judge import MISSING
 
+MANY = 1024
+"""Wishes that are followed at once: each takes room while it waits."""
+
 
 class Scheduler:
     """All items of a run, and which of them can go on."""
@@ -203,8 +206,9 @@ class Scheduler:
             items.shared_absent = set()
             self.ready.add(items, range(items.n))
             return
-        self._wishes.extend((items, row) for row in rows)
-        self._settle()
+        for start in range(0, len(rows), MANY):
+            self._wishes.extend((items, row) for row in rows[start : start + MANY])
+            self._settle()
 
     def pin(self, node: Node, row: int) -> None:
         """Hold a value until the run ends."""
@@ -232,7 +236,7 @@ class Scheduler:
 
     def sent(self, items: Items, row: int) -> None:
         """A worker has an item."""
-        items.absent.pop(row, None)
+        items.lack(row, 0)
         items.move(row, SENT)
 
     def made(self, items: Items, row: int, token: str | None, held: bool) -> None:
@@ -511,7 +515,7 @@ class Scheduler:
                     absent += 1
                     self._wishes.append((self.of(other), index))
         if absent:
-            items.absent[row] = absent
+            items.lack(row, absent)
         else:
             self._free(items, (row,))
 
@@ -594,16 +598,15 @@ class Scheduler:
                     table.shared_absent.difference_update((node, row) for row in rows)
                     if not table.shared_absent:
                         due = table.rows(DUE)
-                        self._free(table, [row for row in due if row not in table.absent])
+                        self._free(table, [row for row in due if not table.lacks(row)])
                 continue
             free = []
             for row in rows:
                 for one in arg.reading(node, row):
-                    left = table.absent.get(one, 0) - 1
-                    if left > 0:
-                        table.absent[one] = left
-                    elif left == 0:
-                        del table.absent[one]
+                    left = table.lacks(one)
+                    if left:
+                        table.lack(one, left - 1)
+                    if left == 1:
                         free.append(one)
             self._free(table, free)
         for row in rows if items.twins else ():
@@ -638,7 +641,7 @@ class Scheduler:
         if failure is not None:
             items.node.lost[row] = failure
         if items.status[row] != TWIN:
-            items.absent.pop(row, None)
+            items.lack(row, 0)
             self._holding -= items.status[row] == HERE and not items.spec.is_kept
             items.move(row, LOST)
         self._satisfied(items, row)
