@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
-from databacked.callables import got_from, signature_of, stands_for
+from databacked.callables import got_from, signature_of, stands_for, written_in
 from databacked.engine.plan import Outlook, Plan
 from databacked.engine.progress import Show
 from databacked.engine.report import counts_of, failed_in_words, report_of
@@ -22,6 +22,8 @@ from databacked.graph.calls import Graph, current
 from databacked.graph.outline import Asked, Outline
 from databacked.graph.step import Step, changed_options, is_asynchronous
 from databacked.pictures.drawing import Drawing
+from databacked.project.folders import same_folder
+from databacked.project.notebook import is_cell
 from databacked.project.root import Project, project_at, project_of
 from databacked.records.runs import collect_in_background, write_run
 from databacked.result import LocalResult
@@ -49,6 +51,7 @@ class FlowOptions(TypedDict, total=False):
     on_error: Literal["raise", "collect"]
     quiet: bool
     root: str | os.PathLike[str] | None
+    force: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,9 @@ class Options:
 
     root: str | os.PathLike[str] | None = None
     """The project's root; found from the flow's file unless given."""
+
+    force: Sequence[str] = ()
+    """Tasks whose items are made again, by name."""
 
 
 class Flow(Generic[P, R]):
@@ -112,9 +118,18 @@ class Flow(Generic[P, R]):
         folder = project.state / "runs" / identity
         runners = runners_of(self.options.runner, project)
         run = Run(
-            project, runners, self.name, show, identity, LocalResult(project.place), folder / "log"
+            project,
+            runners,
+            self.name,
+            show,
+            identity,
+            LocalResult(project.place),
+            folder / "log",
+            force=_names(self.options.force),
         )
         show.say(f"{self.name} · run {run.id} · project {project.root}")
+        if hint := _elsewhere(project, self.fn):
+            show.say(hint)
         about = collect_in_background(
             self.name,
             arguments,
@@ -170,7 +185,8 @@ class Flow(Generic[P, R]):
         _texts(self.fn, args, kwargs)
         project = _project(self.options.root, self.fn)
         runners = runners_of(self.options.runner, project)
-        outlook = Outlook(project, self.name, LocalResult(project.place), runners)
+        force = _names(self.options.force)
+        outlook = Outlook(project, self.name, LocalResult(project.place), runners, force)
         token = current.set(outlook.graph)
         try:
             with apart():
@@ -231,6 +247,9 @@ def flow(function: Any = None, /, **options: Any) -> Any:
         Whether nothing is printed.
     root
         The project's root; found from the flow's file unless given.
+    force
+        Names of tasks whose items are made again, whatever is there; files that were corrected by
+        hand stay, and are named.
     """
     given = changed_options(Options(), options, "flow")
     if is_asynchronous(function):
@@ -273,6 +292,25 @@ def run_alone(task: Step, args: tuple[Any, ...], kwargs: dict[str, Any], *, mapp
     if run.recorder.failures:
         raise FlowFailed(failed_in_words(run), run.recorder.failures, value)
     return value
+
+
+def _elsewhere(project: Project, function: Any) -> str:
+    """Return what to do where results lie in whatever folder somebody stands in."""
+    file = written_in(function)
+    if project.is_found or not file or is_cell(file):
+        return ""
+    beside = Path(file).absolute().parent
+    if same_folder(beside, project.root):
+        return ""
+    return (
+        f"the project is the folder that you stand in ({project.root}): results of "
+        f"{beside.name}/{Path(file).name} lie there, and are not found from another one. An empty "
+        f"databacked.toml in {beside} makes that the project, wherever you stand."
+    )
+
+
+def _names(given: Sequence[str]) -> frozenset[str]:
+    return frozenset([given] if isinstance(given, str) else given)
 
 
 def _project(root: Any, function: Any) -> Project:

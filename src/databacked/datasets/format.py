@@ -20,7 +20,6 @@ from databacked.places.marks import is_marked, settled, time_written
 from databacked.places.one_file import OneFile
 from databacked.places.parts import part_of
 from databacked.places.place import Format, Place
-from databacked.project.folders import STATE
 from databacked.records.book import Records, records_of
 from databacked.records.journal import writing
 from databacked.records.owners import Owner
@@ -86,6 +85,9 @@ class DatasetFormat(Format):
     ) -> Any:
         return part_of(self._whole(place, record, value), keys)
 
+    def file(self, record: Record, keys: tuple[Any, ...] = ()) -> str | None:
+        return self.manifest.file(record, keys)
+
     def _whole(self, place: Place, record: Record, value: Any) -> Any:
         """Return the dataset that a record describes; not one that was written since."""
         if record.size < 0 or value is not None:
@@ -105,11 +107,11 @@ class DatasetFormat(Format):
         notes: list[str] = []
         if judged.kind == "foreign":
             place.storage.move_aside(target, claim.run)
-            notes.append(f"moved aside to {STATE}/replaced/{claim.run}: {judged.why}")
+            notes.append(f"moved aside to {place.aside(claim.run)}: {judged.why}")
 
         def aside(name: str) -> None:
             place.storage.move_aside(name, claim.run)
-            notes.append(f"moved aside to {STATE}/replaced/{claim.run}: {name} of somebody else")
+            notes.append(f"moved aside to {place.aside(claim.run)}: {name} of somebody else")
 
         provenance = {"run": claim.run, "task": claim.owner.task, "code": claim.fields.get("code")}
         path = place.path(target)

@@ -169,7 +169,9 @@ class Forward:
         """Want what a flow keeps, and calls that nobody reads."""
         items = self._scheduler.of(node)
         if items.is_open and (
-            items.spec.is_kept or not (node.readers or node.decides or node.promised)
+            items.spec.is_kept
+            or items.spec.forced
+            or not (node.readers or node.decides or node.promised)
         ):
             self._scheduler.want(node, items.rows(OPEN, IDLE))
 

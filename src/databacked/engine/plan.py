@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from databacked.engine.forward import Forward
 from databacked.engine.items import DUE, HERE, IDLE, LOST, OPEN, TWIN, Items
 from databacked.engine.limits import allowing
-from databacked.engine.planner import Planner
+from databacked.engine.planner import Planner, check_forced
 from databacked.engine.scheduler import Scheduler
 from databacked.engine.spec import Specs
 from databacked.engine.verdict import Verdict
@@ -122,13 +122,18 @@ class Outlook:
     """
 
     def __init__(
-        self, project: Project, name: str, default: Any, runners: Mapping[str, Runner]
+        self,
+        project: Project,
+        name: str,
+        default: Any,
+        runners: Mapping[str, Runner],
+        force: frozenset[str] = frozenset(),
     ) -> None:
         self.name = name
         self.graph = Graph(self)
         self._project = project
         self._scheduler = Scheduler(self.graph)
-        specs = Specs(project, name, default, reads_only=True)
+        specs = Specs(project, name, default, force, reads_only=True)
         self._planner = Planner(project, specs, self._scheduler, lambda progress: None)
         self._forward = Forward(
             self.graph, self._planner, self._scheduler, allowing(runners), self, self._fetched
@@ -234,6 +239,7 @@ class Outlook:
             futures = futures_in(returned)
         except Asked:
             futures = []
+        check_forced(self._planner.forced, self.graph)
         self._forward.finish(futures)
         self._forward.go_on()
         return Plan(self.name, self._tasks(), tuple(self._failures), self._asks)

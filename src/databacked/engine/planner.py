@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,7 +29,8 @@ from databacked.engine.tokens import (
     unread,
 )
 from databacked.engine.verdict import Verdict
-from databacked.errors import GraphError
+from databacked.errors import GraphError, did_you_mean
+from databacked.graph.calls import Graph
 from databacked.graph.inputs import Column, Plain
 from databacked.graph.nodes import Item
 from databacked.graph.sketch import content_of_known
@@ -42,6 +43,8 @@ from databacked.storage.looks import Stat
 from databacked.worker.columns import EXACT
 from databacked.worker.messages import Reason
 from databacked.worker.reuse import reason_of, used
+
+FORCED = Reason("force= asks for it")
 
 
 @dataclass
@@ -62,6 +65,8 @@ class _Draft:
     errors: dict[int, BaseException] = field(default_factory=dict)
     reasons: Counter[Reason] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
+    named: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    edited: list[int] = field(default_factory=list)
     whole: bool = False
 
 
@@ -83,6 +88,11 @@ class Planner:
         self.small = SmallValues(project)
         self._known_places: dict[Path, bool] = {}
         """Whether a place had any record when this run first looked at it."""
+
+    @property
+    def forced(self) -> frozenset[str]:
+        """Tasks whose items are made again, by name."""
+        return self._specs.force
 
     def open(self, items: Items) -> None:
         """Find out what the items of a node share, and what their plain arguments count by."""
@@ -208,11 +218,13 @@ class Planner:
             if recipe is None or items.status[row] != OPEN:
                 continue
             found = self.small.of(items.spec.token(recipe))
-            if found:
+            if found and items.spec.forced:
+                draft.reasons[FORCED] += 1
+            elif found:
                 (draft.recalled[row],) = found
                 draft.fresh[row] = "c:" + content_of_known(found[0])
-            else:
-                draft.due[row] = MISSING
+                continue
+            draft.due[row] = MISSING
 
     def _compare(
         self,
@@ -229,7 +241,7 @@ class Planner:
         folder, claims = str(place.folder), self.claims
         owner = items.spec.owner
         chosen = targets if len(rows) == items.n else [targets[row] for row in rows]
-        closer = place.rules.always or not place.format.by_time()
+        closer = place.rules.always or items.spec.forced or not place.format.by_time()
         records = place.known
         fitting: list[tuple[str, str] | None] = [None] * len(rows)
         if not closer and place.folder in self._known_places:  # a block of many: mostly all fit
@@ -329,15 +341,24 @@ class Planner:
                     draft.fresh[row] = "c:" + taken.content
                     draft.settle[row] = taken, "a"
                     draft.notes["accepted as they were found"] += 1
+                    draft.named["accepted as they were found"].append(target)
+                    draft.edited.append(row)
                     return
-            as_it_is = used(found, spec, recipe, tokens, place)
+            forced = spec.forced and found.kind == "ours"
+            as_it_is = None if forced else used(found, spec, recipe, tokens, place)
             if as_it_is is not None:
                 draft.notes.update(as_it_is.notes)
+                for note in as_it_is.notes:
+                    draft.named[note].append(target)
+                if as_it_is.is_edited:
+                    draft.edited.append(row)
                 draft.fresh[row] = "c:" + as_it_is.content
                 if as_it_is.record is None:
                     draft.settle[row] = found, "e"
                 return
-            if found.kind == "ours":
+            if forced:
+                draft.reasons[FORCED] += 1
+            elif found.kind == "ours":
                 reason = reason_of(found, spec, tokens, place)
                 draft.reasons[reason] += 1
                 passing = any("r:" in str(token) for token in tokens)
@@ -372,6 +393,16 @@ class Planner:
         if self.recipes.signature(items, row) != self.recipes.signature(above, first_row):
             raise two_claims(items.node, row, first, first_row, target)
         draft.twins[row] = other
+
+
+def check_forced(names: frozenset[str], graph: Graph) -> None:
+    """Raise `GraphError` if no task is called as one that is to be made again."""
+    known = list(dict.fromkeys(call.name for call in graph.calls))
+    for name in sorted(names.difference(known)):
+        raise GraphError(
+            f"force= names {name!r}, which is no task of this run{did_you_mean(name, known)}. Its "
+            f"tasks are {', '.join(known)}."
+        )
 
 
 def _is_nobodys(items: Items) -> bool:

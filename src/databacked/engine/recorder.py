@@ -6,6 +6,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from databacked.capture import Log, Said, relay
@@ -20,6 +21,7 @@ from databacked.places.place import Place
 from databacked.places.writable import check_writable
 from databacked.project.notebook import place_in_words
 from databacked.project.root import Project
+from databacked.records.record import JOIN
 from databacked.types import Failure
 from databacked.worker.columns import Made
 from databacked.worker.failures import failure_of, in_short
@@ -28,6 +30,9 @@ from databacked.worker.reuse import bare_claim
 
 ENDS = ("", "made", "reused", "failed", "skipped")
 """What may become of an item."""
+
+NAMED = 3
+"""Files that are named of all those of which one thing is said."""
 
 END = {word: number for number, word in enumerate(ENDS)}
 
@@ -48,6 +53,10 @@ class Recorder:
         self._ended: dict[int, bytearray] = {}
         self._reasons: defaultdict[str, Counter[Reason]] = defaultdict(Counter)
         self._notes: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._named: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        """Some files of which a note is said, by task and note."""
+        self._edited: set[Item] = set()
+        self._nones: Counter[str] = Counter()
         self._warned: dict[tuple[str, str, str], str] = {}
         self._said: set[tuple[str, Reason]] = set()
         self._opaque: dict[str, None] = {}
@@ -58,9 +67,10 @@ class Recorder:
     # What became of items
 
     def became(self, node: Node, row: int) -> str:
-        """Return what became of an item: a word of `ENDS`."""
+        """Return what became of an item: a word of `ENDS`, or that a hand's work was used."""
         ended = self._ended.get(node.id)
-        return "" if ended is None else ENDS[ended[row]]
+        word = "" if ended is None else ENDS[ended[row]]
+        return "edited" if word == "reused" and (node, row) in self._edited else word
 
     def count(self, node: Node, row: int, word: str) -> None:
         """Note what became of an item, in place of what was said before."""
@@ -99,6 +109,22 @@ class Recorder:
     def notes(self) -> dict[str, Counter[str]]:
         """Return what else is to be said of each task's items, with counts."""
         return {name: Counter(found) for name, found in self._notes.items() if found}
+
+    def named(self, name: str, note: str) -> list[str]:
+        """Return some of the files of which a note is said, as paths from the project's root."""
+        return self._named[name, note]
+
+    def nones(self) -> dict[str, int]:
+        """Return how many items of each kept task gave None, so that there is no file."""
+        return dict(self._nones)
+
+    def _name(self, items: Items, note: str, targets: Iterable[str]) -> None:
+        if items.place is None:
+            return
+        known = self._named[items.node.name, note]
+        for target in islice(targets, NAMED - len(known)):
+            path = os.path.relpath(items.place.path(target.split(JOIN)[0]), self._project.root)
+            known.append(path)
 
     def opaque(self) -> list[str]:
         """Return what the fingerprint of code cannot follow."""
@@ -143,6 +169,9 @@ class Recorder:
                     self.count(node, row, "reused")
         self._reasons[node.name].update(verdict.reasons)
         self._notes[node.name].update(verdict.notes)
+        for note, targets in verdict.named.items():
+            self._name(items, note, targets)
+        self._edited.update((node, row) for row in verdict.edited)
         if place is not None and verdict.due:
             self._check_writable(node.name, place)
         if verdict.whole:
@@ -172,6 +201,9 @@ class Recorder:
         node, name = items.node, items.node.name
         if outcome.notes:
             self._notes[name].update(outcome.notes)
+            target = items.targets[outcome.row] if items.targets is not None else None
+            for note in outcome.notes if target else ():
+                self._name(items, note, [str(target)])
         if outcome.said:
             self._heard(items, outcome.row, outcome.said)
         if outcome.reason:
@@ -190,6 +222,10 @@ class Recorder:
             self.count(node, outcome.row, "made" if outcome.state == MADE else "reused")
             if outcome.known:
                 (node.known[outcome.row],) = outcome.known
+            if outcome.record is not None and outcome.record.state == "e":
+                self._edited.add((node, outcome.row))
+            if outcome.record is not None and outcome.state == MADE and outcome.record.size < 0:
+                self._nones[name] += 1
             if outcome.record is not None and items.place is not None:
                 records = items.place.known
                 if not records.knows(outcome.record):  # another process has appended it

@@ -14,6 +14,9 @@ from databacked.places.judge import summary as reasons_in_words
 from databacked.places.orphans import in_words
 from databacked.types import Failure
 
+LONG = 0.1
+"""Seconds from which on it is said how long a failed item took."""
+
 _last: Report | None = None
 
 
@@ -100,7 +103,11 @@ def report_of(run: Run, state: str, value: Any, folder: Path | None) -> None:
         say(f"{name}: {reasons_in_words(reasons, progress[name][0])}")
     for name, notes in run.recorder.notes().items():
         for note, count in notes.most_common(10):
-            say(f"{name}: {count:,} × {note}")
+            say(f"{name}: {count:,} × {note}{_named(run.recorder.named(name, note), count)}")
+    for name, count in run.recorder.nones().items():
+        made = run.recorder.counts[name]["made"]
+        hint = "; did the function forget to return what it made?" if count == made else ""
+        say(f"{name}: {count:,} × None, so there is no file{hint}")
     for place, (count, nbytes) in left_over.items():
         shown = os.path.relpath(place, run.project.root)
         say(in_words(place if shown.startswith("..") else shown, count, nbytes))
@@ -123,8 +130,8 @@ def failed_in_words(run: Run) -> str:
         groups.setdefault(key, []).append(failure)
     skipped = sum(counts["skipped"] for _, counts in run.recorder.progress().values())
     lines = [
-        f"{run.name}: {len(run.recorder.failures):,} items failed"
-        + (f", {skipped:,} that need them were skipped" if skipped else "")
+        f"{run.name}: {_items(len(run.recorder.failures))} failed"
+        + (f", {_skipped(skipped)}" if skipped else "")
         + "; everything else is done. Correct the cause and run again: only these are left."
     ]
     for (name, _, where), members in sorted(groups.items(), key=lambda item: -len(item[1])):
@@ -132,5 +139,21 @@ def failed_in_words(run: Run) -> str:
         given = ", ".join(f"{key}={value}" for key, value in first.parameters.items())
         at = f" at {where}" if where else ""
         lines.append(f"  {len(members):,} × {name}{at}: {first.exception}")
-        lines.append(f"      for example {first.item} ({given}) after {first.seconds:.2g} s")
+        after = f" after {first.seconds:.2g} s" if first.seconds >= LONG else ""
+        lines.append(f"      for example {first.item} ({given}){after}")
     return "\n".join(lines)
+
+
+def _named(files: list[str], count: int) -> str:
+    """Return the files of which something is said, up to three of them."""
+    more = f" and {count - len(files):,} more" if count > len(files) else ""
+    return f" ({', '.join(files)}{more})" if files else ""
+
+
+def _items(count: int) -> str:
+    return f"{count:,} {'item' if count == 1 else 'items'}"
+
+
+def _skipped(count: int) -> str:
+    one = count == 1
+    return f"{count:,} that {'needs' if one else 'need'} them {'was' if one else 'were'} skipped"

@@ -19,7 +19,7 @@ from databacked.engine.batches import Batches
 from databacked.engine.crew import Crew
 from databacked.engine.forward import Forward
 from databacked.engine.items import Items
-from databacked.engine.planner import Planner
+from databacked.engine.planner import Planner, check_forced
 from databacked.engine.progress import Show
 from databacked.engine.recorder import Recorder
 from databacked.engine.scheduler import Scheduler
@@ -56,6 +56,8 @@ class Run:
         The result of tasks that have only a target.
     log
         The file that holds what items say.
+    force
+        Tasks whose items are made again, by name.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Run:
         id: str,
         default: Any,
         log: Path | None = None,
+        force: frozenset[str] = frozenset(),
     ) -> None:
         occupy()
         self.project = project
@@ -77,7 +80,7 @@ class Run:
         self._scratch = Scratch(project, id)
         self._scheduler = Scheduler(self.graph)
         self._planner = Planner(
-            project, Specs(project, id, default), self._scheduler, self.show.update
+            project, Specs(project, id, default, force), self._scheduler, self.show.update
         )
         self._crew = Crew(runners, self._scheduler, self._scratch.folder, captures=log is not None)
         self._batches = Batches(self._scheduler, self._planner.recipes, self._crew)
@@ -114,6 +117,7 @@ class Run:
         """Run everything that is wanted, and return what the flow returned, with its values."""
         with self.graph.turn:
             returned = self.graph.returned(returned)
+            check_forced(self._planner.forced, self.graph)
             unknown = self._crew.unknown(call.name for call in self.graph.calls)
             if unknown:
                 self.show.say(f"runner= names {', '.join(unknown)}: no task of this run")

@@ -54,12 +54,20 @@ class Specs:
     """Code, results and contexts of the tasks of one run, each looked at once."""
 
     def __init__(
-        self, project: Project, run: str, default: Any, *, reads_only: bool = False
+        self,
+        project: Project,
+        run: str,
+        default: Any,
+        force: frozenset[str] = frozenset(),
+        *,
+        reads_only: bool = False,
     ) -> None:
         self.project = project
         self.default = default
         """The result of tasks that have only a target."""
         self.run = run
+        self.force = force
+        """Tasks whose items are made again, by name."""
         self._reads_only = reads_only
         self._codes: dict[int, tuple[Any, CodeFingerprint]] = {}
         self._places: dict[Any, tuple[Any, Place]] = {}
@@ -171,6 +179,7 @@ class Specs:
             how=self.how(task),
             modules=common.modules,
             reads=common.reads,
+            forced=task.name in self.force,
         )
 
     def _of_task(self, task: Step, place: Place | None) -> _Common:

@@ -29,8 +29,9 @@ def table_of(
     Returns
     -------
     A column for each parameter that is a value (not the result of a task), ``state`` (``made``,
-    ``reused``, ``failed``, ``skipped``; empty for what was not needed or did not run yet), and for
-    tasks with files ``path`` (``path_mask``, … for several outputs; None where there is no file).
+    ``reused``, ``edited`` for what a hand corrected, ``failed``, ``skipped``; empty for what was
+    not needed or did not run yet), and for tasks with files ``path`` (``path_mask``, … for several
+    outputs; None where there is no file).
     """
     items = [item for future in answer for item in future.items()]
     rows = [

@@ -79,15 +79,14 @@ def floats_in_names(node: Node, target: Target) -> list[str]:
             arg = None if name is None else node.args.get(name)
             if not isinstance(arg, Column) or attributes or spec or conversion:
                 continue
-            odd = [
-                value
+            whole = all(
+                isinstance(value, float) and (value != value or value.is_integer())
                 for value in arg.values
-                if isinstance(value, float) and (value != value or value.is_integer())
-            ]
-            if odd:
+            )
+            if arg.of_table and arg.values and whole:
                 found.append(
-                    f"{name} in the target holds floats, such as {odd[0]!r}: a column of whole "
-                    "numbers becomes float through a missing value. Drop these rows, or use "
+                    f"{name} in the target holds floats, such as {arg.values[0]!r}: a column of "
+                    "whole numbers becomes float through a missing value. Drop these rows, or use "
                     f"{name}.astype('Int64')"
                 )
     return list(dict.fromkeys(found))

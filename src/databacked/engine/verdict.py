@@ -58,5 +58,11 @@ class Verdict:
     notes: Counter[str] = field(default_factory=Counter)
     """What else is to be said of items."""
 
+    named: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Targets of items of which a note is said."""
+
+    edited: Sequence[int] = ()
+    """Fresh items that were corrected by hand, or accepted as they were found."""
+
     whole: bool = False
     """Whether all rows were looked at, for the first time."""

@@ -48,6 +48,14 @@ class Future:
             "or a file. Pass it to a task, or call .result() to have the value now."
         )
 
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise AttributeError(
+            f"{self!r} is not known yet, so it has no {name!r}. Pass it to a task, or call "
+            ".result() to have the value now."
+        )
+
     def __deepcopy__(self, memo: Any) -> Future:
         return self
 

@@ -31,12 +31,14 @@ class Plain(Input):
 class Column(Input):
     """One value an item, known now."""
 
-    __slots__ = ("token", "values")
+    __slots__ = ("of_table", "token", "values")
 
     def __init__(self, values: Sequence[Any], token: list[str] | None = None) -> None:
         self.values = values
         self.token = token
         """What the values count by, where it was taken at the call."""
+        self.of_table = False
+        """Whether they came as a column of a table, where whole numbers may have become floats."""
 
     def length(self) -> int:
         return len(self.values)

@@ -68,7 +68,12 @@ class Taking:
                 return Items(value.node, value.picks, value.keys)
             return value if value.picks is None else self.items(list(value))
         items = elements(value)
-        return self.same(value) if items is None else self.items(items)
+        if items is None:
+            return self.same(value)
+        column = self.items(items)
+        if isinstance(column, Column):
+            column.of_table = type(value).__module__.startswith("pandas")
+        return column
 
     def each(self, task: Step, name: str, value: Any) -> Any:
         """Return the elements of a value as what a map runs over."""

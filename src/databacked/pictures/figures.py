@@ -46,6 +46,11 @@ def figure_of(value: Any) -> Any:
     return None
 
 
+def is_with_figure(value: Any) -> bool:
+    """Whether a value is a tuple or list of a figure and more, as ``plt.subplots()`` returns it."""
+    return type(value) in (tuple, list) and any(figure_of(one) is not None for one in value)
+
+
 def drawn(figure: Any, ending: str) -> bytes:
     """Return a figure as the bytes of a file.
 

@@ -16,7 +16,7 @@ from databacked.places.judge import MISSING, Found, is_hit, whose
 from databacked.places.marks import is_marked, settled, time_written
 from databacked.places.parts import part_of
 from databacked.places.place import Format, Place
-from databacked.project.folders import STATE, owner_name
+from databacked.project.folders import owner_name
 from databacked.records.book import Records
 from databacked.records.owners import Owner
 from databacked.records.record import NONE, Record
@@ -82,6 +82,9 @@ class OneFile(Format):
         self, place: Place, record: Record, value: Any = None, keys: tuple[Any, ...] = ()
     ) -> Any:
         return part_of(self._whole(place, record, value), keys)
+
+    def file(self, record: Record, keys: tuple[Any, ...] = ()) -> str | None:
+        return None if keys or record.size < 0 else record.target
 
     def _whole(self, place: Place, record: Record, value: Any) -> Any:
         if record.size < 0:
@@ -164,7 +167,7 @@ class OneFile(Format):
                 why = judged.why or "edited by hand"
                 try:
                     place.storage.move_aside(target, claim.run)
-                    notes.append(f"moved aside to {STATE}/replaced/{claim.run}: {why}")
+                    notes.append(f"moved aside to {place.aside(claim.run)}: {why}")
                 except StorageError:  # another run was quicker
                     if os.path.lexists(place.path(target)):
                         raise
@@ -179,7 +182,7 @@ class OneFile(Format):
             now = place.storage.stat(target)
             if now is None and place.path(target).is_symlink():
                 place.storage.move_aside(target, claim.run)
-                notes.append(f"moved aside to {STATE}/replaced/{claim.run}: a link to nothing")
+                notes.append(f"moved aside to {place.aside(claim.run)}: a link to nothing")
             judged = self.look(place, target, now, claim.owner, place.records, without=record)
             if is_hit(judged, claim.recipe) and not place.rules.always:
                 if judged.kind == "edited" and place.rules.when_edited == "replace":

@@ -9,6 +9,7 @@ are), records (what made them), a format (what the files of one item are) and ru
 from __future__ import annotations
 
 import errno
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -94,6 +95,13 @@ class Format(ABC):
         """
 
     @abstractmethod
+    def file(self, record: Record, keys: tuple[Any, ...] = ()) -> str | None:
+        """Return the name of the file that holds the value of a record, or a part of it.
+
+        None if there is none: the value was None, or the part is not a file of its own.
+        """
+
+    @abstractmethod
     def save(
         self, place: Place, value: Any, target: str, judged: Found, claim: Claim
     ) -> tuple[Record, Any, tuple[str, ...]]:
@@ -161,6 +169,12 @@ class Place:
         """Return the absolute path of a target."""
         return self.folder / target
 
+    def aside(self, run: str) -> str:
+        """Return where a run moves what is in its way, as people can open it from the root."""
+        folder = self.folder / STATE / "replaced" / run
+        shown = os.path.relpath(folder, self.root)
+        return str(folder) if shown.startswith("..") else shown
+
     # Looking
 
     def find(self, targets: Iterable[str]) -> dict[str, Stat]:
@@ -188,6 +202,11 @@ class Place:
     def value(self, record: Record, value: Any = None, keys: tuple[Any, ...] = ()) -> Any:
         """Return the value of a record as readers get it (see `Format.value`)."""
         return self.format.value(self, record, value, keys)
+
+    def file(self, record: Record, keys: tuple[Any, ...] = ()) -> Path | None:
+        """Return the file that holds the value of a record, or a part of it (see `Format.file`)."""
+        name = self.format.file(record, keys)
+        return None if name is None else self.path(name)
 
     def acceptable(self, found: Found, target: str) -> Found | None:
         """Return a file of unknown origin as what can be accepted, if it opens; reads only."""

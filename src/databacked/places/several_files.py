@@ -114,6 +114,12 @@ class SeveralFiles(Format):
         )
         return self.parts[name].value(place, one, None if value is None else value[name])
 
+    def file(self, record: Record, keys: tuple[Any, ...] = ()) -> str | None:
+        if len(keys) != 1 or keys[0] not in self.parts or record.size < 0:
+            return None
+        said = record.details["outputs"][keys[0]]
+        return None if said["size"] < 0 else str(said["target"])
+
     # Writing
 
     def save(

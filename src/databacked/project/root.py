@@ -44,6 +44,9 @@ class Project:
     inputs: str = "sampled"
     """How input files over 256 MiB count: ``sampled``, ``full``; or ``stat`` for all files."""
 
+    is_found: bool = True
+    """Whether a configuration or a repository says where the root is; else one stands there."""
+
     @property
     def state(self) -> Path:
         """Folder of runs and records of values without a file."""
@@ -74,7 +77,7 @@ def find_project(start: Path) -> Project:
         if _configuration(candidate) is not None or (candidate / ".git").exists():
             return project_at(candidate)
     # A terminal may stand in a folder that is gone.
-    return Project(Path(current_folder() or folder))
+    return Project(Path(current_folder() or folder), is_found=False)
 
 
 def project_at(root: Path) -> Project:
@@ -135,7 +138,7 @@ def _read(file: Path, mtime_ns: int) -> dict[str, Any]:
 
 
 def _project(root: Path, file: Path, table: dict[str, Any]) -> Project:
-    known = {field.name for field in fields(Project)} - {"root"}
+    known = {field.name for field in fields(Project)} - {"root", "is_found"}
     problems = [
         f"{name!r} is not a setting{did_you_mean(name, known)}"
         for name in sorted(table.keys() - known)

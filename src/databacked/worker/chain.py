@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from databacked import capture
@@ -183,11 +184,24 @@ class Chain:
                 token = (slot.tokens or ())[spec.order.index(name)]
                 if is_changed(source, token):
                     raise ArgumentChangedError(changed_in_words(spec, name))
-            values[name] = self._value(slot, source)
+            file = self._file(source) if spec.arrives.get(name) == "path" else None
+            values[name] = self._value(slot, source) if file is None else file
         for name, given in zip(spec.order, slot.tokens or slot.work.tokens or (), strict=False):
             if why := refusal(given):
                 raise FingerprintError(f"{spec.name}: {name} names {why}.")
         return values
+
+    def _file(self, source: Any) -> Path | None:
+        """Return the file of a kept value, for who asks for one: whatever a reader would get."""
+        if type(source) is Kept:
+            return source.place.file(source.record, source.keys)
+        if type(source) is InChain:
+            before = self.slots[source.position]
+            if before.spec.place is not None and not before.made:
+                self._finish(before)
+            if type(before.value) is Lazily:
+                return before.value.place.file(before.value.record, source.keys)
+        return None
 
     def resolve(
         self, slot: Slot, tokens: tuple[str, ...], values: Mapping[str, Any]

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from databacked.callables import PACKAGE
-from databacked.errors import DatabackedError
 from databacked.project.notebook import looks_like_cell
 from databacked.types import Failure
+
+_WRITES = (f"{PACKAGE}serializers{os.sep}", f"{PACKAGE}places{os.sep}")
+"""Where values are written and read, after and before the user's own code."""
 
 
 def failure_of(
@@ -42,7 +44,7 @@ def in_words(error: BaseException) -> str:
 
 def in_short(value: Any) -> str:
     """Return a value as it is shown, in at most 80 characters."""
-    text = told(lambda: repr(value), f"<{type(value).__name__}>")
+    text = " ".join(told(lambda: repr(value), f"<{type(value).__name__}>").split())
     return text if len(text) <= 80 else text[:77] + "…"
 
 
@@ -66,7 +68,7 @@ def _where(error: BaseException, root: str) -> str:
         if mine and not frame.filename.startswith(PACKAGE):
             return f"{os.path.relpath(frame.filename, root)}:{frame.lineno}"
     outside = [frame for frame in frames if not frame.filename.startswith(PACKAGE)]
-    if isinstance(error, DatabackedError) and not outside:
-        return ""  # it says itself what is to be done, and where
-    last = (outside or list(frames))[-1:]
-    return f"{last[0].filename}:{last[0].lineno}" if last else "?"
+    writing = any(frame.filename.startswith(_WRITES) for frame in frames)
+    if not outside or writing:
+        return ""  # what could not be done with a value: the task's name says whose
+    return f"{outside[-1].filename}:{outside[-1].lineno}"

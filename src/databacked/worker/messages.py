@@ -100,6 +100,9 @@ class Spec:
     modules: frozenset[str] = frozenset()
     """Modules of libraries that its code reaches."""
 
+    forced: bool = False
+    """Whether its items are made again, whatever is there."""
+
     @property
     def is_kept(self) -> bool:
         """Whether its values count by their content, because they are kept."""

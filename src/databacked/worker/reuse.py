@@ -41,6 +41,8 @@ class Used(NamedTuple):
     """None where it is yet to be recorded: it was edited by hand since."""
 
     notes: tuple[str, ...] = ()
+    is_edited: bool = False
+    """Whether it was corrected by hand, or accepted as it was found."""
 
 
 def used(
@@ -51,12 +53,14 @@ def used(
     if is_hit(found, recipe):
         if found.kind != "edited" and record is not None:
             # Of the same task elsewhere it may be an edited one.
-            notes = (edited_note(record, recipe),) if record.state == "e" else ()
-            return Used(record.content, record, notes)
+            edited = record.state == "e"
+            notes = (edited_note(record, recipe),) if edited else ()
+            return Used(record.content, record, notes, edited)
         if replaces(found, place):
             return None
         note = edited_note(record or found.origin, recipe)
-        return Used(found.content if record is None else record.content, record, (note,))
+        content = found.content if record is None else record.content
+        return Used(content, record, (note,), is_edited=True)
     if found.kind == "ours" and place.rules.when_stale != "recompute" and record is not None:
         if place.rules.when_stale == "keep":
             return Used(record.content, record)

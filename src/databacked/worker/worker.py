@@ -206,7 +206,8 @@ class Worker:
         check_usable(found, place, target)
         reason = None
         if not place.rules.always:
-            used = reuse(found, spec, recipe, tokens, place, target)
+            forced = spec.forced and found.kind == "ours"
+            used = None if forced else reuse(found, spec, recipe, tokens, place, target)
             if used is not None:
                 self._done(slot, place, REUSED, used[0], None, used[1])
                 return
@@ -224,7 +225,8 @@ class Worker:
         claim = Claim(
             spec.owner, recipe, resolved, spec.context, spec.fields, said, spec.run, given
         )
-        if not place.rules.always and contents and is_hit_resolved(found, resolved):
+        fresh = contents and is_hit_resolved(found, resolved)
+        if fresh and not (place.rules.always or spec.forced):
             # What it was made from came out the same: nothing to do but to say so.
             record = place.confirm(found, claim)
             self._done(slot, place, REUSED, record, None)

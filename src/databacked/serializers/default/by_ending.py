@@ -14,7 +14,7 @@ import numpy as np
 
 from databacked.errors import SerializerError, did_you_mean
 from databacked.fingerprint.hashes import hash_bytes
-from databacked.pictures.figures import figure_of
+from databacked.pictures.figures import figure_of, is_with_figure
 from databacked.plugins import find
 from databacked.serializers.base import Kind, Serializer
 from databacked.serializers.corrections import Correction, fit
@@ -123,6 +123,10 @@ class ArrayToDefaultWriter(Serializer):
         figure = figure_of(value)
         if figure is not None:
             return save_figure(figure, path, suffix)
+        if is_with_figure(value):
+            raise SerializerError(
+                f"a {type(value).__name__} with a figure came; the figure was expected: return fig."
+            )
         if suffix in (*_TIFF, *_ZARR):
             return self._of_images(suffix).save(value, path)  # type: ignore[no-any-return]
         data, description, notes = _WRITERS[suffix](value, self.scale)

@@ -1,0 +1,347 @@
+"""What a person sees and asks for, in ordinary use."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from databacked import FlowFailed, LocalResult, flow, last_run, sweep, task
+from databacked.errors import GraphError
+
+
+@pytest.fixture
+def heard(monkeypatch, capfd):
+    """Return what runs have said since."""
+    monkeypatch.delenv("DATABACKED_QUIET", raising=False)
+    return lambda: capfd.readouterr().err
+
+
+@task
+def load(n):
+    return np.full((4, 4), n, np.uint8)
+
+
+@task(result=LocalResult("masks"), target="{n}.npy")
+def segment(n, image):
+    return image > 1
+
+
+@task(keep=True)
+def count(n, mask):
+    return int(np.sum(mask))
+
+
+@flow(runner="calling")
+def analysis(ns):
+    masks = segment.map(ns, load.map(ns))
+    return count.map(ns, masks), masks.table
+
+
+# force=
+
+
+@pytest.mark.parametrize("force", ["segment", ["segment"], ("segment", "load")])
+def test_a_task_that_is_asked_for_is_made_again(project, force):
+    """And nothing else, since it comes out the same."""
+    analysis([1, 2, 3])
+    found, _ = analysis.with_options(force=force)([1, 2, 3])
+    assert found == [0, 16, 16]
+    assert last_run().counts["load"] == {"made": 3}
+    assert last_run().counts["segment"] == {"made": 3}
+    assert last_run().counts["count"] == {"reused": 3}
+    assert last_run().reasons["segment"] == {"force= asks for it": 3}
+    analysis([1, 2, 3])
+    assert last_run().counts["segment"] == {"reused": 3}
+
+
+def test_what_is_kept_in_records_can_be_asked_for(project):
+    """There is no file that one could remove."""
+    analysis([1, 2])
+    analysis.with_options(force=["count"])([1, 2])
+    assert last_run().counts["count"] == {"made": 2}
+    analysis([1, 2])
+    assert last_run().counts["count"] == {"reused": 2}
+
+
+def test_corrected_files_stay_and_are_named(project, heard):
+    analysis([1, 2, 3])
+    np.save(project / "masks/2.npy", np.eye(4, dtype=bool))
+    found, table = analysis.with_options(force=["segment"])([1, 2, 3])
+    assert found == [0, 4, 16]
+    assert last_run().counts["segment"] == {"made": 2, "reused": 1}
+    assert "masks/2.npy" in heard()
+    assert np.load(project / "masks/2.npy").sum() == 4
+    assert list(table["state"])[1] == "edited"
+
+
+def test_a_plan_says_what_is_asked_for(project):
+    analysis([1, 2])
+    assert analysis.plan([1, 2]).due == 0
+    plan = analysis.with_options(force=["segment"]).plan([1, 2])
+    assert plan.tasks["segment"].due == 2
+    assert plan.tasks["segment"].reasons == {"force= asks for it": 2}
+
+
+@pytest.mark.parametrize("ask", [lambda f: f([1]), lambda f: f.plan([1])])
+def test_an_unknown_name_is_an_error_with_the_known_ones(project, ask):
+    with pytest.raises(GraphError, match=r"'segmant'.*did you mean 'segment'.*load, .*count"):
+        ask(analysis.with_options(force=["segmant"]))
+
+
+# What is said
+
+
+def test_edited_files_are_named_up_to_three(project, heard):
+    analysis(range(6))
+    for n in (0, 1, 2, 3, 4):
+        np.save(project / f"masks/{n}.npy", np.eye(4, dtype=bool))
+    heard()
+    analysis(range(6))
+    (line,) = [one for one in heard().splitlines() if "edited by hand" in one]
+    assert line.startswith("segment: 5 × edited by hand, used as it is (masks/")
+    assert line.endswith(" and 2 more)")
+    assert line.count(".npy") == 3
+
+
+def test_the_table_says_which_were_edited(project):
+    analysis([1, 2])
+    np.save(project / "masks/2.npy", np.eye(4, dtype=bool))
+    analysis([1, 2])
+
+    @flow(runner="calling")
+    def run():
+        masks = segment.map([1, 2], load.map([1, 2]))
+        masks[0].result()
+        masks[1].result()
+        return masks.table
+
+    assert list(run()["state"]) == ["reused", "edited"]
+
+
+def test_what_is_moved_aside_is_named_as_it_can_be_opened(project, heard):
+    analysis([1])
+    (project / "masks/1.npy").write_bytes(b"no array")
+    analysis([1])
+    said = heard()
+    (line,) = [one for one in said.splitlines() if "moved aside to" in one]
+    folder = line.partition("moved aside to ")[2].partition(":")[0]
+    assert (project / folder / "1.npy").read_bytes() == b"no array"
+    assert "masks/1.npy" in line
+
+
+@task(result=LocalResult("figures"), target="{n}.png")
+def draw(n):
+    """Forgets to return what it made."""
+
+
+def test_what_is_none_for_all_is_asked_about(project, heard):
+    @flow(runner="calling")
+    def run(ns):
+        draw.map(ns)
+
+    run([1, 2])
+    assert "draw: 2 × None, so there is no file; did the function forget to return" in heard()
+    run([1, 2])
+    assert "None" not in heard()
+
+
+@task(result=LocalResult("out"), target="{n}_{factor}.npy")
+def scaled(n, factor):
+    return np.float64(n * factor)
+
+
+@pytest.mark.parametrize(
+    ("factors", "said"),
+    [
+        ([0.8, 1.0], False),
+        ([1.0, 2.0], False),
+        (pd.Series([1.0, 2.5]), False),
+        (pd.Series([1.0, None]), True),
+    ],
+)
+def test_floats_in_names_are_asked_about_where_a_column_became_float(project, factors, said):
+    @flow(runner="calling")
+    def run():
+        scaled.map([1, 2], factors)
+        scaled.map([3], sweep([0.5, 1.0]))
+
+    run()
+    assert any("astype('Int64')" in note for note in last_run().notes.get("scaled", ())) == said
+
+
+def test_a_future_says_that_it_is_none_of_its_value(project):
+    @flow(runner="calling")
+    def run():
+        for image in load.map([1, 2]):
+            image.sum()
+
+    with pytest.raises(AttributeError, match=r"not known yet.*'sum'.*\.result\(\)"):
+        run()
+
+
+def test_failures_are_counted_in_words(project):
+    @task
+    def bad(n):
+        raise ValueError("line one\nline two" if n else "short")
+
+    @task
+    def after(table, x):
+        return x
+
+    frame = pd.DataFrame({"a": [1, 2, 3]})
+
+    @flow(runner="calling")
+    def run(ns):
+        after.map(frame, bad.map(ns)) if len(ns) > 1 else after(frame, bad(ns[0]))
+
+    with pytest.raises(FlowFailed, match=r"1 item failed, 1 that needs them was skipped"):
+        run([0])
+
+    @task
+    def reads(table):
+        raise ValueError("no")
+
+    @flow(runner="calling")
+    def tables():
+        reads(frame)
+
+    with pytest.raises(FlowFailed) as caught:
+        tables()
+    assert len(str(caught.value).splitlines()) == 3
+    assert "after" not in str(caught.value)
+
+
+def test_a_value_that_cannot_be_written_is_its_task_s(project):
+    @task(result=LocalResult("out"), target="{n}.npy")
+    def odd(n):
+        return [[1, 2], [3]]
+
+    @flow(runner="calling")
+    def run():
+        odd.map([1])
+
+    with pytest.raises(FlowFailed) as caught:
+        run()
+    assert "site-packages" not in str(caught.value)
+    assert "serializers" not in str(caught.value).replace("SerializerError", "")
+
+
+# Files for programs
+
+
+@task(result=LocalResult("texts"), target="{n}.txt")
+def text_of(n):
+    return f"number {n}"
+
+
+@task(result=LocalResult("tables"), target="{n}.csv")
+def table_of(n):
+    return pd.DataFrame({"n": [n]})
+
+
+@task(result=LocalResult("pairs"), target={"a": "{n}.json", "b": "{n}.npy"})
+def pair_of(n):
+    return {"a": [n], "b": np.arange(n)}
+
+
+@task(keep=True)
+def line_of(file: Path):
+    return str(file), file.read_bytes()[:9].decode(errors="replace")
+
+
+@pytest.mark.parametrize("runner", ["calling", "threads", "processes"])
+def test_who_asks_for_a_file_gets_the_file_of_any_result(project, runner):
+    """Texts and tables as well as arrays, in a chain and from the run before."""
+
+    @flow(runner=runner)
+    def run(ns):
+        pairs = pair_of.map(ns)
+        return [
+            line_of.map(text_of.map(ns)),
+            line_of.map(table_of.map(ns)),
+            line_of.map(pairs["a"]),
+            line_of.map(pairs["b"]),
+        ]
+
+    for ns in ([1, 2], [1, 2, 3]):
+        for found, folder, ending in zip(
+            run(ns),
+            ("texts", "tables", "pairs", "pairs"),
+            ("txt", "csv", "json", "npy"),
+            strict=True,
+        ):
+            assert [one[0] for one in found] == [
+                str(project / f"{folder}/{n}.{ending}") for n in ns
+            ]
+            assert all(one[1] for one in found)
+    assert last_run().counts["line_of"]["reused"] == 8
+
+
+def test_a_value_without_a_file_is_none_for_who_asks_for_one(project):
+    @flow(runner="calling")
+    def run():
+        return look.map(draw.map([1]))
+
+    @task
+    def look(file: Path):
+        return file
+
+    assert run() == [None]
+
+
+def test_a_tuple_with_a_figure_says_what_to_return(project):
+    @task(result=LocalResult("figures"), target="{n}.svg")
+    def plotted(n):
+        import matplotlib.pyplot as plt
+
+        return plt.subplots()
+
+    @flow(runner="calling")
+    def run():
+        plotted.map([1])
+
+    with pytest.raises(FlowFailed, match=r"a tuple with a figure came.*return fig"):
+        run()
+
+
+SCRIPT = """
+from databacked import LocalResult, flow, task
+
+@task(result=LocalResult("out"), target="{n}.json")
+def one(n): return n
+
+@flow
+def run(): one.map([1])
+
+run()
+"""
+
+
+def test_a_script_run_from_another_folder_says_what_makes_a_project(tmp_path):
+    """Else everything is made again there, and nobody knows why."""
+    script = tmp_path / "lab/one.py"
+    script.parent.mkdir()
+    script.write_text(SCRIPT)
+
+    def said(folder: Path) -> str:
+        done = subprocess.run(
+            [sys.executable, str(script)],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "DATABACKED_QUIET": ""},
+        )
+        return done.stderr
+
+    assert "databacked.toml" in said(tmp_path)
+    assert "databacked.toml" not in said(script.parent)
+    (script.parent / "databacked.toml").touch()
+    assert "databacked.toml" not in said(tmp_path)
+    assert (script.parent / "out/1.json").exists()
