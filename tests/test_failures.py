@@ -106,7 +106,7 @@ def test_one_bad_item_does_not_sink_the_run_and_runs_alone_once_repaired(project
 
         return run
 
-    with pytest.raises(FlowFailed, match="1 items failed, 1 that need them") as raised:
+    with pytest.raises(FlowFailed, match="1 item failed, 1 that needs them") as raised:
         flow_of(3)()
     failure = raised.value.failures[0]
     assert (failure.task, failure.item) == ("one", "3.json")
@@ -216,7 +216,7 @@ def test_a_worker_that_dies_fails_only_the_deadly_item(script):
     process = start(script, DEADLY="7", RUNNER="processes")
     said = process.communicate(timeout=120)[0]
     assert process.returncode == 1
-    assert "1 items failed" in said
+    assert "1 item failed" in said
     assert "the worker process died" in said
     assert len(images(script)) == 29
     assert start(script).communicate(timeout=60)[0].endswith("30\n")

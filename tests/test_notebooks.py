@@ -563,7 +563,7 @@ def test_functions_of_one_name_in_two_notebooks_are_two_tasks(notebook, opened, 
     said = other.run(its)
     assert counts(said) == made
     assert "it is a result of notebooks/cells.ipynb:smooth" in said
-    assert "2 × moved aside to .databacked/replaced/" in said
+    assert "2 × moved aside to shared/.databacked/replaced/" in said
     assert "it is a result of notebooks/other.ipynb:smooth" in notebook.run("_ = work()")
     assert len(list((lab / "shared/.databacked/replaced").rglob("*.npy"))) == 4
     # A copy of a notebook that does the same may use what the first one made.

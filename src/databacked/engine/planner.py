@@ -46,6 +46,9 @@ from databacked.worker.reuse import reason_of, used
 
 FORCED = Reason("force= asks for it")
 
+FEW = 16
+"""Items up to which each is looked at by itself, as it becomes known what it counts by."""
+
 
 @dataclass
 class _Draft:
@@ -176,9 +179,16 @@ class Planner:
         elif whole:
             self._compare(items, rows, recipes, draft, items.place)
         else:
-            for row, recipe in zip(rows, recipes, strict=True):
-                if recipe is not None and items.status[row] == OPEN:
-                    self._look_now(items, row, recipe, draft, items.place)
+            left = {
+                row: recipe
+                for row, recipe in zip(rows, recipes, strict=True)
+                if recipe is not None and items.status[row] == OPEN
+            }
+            if len(left) > FEW:
+                self._compare(items, list(left), list(left.values()), draft, items.place)
+                return Verdict(**vars(draft))
+            for row, recipe in left.items():
+                self._look_now(items, row, recipe, draft, items.place)
         return Verdict(**vars(draft))
 
     def _passing(
@@ -418,6 +428,7 @@ def _is_nobodys(items: Items) -> bool:
     )
     return (
         plain
+        and not (items.node.decides or items.node.promised)
         and not (spec.is_kept or spec.marks or spec.draws or spec.hashed or spec.reads)
         and not (items.unread or items.shared_unknown or any(items.unknown))
         and not any(isinstance(items.node.args[name], Plain | Column) for name in spec.inputs)
