@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from databacked.engine.items import DUE, Items
-from databacked.graph.inputs import Column
+from databacked.graph.inputs import Column, Plain
 from databacked.places.judge import MISSING, Found
 from databacked.places.one_file import OneFile
 from databacked.worker.columns import EXACT, Rows
@@ -82,4 +82,24 @@ def rows_of(items: Items, rows: Sequence[int]) -> Rows:
         None if items.targets is None else of(items.targets),
         [] if not items.found else [(items.found.get(row) or MISSING).stat for row in rows],
         bool(items.pinned) and spec.place is None,
+    )
+
+
+def is_nobodys(items: Items) -> bool:
+    """Whether items count by what is known, and nobody has to know it unless somebody asks.
+
+    They are not kept, and nothing is looked at on their behalf.
+    """
+    spec = items.spec
+    plain = all(
+        EXACT.issuperset(map(type, arg.values if isinstance(arg, Column) else (arg.value,)))
+        for arg in items.node.args.values()
+        if isinstance(arg, Plain | Column)
+    )
+    return (
+        plain
+        and not (items.node.decides or items.node.promised)
+        and not (spec.is_kept or spec.marks or spec.draws or spec.hashed or spec.reads)
+        and not (items.unread or items.shared_unknown or any(items.unknown))
+        and not any(isinstance(items.node.args[name], Plain | Column) for name in spec.inputs)
     )

@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 from databacked.engine.forward import Forward
 from databacked.engine.items import DUE, HERE, IDLE, LOST, OPEN, TWIN, Items
 from databacked.engine.limits import allowing
-from databacked.engine.planner import Planner, check_forced
+from databacked.engine.planner import Planner
 from databacked.engine.scheduler import Scheduler
-from databacked.engine.spec import Specs
+from databacked.engine.spec import Specs, check_forced
 from databacked.engine.verdict import Verdict
 from databacked.graph.calls import Graph
 from databacked.graph.futures import Future, Futures, futures_in

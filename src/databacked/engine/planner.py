@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from databacked.engine.claims import Claims, two_claims
+from databacked.engine.columns import is_nobodys
 from databacked.engine.items import IDLE, OPEN, Items
 from databacked.engine.recipes import Recipes
 from databacked.engine.scheduler import Scheduler
@@ -28,9 +28,8 @@ from databacked.engine.tokens import (
     plain_tokens,
     unread,
 )
-from databacked.engine.verdict import Verdict
-from databacked.errors import GraphError, did_you_mean
-from databacked.graph.calls import Graph
+from databacked.engine.verdict import Draft, Verdict
+from databacked.errors import GraphError
 from databacked.graph.inputs import Column, Plain
 from databacked.graph.nodes import Item
 from databacked.graph.sketch import content_of_known
@@ -40,7 +39,6 @@ from databacked.places.place import Place
 from databacked.project.root import Project
 from databacked.records.book import Records
 from databacked.storage.looks import Stat
-from databacked.worker.columns import EXACT
 from databacked.worker.messages import Reason
 from databacked.worker.reuse import reason_of, used
 
@@ -48,29 +46,6 @@ FORCED = Reason("force= asks for it")
 
 FEW = 16
 """Items up to which each is looked at by itself, as it becomes known what it counts by."""
-
-
-@dataclass
-class _Draft:
-    """A verdict that is being written."""
-
-    tokens: dict[int, str] = field(default_factory=dict)
-    idle: list[int] = field(default_factory=list)
-    untold: bool = False
-    fresh: dict[int, str] = field(default_factory=dict)
-    due: dict[int, Found | None] = field(default_factory=dict)
-    perhaps: list[int] = field(default_factory=list)
-    twins: dict[int, Item] = field(default_factory=dict)
-    settle: dict[int, tuple[Found, Literal["e", "a"]]] = field(default_factory=dict)
-    recalled: dict[int, Any] = field(default_factory=dict)
-    late: dict[int, list[Item]] = field(default_factory=dict)
-    unread: list[Item] = field(default_factory=list)
-    errors: dict[int, BaseException] = field(default_factory=dict)
-    reasons: Counter[Reason] = field(default_factory=Counter)
-    notes: Counter[str] = field(default_factory=Counter)
-    named: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    edited: list[int] = field(default_factory=list)
-    whole: bool = False
 
 
 class Planner:
@@ -120,7 +95,7 @@ class Planner:
 
     # Targets
 
-    def _late_target(self, items: Items, row: int, draft: _Draft) -> str | None:
+    def _late_target(self, items: Items, row: int, draft: Draft) -> str | None:
         """Find the target of an item once what it depends on is known."""
         node = items.node
         unknown = [
@@ -153,7 +128,7 @@ class Planner:
         rows
             Those whose inputs are all known by now; None for a new node, of which not all need be.
         """
-        draft = _Draft(whole=rows is None)
+        draft = Draft(whole=rows is None)
         whole = rows is None
         if rows is None:
             rows = range(items.n)
@@ -168,9 +143,9 @@ class Planner:
                 rows = [row for row in rows if row not in items.odd]
             if items.targets is not None and items.node.task.target is not None:
                 draft.notes.update(floats_in_names(items.node, items.node.task.target))
-        if whole and _is_nobodys(items):
+        if whole and is_nobodys(items):
             draft.idle, draft.untold = list(rows), True
-            return Verdict(**vars(draft))
+            return draft.verdict()
         recipes = self.recipes.of_rows(items, rows)
         if items.spec.remembers:
             self._recall(items, rows, recipes, draft)
@@ -186,13 +161,13 @@ class Planner:
             }
             if len(left) > FEW:
                 self._compare(items, list(left), list(left.values()), draft, items.place)
-                return Verdict(**vars(draft))
+                return draft.verdict()
             for row, recipe in left.items():
                 self._look_now(items, row, recipe, draft, items.place)
-        return Verdict(**vars(draft))
+        return draft.verdict()
 
     def _passing(
-        self, items: Items, rows: Sequence[int], recipes: Sequence[str | None], draft: _Draft
+        self, items: Items, rows: Sequence[int], recipes: Sequence[str | None], draft: Draft
     ) -> None:
         """Judge items that are not kept: they are there for nobody, and count by their recipe."""
         token = items.spec.token
@@ -221,7 +196,7 @@ class Planner:
         return True
 
     def _recall(
-        self, items: Items, rows: Sequence[int], recipes: Sequence[str | None], draft: _Draft
+        self, items: Items, rows: Sequence[int], recipes: Sequence[str | None], draft: Draft
     ) -> None:
         """Look for the values of a task that keeps them in records."""
         for row, recipe in zip(rows, recipes, strict=True):
@@ -241,7 +216,7 @@ class Planner:
         items: Items,
         rows: Sequence[int],
         recipes: Sequence[str | None],
-        draft: _Draft,
+        draft: Draft,
         place: Place,
     ) -> None:
         """Compare all items of a node with their records, at once."""
@@ -302,7 +277,7 @@ class Planner:
             if changed:
                 draft.notes[f"made with {changed}; kept, because versions do not count"] += count
 
-    def _look_now(self, items: Items, row: int, recipe: str, draft: _Draft, place: Place) -> None:
+    def _look_now(self, items: Items, row: int, recipe: str, draft: Draft, place: Place) -> None:
         """Judge one item by itself, and find its target where that depends on what it gets."""
         assert items.targets is not None
         target = items.targets[row]
@@ -324,7 +299,7 @@ class Planner:
         row: int,
         recipe: str,
         look: Callable[[], Found],
-        draft: _Draft,
+        draft: Draft,
         place: Place,
     ) -> None:
         """Judge an item; a file that cannot be looked at is a failure of this item alone."""
@@ -336,7 +311,7 @@ class Planner:
             draft.errors[row] = error
 
     def _judge_one(
-        self, items: Items, row: int, recipe: str, found: Found, draft: _Draft, place: Place
+        self, items: Items, row: int, recipe: str, found: Found, draft: Draft, place: Place
     ) -> None:
         """Decide about one item whose recipe is known, and what lies at its target."""
         assert items.targets is not None
@@ -383,7 +358,7 @@ class Planner:
         target: str,
         stat: Stat | None,
         records: Records,
-        draft: _Draft,
+        draft: Draft,
         place: Place,
     ) -> None:
         """Judge an item whose recipe is not known: without file and record it is to be made."""
@@ -394,7 +369,7 @@ class Planner:
 
     # Two items with one target
 
-    def _pair(self, items: Items, row: int, other: Item, target: str, draft: _Draft) -> None:
+    def _pair(self, items: Items, row: int, other: Item, target: str, draft: Draft) -> None:
         """Make two items with one target one, if they have the same recipe; else raise."""
         first, first_row = other
         above = self._scheduler.of(first)
@@ -403,36 +378,6 @@ class Planner:
         if self.recipes.signature(items, row) != self.recipes.signature(above, first_row):
             raise two_claims(items.node, row, first, first_row, target)
         draft.twins[row] = other
-
-
-def check_forced(names: frozenset[str], graph: Graph) -> None:
-    """Raise `GraphError` if no task is called as one that is to be made again."""
-    known = list(dict.fromkeys(call.name for call in graph.calls))
-    for name in sorted(names.difference(known)):
-        raise GraphError(
-            f"force= names {name!r}, which is no task of this run{did_you_mean(name, known)}. Its "
-            f"tasks are {', '.join(known)}."
-        )
-
-
-def _is_nobodys(items: Items) -> bool:
-    """Whether items count by what is known, and nobody has to know it unless somebody asks.
-
-    They are not kept, and nothing is looked at on their behalf.
-    """
-    spec = items.spec
-    plain = all(
-        EXACT.issuperset(map(type, arg.values if isinstance(arg, Column) else (arg.value,)))
-        for arg in items.node.args.values()
-        if isinstance(arg, Plain | Column)
-    )
-    return (
-        plain
-        and not (items.node.decides or items.node.promised)
-        and not (spec.is_kept or spec.marks or spec.draws or spec.hashed or spec.reads)
-        and not (items.unread or items.shared_unknown or any(items.unknown))
-        and not any(isinstance(items.node.args[name], Plain | Column) for name in spec.inputs)
-    )
 
 
 def _holds_backed(arg: Any) -> bool:

@@ -19,11 +19,11 @@ from databacked.engine.batches import Batches
 from databacked.engine.crew import Crew
 from databacked.engine.forward import Forward
 from databacked.engine.items import Items
-from databacked.engine.planner import Planner, check_forced
+from databacked.engine.planner import Planner
 from databacked.engine.progress import Show
 from databacked.engine.recorder import Recorder
 from databacked.engine.scheduler import Scheduler
-from databacked.engine.spec import Specs
+from databacked.engine.spec import Specs, check_forced
 from databacked.errors import DatabackedError, StorageError
 from databacked.graph.calls import Graph
 from databacked.graph.copies import copied

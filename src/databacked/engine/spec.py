@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from databacked.callables import file_of, written
-from databacked.errors import FingerprintError, TargetError
+from databacked.errors import FingerprintError, GraphError, TargetError, did_you_mean
 from databacked.fingerprint.code import CodeFingerprint, code_fingerprint
 from databacked.fingerprint.files import file_token, file_tokens
 from databacked.fingerprint.hashes import hash_texts
 from databacked.fingerprint.parameters import token as token_of_value
+from databacked.graph.calls import Graph
 from databacked.graph.inputs import Column, Element, Filled, Items, Plain
 from databacked.graph.nodes import Node
 from databacked.graph.step import Step
@@ -240,6 +241,16 @@ class Specs:
         if missing:
             raise FingerprintError(f"{task.name}: reads= names files, and {'; '.join(missing)}.")
         return found
+
+
+def check_forced(names: frozenset[str], graph: Graph) -> None:
+    """Raise `GraphError` if no task is called as one that is to be made again."""
+    known = list(dict.fromkeys(call.name for call in graph.calls))
+    for name in sorted(names.difference(known)):
+        raise GraphError(
+            f"force= names {name!r}, which is no task of this run{did_you_mean(name, known)}. Its "
+            f"tasks are {', '.join(known)}."
+        )
 
 
 def symbol_of(function: Any, root: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -66,3 +66,30 @@ class Verdict:
 
     whole: bool = False
     """Whether all rows were looked at, for the first time."""
+
+
+@dataclass
+class Draft:
+    """A verdict that is being written."""
+
+    tokens: dict[int, str] = field(default_factory=dict)
+    idle: list[int] = field(default_factory=list)
+    untold: bool = False
+    fresh: dict[int, str] = field(default_factory=dict)
+    due: dict[int, Found | None] = field(default_factory=dict)
+    perhaps: list[int] = field(default_factory=list)
+    twins: dict[int, Item] = field(default_factory=dict)
+    settle: dict[int, tuple[Found, Literal["e", "a"]]] = field(default_factory=dict)
+    recalled: dict[int, Any] = field(default_factory=dict)
+    late: dict[int, list[Item]] = field(default_factory=dict)
+    unread: list[Item] = field(default_factory=list)
+    errors: dict[int, BaseException] = field(default_factory=dict)
+    reasons: Counter[Reason] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+    named: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    edited: list[int] = field(default_factory=list)
+    whole: bool = False
+
+    def verdict(self) -> Verdict:
+        """Return it as it stands."""
+        return Verdict(**vars(self))
