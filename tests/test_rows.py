@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
 import sys
+import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from databacked import (
+    ArrayToDefaultWriter,
     ArrayToOmeTiff,
     CallingThreadRunner,
     LocalResult,
@@ -416,3 +421,168 @@ def test_half_a_file_is_never_seen_when_a_disk_is_full(project, monkeypatch):
     assert not [one for one in (cells / ".databacked/tmp").rglob("*") if one.is_file()]
     run()
     assert last_run().counts["cell"] == {"made": 6 - len(there), "reused": len(there)}
+
+
+# What came meanwhile
+
+
+def saved(path: Path, value: int, shape: tuple[int, int] = (4, 5)) -> None:
+    """Save an image as another program would."""
+    tifffile.imwrite(path, np.full(shape, value, np.uint8))
+
+
+@task(result=LocalResult("late", ArrayToOmeTiff()), target="{n}.ome.tiff")
+def disturbed(n, factor, folder: str):
+    """An image, during the first of which somebody saves over a later one."""
+    if n == 1:
+        for line in (Path(folder) / "do").read_text().split():
+            which, value, size = map(int, line.split(","))
+            saved(Path(folder) / f"late/{which}.ome.tiff", value, (size, 5))
+    return np.full((4, 5), n * factor, np.uint8)
+
+
+def test_a_file_of_unknown_origin_that_comes_meanwhile_is_no_correction(project, way):
+    """Nobody ever made one there: it is moved aside."""
+
+    @flow(runner="calling")
+    def run():
+        return disturbed.map(range(8), 1, str(project))
+
+    (project / "do").write_text("5,99,4")
+    (project / "late").mkdir()
+    found = run()
+    assert [int(np.max(one)) for one in found] == list(range(8))
+    (aside,) = (project / "late/.databacked/replaced").rglob("5.ome.tiff")
+    assert tifffile.imread(aside).max() == 99
+    run()
+    assert last_run().counts["disturbed"] == {"reused": 8}
+    assert last_run().notes == {}
+
+
+def test_a_correction_that_comes_while_all_are_replaced_is_used(project, way):
+    """What a hand did is kept, whatever becomes stale."""
+
+    @flow(runner="calling")
+    def run(factor):
+        return disturbed.map(range(8), factor, str(project))
+
+    (project / "do").touch()
+    run(1)
+    (project / "do").write_text("5,99,4")
+    found = run(2)
+    assert [int(np.max(one)) for one in found] == [0, 2, 4, 6, 8, 99, 12, 14]
+    assert not list((project / "late/.databacked/replaced").rglob("*.tiff"))
+
+
+def test_a_correction_meanwhile_that_nobody_can_use_fails_its_item(project, way):
+    """It stays where it is."""
+
+    @flow(runner="calling", on_error="collect")
+    def run(factor):
+        return disturbed.map(range(8), factor, str(project))
+
+    (project / "do").touch()
+    run(1)
+    (project / "do").write_text("5,99,3")
+    run(2)
+    assert last_run().counts["disturbed"] == {"made": 7, "failed": 1}
+    assert "changed by hand while it was being made" in last_run().failures[0].exception
+    assert tifffile.imread(project / "late/5.ome.tiff").shape == (3, 5)
+
+
+class Inverted(ArrayToOmeTiff):
+    def save(self, value, path):
+        return super().save(255 - value, path)
+
+
+class Halved(ArrayToOmeTiff):
+    def write(self, value, path):
+        return super().write(value // 2, path)
+
+
+class Doubled(ArrayToDefaultWriter):
+    def write(self, value, path):
+        return super().write(value * 2, path)
+
+
+@pytest.mark.parametrize(
+    ("serializer", "ending", "expected"),
+    [
+        (Inverted(), "ome.tiff", [255, 254, 253, 252, 251]),
+        (Halved(), "ome.tiff", [0, 0, 1, 1, 2]),
+        (Doubled(), "npy", [0, 2, 4, 6, 8]),
+    ],
+)
+def test_what_a_class_writes_in_its_own_way_is_written_so(
+    project, way, serializer, ending, expected
+):
+    """Also where it derives from one that has a quicker way."""
+
+    @task(result=LocalResult("own", serializer), target=f"{{n}}.{ending}")
+    def one(n):
+        return np.full((4, 5), n, np.uint8)
+
+    @flow(runner="calling")
+    def run():
+        return one.map(range(5))
+
+    assert [int(np.max(found)) for found in run()] == expected
+
+
+@task
+def closes(n):
+    if n == 3:
+        os.closerange(3, 200)
+    return n
+
+
+def test_closed_descriptors_end_no_run(project, way):
+    """In a process of its own: pytest needs its own."""
+    script = project / "closes.py"
+    script.write_text(
+        "import os\nfrom databacked import flow, task\n"
+        "@task\ndef closes(n):\n    if n == 3: os.closerange(3, 200)\n    return n\n"
+        "@flow(quiet=True, runner='calling')\ndef run(): return closes.map(range(10))\n"
+        "print(run())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=False, cwd=project
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{list(range(10))}\n"
+
+
+@task
+def fails_late(n):
+    time.sleep(0.01 if n > 2 else 0)
+    if n == 30:
+        raise ValueError("no")
+    return n
+
+
+def test_a_failure_says_its_own_seconds(project, way):
+    @flow(runner="calling", on_error="collect")
+    def run():
+        fails_late.map(range(35))
+
+    run()
+    assert last_run().failures[0].seconds < 0.1
+
+
+@task
+def wanders(n, folder: str):
+    if n in (50, 60):
+        os.chdir(folder if n == 50 else os.path.dirname(folder))
+    return n
+
+
+def test_a_folder_that_changes_and_changes_back_is_said(project, way, monkeypatch):
+    monkeypatch.chdir(project)
+    (project / "in").mkdir()
+
+    @flow(runner="calling")
+    def run():
+        wanders.map(range(100), str(project / "in"))
+
+    run()
+    assert list(last_run().notes["wanders"].values()) == [2]

@@ -256,3 +256,58 @@ def test_what_cannot_be_written_is_not_tried_again(project):
     with pytest.raises(FlowFailed):
         run()
     assert calls == [1]
+
+
+def test_others_go_on_while_items_wait_for_their_next_try(project):
+    """However many wait."""
+    tries: Counter[int] = Counter()
+    begun = time.monotonic()
+
+    @task(retries=1, retry_delay=2.0)
+    def busy(n):
+        tries[n] += 1
+        if tries[n] == 1:
+            raise OSError("busy")
+        return time.monotonic() - begun
+
+    @task
+    def other(n):
+        return time.monotonic() - begun
+
+    @flow(runner=ThreadRunner(2))
+    def run():
+        return busy.map(range(6)), other.map(range(20))
+
+    late, soon = run()
+    assert max(soon) < 1.5
+    assert min(late) > 1.9
+
+
+def test_small_items_go_on_beside_a_long_one(project):
+    begun = time.monotonic()
+
+    @task
+    def long(n):
+        time.sleep(2)
+        return time.monotonic() - begun
+
+    @task
+    def small(n):
+        return time.monotonic() - begun
+
+    @flow(runner=ThreadRunner(2))
+    def run():
+        return long.map([1]), small.map(range(5000))
+
+    slow, quick = run()
+    assert max(quick) < slow[0]
+
+
+@pytest.mark.parametrize("given", [{"load": ["threads"]}, {"load": {}}, {"load": 0}])
+def test_odd_runners_are_said_by_name(project, given):
+    @flow(runner=given)
+    def run():
+        return load(1)
+
+    with pytest.raises(GraphError, match="a Runner was expected"):
+        run()

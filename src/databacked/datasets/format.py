@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ class DatasetFormat(Format):
         stat: Stat | None,
         owner: Owner,
         records: Records,
-        without: Record | None = None,
+        without: Sequence[Record] = (),
     ) -> Found:
         return self.manifest.look(place, target, stat, owner, records, without)
 
@@ -101,7 +101,13 @@ class DatasetFormat(Format):
         return dataset
 
     def save(
-        self, place: Place, value: Any, target: str, judged: Found, claim: Claim
+        self,
+        place: Place,
+        value: Any,
+        target: str,
+        judged: Found,
+        claim: Claim,
+        without: Sequence[Record] = (),
     ) -> tuple[Record, Any, tuple[str, ...]]:
         """Check the table and write the working dataset, its manifest last."""
         notes: list[str] = []

@@ -54,6 +54,9 @@ class Batch:
     head: Node
     """What its chains begin with."""
 
+    is_small: bool = False
+    """Whether its items are so small that no other batch of such flies beside it."""
+
     @property
     def size(self) -> int:
         """How many items it has."""
@@ -92,7 +95,10 @@ class Batches:
             self._scheduler.ready.move_to(lambda items: self._ready[team.pool_of(items.node)])
         ready = self._ready[pool]
         while (items := ready.head) is not None:
-            if not pool.takes(self._small.get(items.node.id, False)):
+            if not pool.takes(self._is_small(items)):
+                # Small items wait for one another; what is larger goes on meanwhile.
+                if pool.takes(False) and ready.bring(lambda one: not self._is_small(one)):
+                    continue
                 return None
             if not (goes_by_rows(items) and is_own(items.found.get(ready.first, MISSING))):
                 return self._chains(pool, ready)
@@ -100,6 +106,9 @@ class Batches:
             if batch is not None:
                 return batch
         return None
+
+    def _is_small(self, items: Items) -> bool:
+        return self._small.get(items.node.id, False)
 
     def _size(self, node: Node, pool: Pool, longest: int) -> int:
         """Return how many chains that begin with a node take a moment, so that all have work."""
@@ -123,7 +132,7 @@ class Batches:
             self.errors += [((node, row), odd[1]) for row in rows]
             return None
         scheduler.sent_all(items, rows)
-        return Batch(rows_of(items, rows), (), {}, node)
+        return Batch(rows_of(items, rows), (), {}, node, self._is_small(items))
 
     def _chains(self, pool: Pool, ready: Ready) -> Batch | None:
         """Return chains that begin with items of one node; None if nothing can go."""

@@ -58,11 +58,11 @@ class Pool:
     @property
     def room(self) -> int:
         """How many further batches it takes: none until it is known which item is deadly."""
-        return 0 if self._suspects or self._alone else self.most - self._flights.count
+        return 0 if self._suspects or self._alone else self.most - self._flights.flying
 
     def takes(self, are_small: bool) -> bool:
         """Whether it takes a batch: of small items no more than one at a time, where that pays."""
-        return self.room > 0 and not (are_small and self.runner.one_lock and self._flights.count)
+        return self.room > 0 and not (are_small and self.runner.one_lock and self._flights.small)
 
     @property
     def is_idle(self) -> bool:
@@ -107,8 +107,9 @@ class Pool:
             else:
                 for one in result:
                     outcomes += (one, *one.rest) if isinstance(one, Made) else (one,)
-        outcomes = [kept for one in outcomes if (kept := self._retries.take(one)) is not None]
+        outcomes = [kept for one in outcomes if (kept := self._counted(one)) is not None]
         for chain in self._retries.due(None if self._alone is None else self._alone[0]):
+            self._flights.wait(*self._item_of(chain[0]), -1)
             self._submit([chain])
         whole: list[Flight] = []
         for one in outcomes:
@@ -120,6 +121,16 @@ class Pool:
                 whole.append(flight)
         self._try_alone(outcomes)
         return outcomes, whole
+
+    def _counted(self, outcome: Outcome | Made) -> Outcome | Made | None:
+        """Return an outcome as it counts; None if its item waits to be tried again."""
+        counted = self._retries.take(outcome)
+        if counted is None and isinstance(outcome, Outcome):
+            self._flights.wait(*self._item_of(outcome), 1)
+        return counted
+
+    def _item_of(self, one: Work | Outcome) -> Item:
+        return self._scheduler.tables[one.spec].node, one.row
 
     def _died(self, death: Died) -> list[Outcome]:
         """Suspect all chains that were with a worker; one that killed twice by itself is lost."""
@@ -177,6 +188,8 @@ class Flight:
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
         self.left = batch.size
+        self.waiting = 0
+        """Items that are to be tried again: no worker has them."""
         self.seconds = 0.0
         self.busy = 0.0
         self.alone = True
@@ -188,16 +201,34 @@ class _Flights:
 
     def __init__(self) -> None:
         self.count = 0
+        self.small = 0
+        """Batches of small items."""
+        self.grounded = 0
+        """Batches of which all that is left waits to be tried again."""
         self.items = 0
         self._first: Flight | None = None
         """What flies with nothing beside it, if that is so."""
         self._of: dict[Item, Flight] = {}
         self._by_rows: dict[Node, list[Flight]] = {}
 
+    @property
+    def flying(self) -> int:
+        """How many batches workers have."""
+        return self.count - self.grounded
+
+    def wait(self, node: Node, row: int, change: int) -> None:
+        """An item waits for its next try, or has waited."""
+        flight = self._of.get((node, row))
+        if flight is not None:
+            self.grounded -= flight.waiting == flight.left
+            flight.waiting += change
+            self.grounded += flight.waiting == flight.left
+
     def start(self, batch: Batch) -> None:
         """A batch was sent."""
         flight = Flight(batch)
         self.count += 1
+        self.small += batch.is_small
         flight.alone = self.count == 1
         if self._first is not None and not flight.alone:
             self._first.alone = False
@@ -214,12 +245,15 @@ class _Flights:
         if flight is None:
             return None
         self.items -= len(rows)
+        self.grounded -= flight.waiting == flight.left
         flight.left -= len(rows)
+        self.grounded += bool(flight.left) and flight.waiting == flight.left
         flight.seconds += one.seconds
         flight.busy += one.busy if isinstance(one, Made) else one.seconds
         if flight.left:
             return None
         self.count -= 1
+        self.small -= flight.batch.is_small
         if node in self._by_rows and flight in self._by_rows[node]:
             self._by_rows[node].remove(flight)
         return flight

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from databacked.engine.items import Items
 
 
-@dataclass
+@dataclass(eq=False)
 class _Run:
     items: Items
     rows: Sequence[int]
@@ -59,6 +59,15 @@ class Ready:
         before = [run for run in runs if run.first]
         for run in (*reversed(before), *(run for run in runs if not run.first)):
             other(run.items).add(run.items, run.rows[run.taken :], first=run.first)
+
+    def bring(self, wanted: Callable[[Items], bool]) -> bool:
+        """Have the first items of such a node be next; return whether there are any."""
+        for run in self._runs:
+            if wanted(run.items):
+                self._runs.remove(run)
+                self._runs.appendleft(run)
+                return True
+        return False
 
     def take(self, most: int = 1) -> Sequence[int]:
         """Take rows of the node that is next, as many as stand together."""

@@ -11,8 +11,7 @@ from databacked.places.claim import details_of, joined
 from databacked.places.marks import marked
 from databacked.places.one_file import OneFile
 from databacked.places.place import Place
-from databacked.project.folders import STATE
-from databacked.records.record import line_of
+from databacked.records.record import Record, line_of, parse
 from databacked.storage.buffers import NEW, write_hashed
 from databacked.storage.local import storage_error
 from databacked.storage.looks import Stat
@@ -40,6 +39,8 @@ class Keeper:
         self._journal = place.journal
         self._temporary = ""
         """One name for all: once a file is published, it is free again."""
+        self.in_vain: list[Record] = []
+        """Records of files that never became visible, since something else lay there by then."""
 
     def keep(
         self, value: Any, target: str, recipe: str, judged: Stat | None, said: bytes
@@ -84,10 +85,10 @@ class Keeper:
         except BaseException as error:
             remove(self._temporary)
             if isinstance(error, OSError):
-                where = str(self._place.folder / STATE)
-                raise storage_error(error, where, "written") from error
+                raise storage_error(error, str(self._place.path(target)), "written") from error
             raise
         remove(self._temporary)
+        self.in_vain.append(parse(line[:-1]))
         return None
 
     def _write(self, target: str, buffers: Sequence[bytes | memoryview]) -> tuple[str, int, int]:

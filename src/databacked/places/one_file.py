@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from databacked.errors import ResultChangedError, SerializerError, StorageError
+from databacked.errors import CorrectionError, ResultChangedError, SerializerError, StorageError
 from databacked.fingerprint.files import content_of
 from databacked.places.backed import BackedArray, BackedFile
 from databacked.places.claim import Claim, described, record_of
@@ -16,6 +16,7 @@ from databacked.places.judge import MISSING, Found, is_hit, whose
 from databacked.places.marks import is_marked, settled, time_written
 from databacked.places.parts import part_of
 from databacked.places.place import Format, Place
+from databacked.places.rules import replaces
 from databacked.project.folders import owner_name
 from databacked.records.book import Records
 from databacked.records.owners import Owner
@@ -56,7 +57,7 @@ class OneFile(Format):
         stat: Stat | None,
         owner: Owner,
         records: Records,
-        without: Record | None = None,
+        without: Sequence[Record] = (),
     ) -> Found:
         path = place.path(target)
 
@@ -69,7 +70,7 @@ class OneFile(Format):
 
         return whose(
             stat,
-            [claim for claim in records.of(target) if claim != without],
+            [claim for claim in records.of(target) if claim not in without],
             relation=lambda claim: records.relation(owner, claim.context),
             owner=lambda claim: records.owner_of(claim, owner),
             content=lambda: content_of(path),
@@ -120,12 +121,18 @@ class OneFile(Format):
     # Writing
 
     def save(
-        self, place: Place, value: Any, target: str, judged: Found, claim: Claim
+        self,
+        place: Place,
+        value: Any,
+        target: str,
+        judged: Found,
+        claim: Claim,
+        without: Sequence[Record] = (),
     ) -> tuple[Record, Any, tuple[str, ...]]:
         temporary = place.temporary(suffix(target))
         try:
             written = self.write(place, value, target, temporary, claim)
-            record, notes = self.publish(place, temporary, target, written, judged, claim)
+            record, notes = self.publish(place, temporary, target, written, judged, claim, without)
         except BaseException:
             remove(temporary)
             raise
@@ -151,6 +158,7 @@ class OneFile(Format):
         written: Written,
         judged: Found,
         claim: Claim,
+        without: Sequence[Record] = (),
     ) -> tuple[Record, tuple[str, ...]]:
         """Record what was written, and make it visible unless something else came in between.
 
@@ -183,7 +191,14 @@ class OneFile(Format):
             if now is None and place.path(target).is_symlink():
                 place.storage.move_aside(target, claim.run)
                 notes.append(f"moved aside to {place.aside(claim.run)}: a link to nothing")
-            judged = self.look(place, target, now, claim.owner, place.records, without=record)
+            judged = self.look(
+                place, target, now, claim.owner, place.records, without=(record, *without)
+            )
+            if judged.kind == "unusable" and not replaces(judged, place.rules):
+                raise CorrectionError(
+                    f"{place.path(target)} was changed by hand while it was being made, and cannot "
+                    f"be used as it is: {judged.why}. Or move it away, to have it made again."
+                )
             if is_hit(judged, claim.recipe) and not place.rules.always:
                 if judged.kind == "edited" and place.rules.when_edited == "replace":
                     continue

@@ -70,14 +70,14 @@ class Format(ABC):
         stat: Stat | None,
         owner: Owner,
         records: Records,
-        without: Record | None = None,
+        without: Sequence[Record] = (),
     ) -> Found:
         """Say whose the file at a target is; reads it only where size and time do not decide.
 
         Parameters
         ----------
         without
-            A claim that does not count: that of a file which is not visible yet.
+            Claims that do not count: of files which are not visible yet, or never were.
         """
 
     @abstractmethod
@@ -103,9 +103,20 @@ class Format(ABC):
 
     @abstractmethod
     def save(
-        self, place: Place, value: Any, target: str, judged: Found, claim: Claim
+        self,
+        place: Place,
+        value: Any,
+        target: str,
+        judged: Found,
+        claim: Claim,
+        without: Sequence[Record] = (),
     ) -> tuple[Record, Any, tuple[str, ...]]:
         """Write a value: temporary file, then its record, then one rename.
+
+        Parameters
+        ----------
+        without
+            Claims that do not count (see `look`).
 
         Returns
         -------
@@ -215,10 +226,15 @@ class Place:
     # Writing
 
     def save(
-        self, value: Any, target: str, judged: Found, claim: Claim
+        self,
+        value: Any,
+        target: str,
+        judged: Found,
+        claim: Claim,
+        without: Sequence[Record] = (),
     ) -> tuple[Record, Any, tuple[str, ...]]:
         """Write a value, and record it (see `Format.save`)."""
-        return self.format.save(self, value, target, judged, claim)
+        return self.format.save(self, value, target, judged, claim, without)
 
     def temporary(self, suffix: str) -> str:
         """Return a name on the disk of the place that nobody sees yet."""

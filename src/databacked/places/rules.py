@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from databacked.errors import StorageError
+from databacked.places.judge import Found
 
 KNOWN = {
     "when_stale": ("recompute", "warn", "keep"),
@@ -28,6 +29,12 @@ class Rules:
 
     always: bool = False
     """With ``location=``: every run writes."""
+
+
+def replaces(found: Found, rules: Rules) -> bool:
+    """Whether what was changed by hand is to be moved aside and made again."""
+    changed = found.kind in ("edited", "unusable")
+    return changed and (rules.always or rules.when_edited == "replace")
 
 
 def rules_of(result: Any) -> Rules:

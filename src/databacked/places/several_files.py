@@ -72,12 +72,12 @@ class SeveralFiles(Format):
         stat: Stat | None,
         owner: Owner,
         records: Records,
-        without: Record | None = None,
+        without: Sequence[Record] = (),
     ) -> Found:
         claims = [
             claim
             for claim in records.of(target)
-            if claim != without and records.relation(owner, claim.context) == "mine"
+            if claim not in without and records.relation(owner, claim.context) == "mine"
         ]
         if stat is None:
             return nothing(claims)
@@ -123,7 +123,13 @@ class SeveralFiles(Format):
     # Writing
 
     def save(
-        self, place: Place, value: Any, target: str, judged: Found, claim: Claim
+        self,
+        place: Place,
+        value: Any,
+        target: str,
+        judged: Found,
+        claim: Claim,
+        without: Sequence[Record] = (),
     ) -> tuple[Record, Any, tuple[str, ...]]:
         """Write all outputs to temporary names, then make one after another visible."""
         files = self._files(target)

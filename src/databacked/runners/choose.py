@@ -36,12 +36,13 @@ def runners_of(given: Any, project: Project) -> dict[str, Runner]:
             f"runner={{{odd[0]!r}: …}}: names of tasks were expected, for example "
             "{'segment': ProcessRunner(4), '*': 'threads'}; '*' stands for all others."
         )
-    made: dict[int, Runner] = {}
+    made: dict[int | str, Runner] = {}
     found: dict[str, Runner] = {}
     for name, one in {OTHERS: None, **given}.items():
-        key = id(one) if isinstance(one, Runner) else hash(("name", one or project.runner))
+        said = project.runner if one is None else one
+        key = said if isinstance(said, str) else id(said)
         if key not in made:  # what is one runner to the user is one here, too
-            made[key] = _runner(one, project)
+            made[key] = _runner(said, project)
         found[name] = made[key]
     return found
 

@@ -36,7 +36,7 @@ class AsWritten(Serializer):
 
     def write(self, value: Any, path: Path) -> Description:
         """Move what lies at a path to its new name."""
-        return self.save(value, path).description
+        return AsWritten.save(self, value, path).description
 
     def save(self, value: Any, path: Path) -> Written:
         """Move what lies at a path to its new name, and hash it."""

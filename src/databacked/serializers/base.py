@@ -47,6 +47,15 @@ class Serializer(ABC):
     backed: bool = False
     """Whether readers get a lazy backed array (see `open`) instead of the value."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Have what a class writes in its own way written by it alone, whatever it derives from."""
+        super().__init_subclass__(**options)
+        own = vars(cls)
+        if "write" in own and "save" not in own:
+            cls.save = Serializer.save  # type: ignore[method-assign]
+        if ("write" in own or "save" in own) and "parts" not in own:
+            cls.parts = Serializer.parts  # type: ignore[method-assign]
+
     @abstractmethod
     def write(self, value: Any, path: Path) -> Description | None:
         """Write `value` to the new file `path` (its suffix is the target's).

@@ -160,7 +160,7 @@ class ArrayToOmeZarr(Serializer):
 
     def write(self, value: Any, path: Path) -> Description:
         """Write an array to the new folder `path`."""
-        return self.save(value, path).description
+        return ArrayToOmeZarr.save(self, value, path).description
 
     def save(self, value: Any, path: Path) -> Written:
         """Write an array to the new folder `path`, and hash each file beside it."""

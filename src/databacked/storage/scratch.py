@@ -12,6 +12,7 @@ from pathlib import Path
 
 from databacked.project.folders import can_write, make_state_folder
 from databacked.project.root import Project
+from databacked.storage.descriptors import Descriptor
 
 LOCK = ".lock"
 
@@ -27,7 +28,7 @@ class Scratch:
     """
 
     def __init__(self, project: Project, run: str) -> None:
-        self._lock: int | None = None
+        self._lock: Descriptor | None = None
         above = project.state / "tmp"
         if can_write(above):
             with suppress(OSError):  # a full disk: a run that has nothing to make needs none
@@ -35,7 +36,7 @@ class Scratch:
                 above.mkdir(exist_ok=True)
                 clear(above)
                 self.folder = above / f"run-{run}"
-                self._lock = _locked(f"{self.folder}{LOCK}")
+                self._lock = Descriptor(_locked(f"{self.folder}{LOCK}"))
                 return
         # Another user's project, for instance: what is there can be used.
         try:
@@ -49,7 +50,7 @@ class Scratch:
         if self._lock is not None:
             with suppress(OSError):
                 os.unlink(f"{self.folder}{LOCK}")
-            os.close(self._lock)
+            self._lock.close()  # unless somebody closed its number, and it is another file's by now
             self._lock = None
 
 

@@ -11,14 +11,9 @@ from databacked.fingerprint.parameters import told_apart
 from databacked.places.claim import Claim
 from databacked.places.judge import Found, Recipe, is_hit, why_stale
 from databacked.places.place import Place
+from databacked.places.rules import replaces
 from databacked.records.record import Record
 from databacked.worker.messages import Reason, Spec, shown
-
-
-def replaces(found: Found, place: Place) -> bool:
-    """Whether what was changed by hand is to be moved aside and made again."""
-    changed = found.kind in ("edited", "unusable")
-    return changed and (place.rules.always or place.rules.when_edited == "replace")
 
 
 def check_usable(found: Found, place: Place, target: str) -> None:
@@ -26,7 +21,7 @@ def check_usable(found: Found, place: Place, target: str) -> None:
 
     Nothing else would do: what was computed is not what they meant.
     """
-    if found.kind == "unusable" and not replaces(found, place):
+    if found.kind == "unusable" and not replaces(found, place.rules):
         raise CorrectionError(
             f"{place.folder / shown(target)} was changed by hand, and cannot be used as it is: "
             f"{found.why}. Or move it away, to have it made again."
@@ -56,7 +51,7 @@ def used(
             edited = record.state == "e"
             notes = (edited_note(record, recipe),) if edited else ()
             return Used(record.content, record, notes, edited)
-        if replaces(found, place):
+        if replaces(found, place.rules):
             return None
         note = edited_note(record or found.origin, recipe)
         content = found.content if record is None else record.content

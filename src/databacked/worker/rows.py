@@ -15,7 +15,7 @@ from typing import Any
 from databacked import capture
 from databacked.graph.copies import read_only
 from databacked.places.claim import Claim
-from databacked.places.judge import MISSING
+from databacked.places.judge import MISSING, Found
 from databacked.places.keeper import Keeper
 from databacked.places.one_file import OneFile
 from databacked.places.place import Place
@@ -54,23 +54,23 @@ class _Passing:
         is_heard = capture.is_capturing()
         before = capture.listen(turns) if is_heard else None
         began, busy = time.perf_counter(), time.thread_time()
-        started = began
         try:
             for index, values in enumerate(self._given()):
                 turns.row = batch.rows[index]
+                started = time.perf_counter()
                 try:
                     one(index, values)
                 except KeyboardInterrupt:
                     raise
                 except BaseException as error:  # SystemExit, too: main() of a tool has it
-                    now = time.perf_counter()
-                    self.rest[index] = failed(Slot(batch[index][0], spec), error, now - started)
-                    started = now
+                    seconds = time.perf_counter() - started
+                    self.rest[index] = failed(Slot(batch[index][0], spec), error, seconds)
+                if (now := current_folder()) != folder:
+                    folder = now
+                    self.notes[MOVED] += 1
         finally:
             if is_heard:
                 capture.listen(before)
-        if current_folder() != folder:
-            self.notes[MOVED] += 1
         return Made(
             spec.id,
             batch.rows
@@ -96,6 +96,7 @@ class _Passing:
         if pyplot.is_near(spec.modules):
             with pyplot.alone(spec.modules):
                 value = called(spec, values)
+            self.notes.update(pyplot.notes())
         else:
             value = called(spec, values)
         refuse_once(spec.name, value)
@@ -133,8 +134,9 @@ class _Keeping(_Passing):
             if kept is None:
                 said = {"parameters": values, "inputs": {}, "start": began, "seconds": seconds}
                 claim = Claim(spec.owner, recipe, recipe, spec.context, spec.fields, said, spec.run)
-                found = MISSING if judged is None else self.place.look_now(target, spec.owner)
-                record, _, notes = self.place.save(value, target, found, claim)
+                found = MISSING if judged is None else Found("ours", judged)
+                vain = tuple(self.keeper.in_vain)
+                record, _, notes = self.place.save(value, target, found, claim, vain)
         if noted := pyplot.notes():
             self.notes.update(noted)
         if kept is not None:

@@ -135,7 +135,7 @@ class ArrayToDefaultWriter(Serializer):
 
     def write(self, value: Any, path: Path) -> Description:
         """Write a value in the format of the path's ending."""
-        return self.save(value, path).description
+        return ArrayToDefaultWriter.save(self, value, path).description
 
     def read(self, path: Path) -> Any:
         """Read a value back."""

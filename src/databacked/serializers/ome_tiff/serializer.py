@@ -109,7 +109,7 @@ class ArrayToOmeTiff(Serializer):
 
     def write(self, value: Any, path: Path) -> Description:
         """Write an array."""
-        return self.save(value, path).description
+        return ArrayToOmeTiff.save(self, value, path).description
 
     def save(self, value: Any, path: Path) -> Written:
         """Write an array, and hash the bytes beside it where tifffile is not needed."""
@@ -151,6 +151,7 @@ class ArrayToOmeTiff(Serializer):
             return None
         settings = (self.dim_order, self.channel_names, self.physical_pixel_sizes)
         return (
+            type(self),
             value.shape,
             value.dtype.str,
             settings,
