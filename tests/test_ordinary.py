@@ -345,3 +345,52 @@ def test_a_script_run_from_another_folder_says_what_makes_a_project(tmp_path):
     (script.parent / "databacked.toml").touch()
     assert "databacked.toml" not in said(tmp_path)
     assert (script.parent / "out/1.json").exists()
+
+
+# Reasons of tasks that keep nothing
+
+
+SCRIPT_OF = """
+from databacked import LocalResult, flow, last_run, task
+import helpers
+
+@task
+def select(n): return helpers.cut(n)
+
+@task
+def scale(n): return n * 2
+
+@task(result=LocalResult("out"), target="{{n}}.json")
+def keep(n, x): return x
+
+@task(result=LocalResult("sums"), target="sum.json")
+def total(xs): return sum(xs)
+
+@flow(quiet=True, runner="calling")
+def run():
+    n = [1, 2]
+    total(keep.map(n, scale.map(select.map(n))))
+
+run()
+print(sorted(last_run().reasons.get("keep", [])), sorted(last_run().reasons.get("total", [])))
+"""
+
+
+def test_what_changed_in_a_task_that_keeps_nothing_is_said_by_who_keeps(tmp_path):
+    """With the symbol and its values, as of the task's own code."""
+    (tmp_path / "databacked.toml").touch()
+    (tmp_path / "run.py").write_text(SCRIPT_OF.replace("{{", "{").replace("}}", "}"))
+
+    def said(box: int) -> str:
+        (tmp_path / "helpers.py").write_text(f"BOX = {box}\ndef cut(n): return n + BOX\n")
+        done = subprocess.run(
+            [sys.executable, "run.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    assert said(64) == "[] []"
+    assert said(64) == "[] []"
+    assert said(48) == (
+        "['input x changed (select: helpers.BOX changed (64 → 48))'] ['input xs changed']"
+    )
+    assert said(48) == "[] []"

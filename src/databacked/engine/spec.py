@@ -73,6 +73,7 @@ class Specs:
         self._codes: dict[int, tuple[Any, CodeFingerprint]] = {}
         self._places: dict[Any, tuple[Any, Place]] = {}
         self._tasks: dict[int, tuple[Step, _Common]] = {}
+        self._contexts: dict[tuple[Any, ...], str] = {}
         self._root = str(project.root)
 
     @cached_property
@@ -135,6 +136,13 @@ class Specs:
         if known is None:
             known = self._tasks[id(task)] = task, self._of_task(task, place)
         common = known[1]
+        fields, context = common.fields, common.context
+        if place is not None and (above := self._above(node)):
+            fields = {**fields, "above": above}
+            said = (id(task), str(above))
+            context = self._contexts.get(said) or self._contexts.setdefault(
+                said, context_of(fields)
+            )
         order = tuple(sorted(node.args))
         is_kept = place is not None or task.options.keep
         plain = {name: arg.value for name, arg in node.args.items() if isinstance(arg, Plain)}
@@ -160,8 +168,8 @@ class Specs:
             inputs=frozenset(inputs),
             base=base,
             place=place,
-            fields=common.fields,
-            context=common.context,
+            fields=fields,
+            context=context,
             run=self.run,
             retries=int(task.options.retries),
             retry_delay=float(task.options.retry_delay),
@@ -182,6 +190,31 @@ class Specs:
             reads=common.reads,
             forced=task.name in self.force,
         )
+
+    def _above(self, node: Node) -> dict[str, Json]:
+        """Return the code of tasks that are not kept and whose values a node is made from.
+
+        Their recipes stand in its records as a hash: this says in words what changed.
+        """
+        found: dict[str, Json] = {}
+        seen: set[int] = set()
+        todo: list[Any] = [one for arg in node.args.values() for one in arg.nodes()]
+        while todo:
+            one = todo.pop()
+            if id(one) in seen:
+                continue
+            seen.add(id(one))
+            todo += [block for block in getattr(one, "blocks", ()) if block is not None]
+            task = one.task
+            if not isinstance(one, Node) or task.options.keep or self.place(task) is not None:
+                continue
+            known = self._tasks.get(id(task))
+            if known is None:
+                known = self._tasks[id(task)] = task, self._of_task(task, None)
+            code = known[1].fields
+            found[task.name] = {name: code[name] for name in ("code", "symbols", "values")}
+            todo += [below for arg in one.args.values() for below in arg.nodes()]
+        return dict(sorted(found.items()))
 
     def _of_task(self, task: Step, place: Place | None) -> _Common:
         """Return what all nodes of a task share: looked at once a run."""

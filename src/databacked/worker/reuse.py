@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from databacked.errors import CorrectionError
@@ -150,4 +151,20 @@ def reason_of(found: Found, spec: Spec, tokens: Sequence[str | None], place: Pla
         parameters={name: token for name, token in pairs if name not in spec.inputs},
         inputs={name: token for name, token in pairs if name in spec.inputs},
     )
-    return Reason(*why_stale(old, new, explain))
+    why, only_parameters, only_inputs = why_stale(old, new, explain)
+    if only_inputs and (detail := _above_in_words(context, spec.fields)):
+        why = f"{why} ({detail})"
+    return Reason(why, only_parameters, only_inputs)
+
+
+def _above_in_words(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return in words what changed in tasks that are not kept, which a value was made from."""
+    from databacked.fingerprint.code import explain
+
+    old, new = before.get("above", {}), now.get("above", {})
+    said = [
+        f"{name}: {explain(SimpleNamespace(**old[name]), SimpleNamespace(**code))}"
+        for name, code in new.items()
+        if name in old and old[name]["code"] != code["code"]
+    ]
+    return "; ".join(said)
