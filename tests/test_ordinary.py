@@ -384,7 +384,12 @@ def test_what_changed_in_a_task_that_keeps_nothing_is_said_by_who_keeps(tmp_path
     def said(box: int) -> str:
         (tmp_path / "helpers.py").write_text(f"BOX = {box}\ndef cut(n): return n + BOX\n")
         done = subprocess.run(
-            [sys.executable, "run.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+            # Of one size and second, Python takes the compiled file of the one before.
+            [sys.executable, "-B", "run.py"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return done.stdout.strip()
 
