@@ -1,4 +1,4 @@
-"""What is ready as batches of chains: an item, and what follows from it alone."""
+"""What is ready as batches: chains (an item and what follows from it alone), or columns."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from databacked.graph.futures import Future
 from databacked.graph.nodes import Input, Item, Node
 from databacked.places.judge import MISSING
 from databacked.worker.columns import Rows
-from databacked.worker.messages import (
-    Work,
-)
+from databacked.worker.messages import Work
 
 BATCH_SECONDS = 0.03
 """Batches of small items are made about this long, so that handing over costs little."""

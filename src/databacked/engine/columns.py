@@ -33,12 +33,7 @@ def _are_alike(items: Items) -> bool:
         and not (spec.retries or spec.draws or spec.reads or spec.checks or spec.hashed)
         and spec.pure
         and not (options.resources or options.limit is not None)
-        and EXACT.issuperset(map(type, spec.plain.values()))
-        and all(
-            EXACT.issuperset(map(type, arg.values))
-            for arg in items.node.args.values()
-            if isinstance(arg, Column)
-        )
+        and _are_exact(items)
         and (
             place is None
             or (
@@ -91,15 +86,19 @@ def is_nobodys(items: Items) -> bool:
     They are not kept, and nothing is looked at on their behalf.
     """
     spec = items.spec
-    plain = all(
-        EXACT.issuperset(map(type, arg.values if isinstance(arg, Column) else (arg.value,)))
-        for arg in items.node.args.values()
-        if isinstance(arg, Plain | Column)
-    )
     return (
-        plain
-        and not (items.node.decides or items.node.promised)
+        not (items.node.decides or items.node.promised)
         and not (spec.is_kept or spec.marks or spec.draws or spec.hashed or spec.reads)
         and not (items.unread or items.shared_unknown or any(items.unknown))
         and not any(isinstance(items.node.args[name], Plain | Column) for name in spec.inputs)
+        and _are_exact(items)
+    )
+
+
+def _are_exact(items: Items) -> bool:
+    """Whether all given values are of types that come back as they were sent."""
+    return all(
+        EXACT.issuperset(map(type, arg.values if isinstance(arg, Column) else (arg.value,)))
+        for arg in items.node.args.values()
+        if isinstance(arg, Plain | Column)
     )

@@ -50,11 +50,14 @@ class Crew:
 
     def pool_of(self, node: Node) -> Pool:
         """Return where the items of a node run."""
-        return self._by_task.get(node.name) or self._by_task[OTHERS]
+        return self._of(node.name)
+
+    def _of(self, name: str) -> Pool:
+        return self._by_task.get(name) or self._by_task[OTHERS]
 
     def allow(self, task: Step) -> None:
         """Take in what a task says of resources; raises `GraphError` if it could never run."""
-        (self._by_task.get(task.name) or self._by_task[OTHERS]).limits.allow(task)
+        self._of(task.name).limits.allow(task)
 
     def unknown(self, names: Iterable[str]) -> list[str]:
         """Return the tasks that have a runner of their own, and are none of these."""

@@ -161,9 +161,9 @@ class Planner:
             }
             if len(left) > FEW:
                 self._compare(items, list(left), list(left.values()), draft, items.place)
-                return draft.verdict()
-            for row, recipe in left.items():
-                self._look_now(items, row, recipe, draft, items.place)
+            else:
+                for row, recipe in left.items():
+                    self._look_now(items, row, recipe, draft, items.place)
         return draft.verdict()
 
     def _passing(
@@ -329,8 +329,7 @@ class Planner:
                     draft.named["accepted as they were found"].append(target)
                     draft.edited.append(row)
                     return
-            forced = spec.forced and found.kind == "ours"
-            as_it_is = None if forced else used(found, spec, recipe, tokens, place)
+            as_it_is = used(found, spec, recipe, tokens, place)
             if as_it_is is not None:
                 draft.notes.update(as_it_is.notes)
                 for note in as_it_is.notes:
@@ -341,10 +340,8 @@ class Planner:
                 if as_it_is.record is None:
                     draft.settle[row] = found, "e"
                 return
-            if forced:
-                draft.reasons[FORCED] += 1
-            elif found.kind == "ours":
-                reason = reason_of(found, spec, tokens, place)
+            if found.kind == "ours":
+                reason = FORCED if spec.forced else reason_of(found, spec, tokens, place)
                 draft.reasons[reason] += 1
                 passing = any("r:" in str(token) for token in tokens)
                 if reason.only_inputs and (passing or spec.marks):  # who fails is not known yet

@@ -37,6 +37,7 @@ class Sources:
         self._team = team
 
     def works(self, chain: Sequence[Item]) -> list[Work]:
+        """Return the items of a chain as they are sent; raises what their records may raise."""
         places = {item: place for place, item in enumerate(chain)}
         works: list[Work] = []
         for node, row in chain:

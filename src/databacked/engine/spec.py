@@ -132,14 +132,11 @@ class Specs:
     def spec(self, node: Node, place: Place | None, inputs: Iterable[str]) -> Spec:
         """Return what all items of a node share, as it is sent to workers."""
         task = node.task
-        known = self._tasks.get(id(task))
-        if known is None:
-            known = self._tasks[id(task)] = task, self._of_task(task, place)
-        common = known[1]
+        common = self._common(task, place)
         fields, context = common.fields, common.context
         if place is not None and (above := self._above(node)):
             fields = {**fields, "above": above}
-            said = (id(task), str(above))
+            said = (id(task), *((name, code["code"]) for name, code in above.items()))
             context = self._contexts.get(said) or self._contexts.setdefault(
                 said, context_of(fields)
             )
@@ -191,12 +188,19 @@ class Specs:
             forced=task.name in self.force,
         )
 
-    def _above(self, node: Node) -> dict[str, Json]:
+    def _common(self, task: Step, place: Place | None) -> _Common:
+        """Return what all nodes of a task share: looked at once a run."""
+        known = self._tasks.get(id(task))
+        if known is None:
+            known = self._tasks[id(task)] = task, self._of_task(task, place)
+        return known[1]
+
+    def _above(self, node: Node) -> dict[str, dict[str, Json]]:
         """Return the code of tasks that are not kept and whose values a node is made from.
 
         Their recipes stand in its records as a hash: this says in words what changed.
         """
-        found: dict[str, Json] = {}
+        found: dict[str, dict[str, Json]] = {}
         seen: set[int] = set()
         todo: list[Any] = [one for arg in node.args.values() for one in arg.nodes()]
         while todo:
@@ -204,20 +208,18 @@ class Specs:
             if id(one) in seen:
                 continue
             seen.add(id(one))
-            todo += [block for block in getattr(one, "blocks", ()) if block is not None]
-            task = one.task
-            if not isinstance(one, Node) or task.options.keep or self.place(task) is not None:
+            if not isinstance(one, Node):  # all blocks of a map are made from the same tasks
+                todo += [block for block in one.blocks if block is not None][:1]
                 continue
-            known = self._tasks.get(id(task))
-            if known is None:
-                known = self._tasks[id(task)] = task, self._of_task(task, None)
-            code = known[1].fields
+            task = one.task
+            if task.options.keep or self.place(task) is not None:
+                continue
+            code = self._common(task, None).fields
             found[task.name] = {name: code[name] for name in ("code", "symbols", "values")}
             todo += [below for arg in one.args.values() for below in arg.nodes()]
         return dict(sorted(found.items()))
 
     def _of_task(self, task: Step, place: Place | None) -> _Common:
-        """Return what all nodes of a task share: looked at once a run."""
         code = self.code(task.fn)
         files = file_tokens([str(path) for path in code.paths.values()])
         further = self._reads(task)

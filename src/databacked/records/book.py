@@ -278,14 +278,6 @@ class Records:
         elsewhere = os.path.realpath(root) != os.path.realpath(seen_from.root)
         return self.task_of(record) + (f" in the project {root}" if elsewhere else "")
 
-    def by_recipe(self, recipe: str) -> Iterator[Record]:
-        """Yield the claims of a recipe, whatever their target."""
-        sought = recipe.encode()
-        for found in self._lines.values():
-            for line in (found,) if isinstance(found, bytes) else found:
-                if sought in line and (record := parse(line)).recipe == recipe:
-                    yield record
-
     def all(self) -> Iterator[Record]:
         """Yield every claim."""
         for target in list(self._lines):

@@ -45,6 +45,8 @@ def used(
     found: Found, spec: Spec, recipe: str, tokens: Sequence[str | None], place: Place
 ) -> Used | None:
     """Return what lies at a target if it is used as it is, and what to say of it; reads only."""
+    if spec.forced and found.kind == "ours":
+        return None  # what a hand has done stays
     record = found.records[-1] if found.records else None
     if is_hit(found, recipe):
         if found.kind != "edited" and record is not None:

@@ -206,8 +206,7 @@ class Worker:
         check_usable(found, place, target)
         reason = None
         if not place.rules.always:
-            forced = spec.forced and found.kind == "ours"
-            used = None if forced else reuse(found, spec, recipe, tokens, place, target)
+            used = reuse(found, spec, recipe, tokens, place, target)
             if used is not None:
                 self._done(slot, place, REUSED, used[0], None, used[1])
                 return
