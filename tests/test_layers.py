@@ -11,7 +11,8 @@ import pytest
 
 LADDER = """
     types errors plugins callables capture
-    project storage pictures
+    project storage
+    pictures display
     fingerprint
     serializers records
     places

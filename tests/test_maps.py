@@ -433,7 +433,7 @@ def test_the_answer_of_a_map_has_a_table(project):
         return answer
 
     table = run().table
-    assert table.columns.tolist() == ["n", "k", "state", "path"]
+    assert table.columns.tolist() == ["n", "k", "state", "path", "seconds", "nbytes"]
     assert table["n"].tolist() == [1, 2, 3]
     assert table["k"].tolist() == [7, 7, 7]
     assert table["state"].tolist() == ["made", "failed", "made"]

@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -60,17 +61,21 @@ class Notebook:
         self.run("import numpy as np, pandas as pd\nfrom databacked import *\nimport databacked")
 
     def run(self, cell: str, *, fails: bool = False) -> str:
-        """Run a cell; return all that it printed, with a traceback if it is to fail."""
-        said: list[str] = []
+        """Run a cell; return all that it showed in the end, with a traceback if it is to fail."""
+        said: dict[Any, str] = {}
+        self.streams = Counter[str]()
 
         def hear(message: dict[str, Any]) -> None:
             content = message["content"]
-            said.extend(content.get("traceback", [content.get("text", "")]))
+            box = content.get("transient", {}).get("display_id", len(said))
+            text = content.get("data", {}).get("text/plain", content.get("text", ""))
+            said[box] = "\n".join(content.get("traceback", [text]))
+            self.streams[content.get("name", message["msg_type"])] += 1
 
         reply = self.client.execute_interactive(
             dedent(cell).strip("\n"), output_hook=hear, timeout=60
         )
-        text = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(said))
+        text = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(said.values()))
         assert (reply["content"]["status"] == "error") is fails, text
         return text
 
@@ -117,8 +122,8 @@ def execute(file: Path) -> str:
         timeout=60,
     )
     client.execute()
-    return "".join(
-        output.get("text", "")
+    return "\n".join(
+        output.get("data", {}).get("text/plain", output.get("text", ""))
         for cell in notebook.cells
         if cell.cell_type == "code"
         for output in cell.outputs
@@ -287,7 +292,7 @@ def test_comments_and_formatting_of_a_cell_do_not_count(notebook):
     assert "not followed" not in said
 
 
-@pytest.mark.parametrize("magic", ["time", "capture --no-stderr"])
+@pytest.mark.parametrize("magic", ["time", "capture --no-display"])
 def test_a_cell_below_a_magic_counts_by_its_source(notebook, magic):
     """A function keeps what it counts by, and a change of it is seen."""
     cell = """
@@ -563,7 +568,7 @@ def test_functions_of_one_name_in_two_notebooks_are_two_tasks(notebook, opened, 
     said = other.run(its)
     assert counts(said) == made
     assert "it is a result of notebooks/cells.ipynb:smooth" in said
-    assert "2 × moved aside to shared/.databacked/replaced/" in said
+    assert "2 × moved aside to ../shared/.databacked/replaced/" in said
     assert "it is a result of notebooks/other.ipynb:smooth" in notebook.run("_ = work()")
     assert len(list((lab / "shared/.databacked/replaced").rglob("*.npy"))) == 4
     # A copy of a notebook that does the same may use what the first one made.

@@ -171,6 +171,11 @@ def stop() -> None:
             _stack.close()
 
 
+def is_shown() -> bool:
+    """Whether what is taken down is shown at once, too."""
+    return _shown
+
+
 def is_capturing() -> bool:
     """Whether what items say is taken down in this process."""
     return _captures > 0

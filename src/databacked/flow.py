@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from databacked.callables import got_from, signature_of, stands_for, written_in
+from databacked.display.choose import show_for
 from databacked.engine.plan import Outlook, Plan
-from databacked.engine.progress import Show
 from databacked.engine.report import counts_of, failed_in_words, report_of
 from databacked.engine.run import Run, new_id
 from databacked.engine.spec import symbol_of
@@ -38,6 +38,9 @@ R = TypeVar("R")
 QUIET = "DATABACKED_QUIET"
 """Environment variable that silences runs."""
 
+VERBOSE = "DATABACKED_VERBOSE"
+"""Environment variable that has runs say seconds and bytes of each task."""
+
 
 def current_graph() -> Graph | None:
     """Return what calls become part of; None outside of flows."""
@@ -50,6 +53,7 @@ class FlowOptions(TypedDict, total=False):
     runner: Any
     on_error: Literal["raise", "collect"]
     quiet: bool
+    verbose: bool
     root: str | os.PathLike[str] | None
     force: Sequence[str]
 
@@ -67,6 +71,9 @@ class Options:
 
     quiet: bool = False
     """Whether nothing is printed."""
+
+    verbose: bool = False
+    """Whether seconds and bytes of each task are printed, too."""
 
     root: str | os.PathLike[str] | None = None
     """The project's root; found from the flow's file unless given."""
@@ -113,7 +120,7 @@ class Flow(Generic[P, R]):
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         project = _project(self.options.root, self.fn)
         arguments = _texts(self.fn, args, kwargs)
-        show = Show(quiet=self.options.quiet or bool(os.environ.get(QUIET)))
+        show = show_for(quiet=self.options.quiet or bool(os.environ.get(QUIET)))
         identity = new_id()
         folder = project.state / "runs" / identity
         runners = runners_of(self.options.runner, project)
@@ -126,8 +133,9 @@ class Flow(Generic[P, R]):
             LocalResult(project.place),
             folder / "log",
             force=_names(self.options.force),
+            verbose=self.options.verbose or bool(os.environ.get(VERBOSE)),
         )
-        show.say(f"{self.name} · run {run.id} · project {project.root}")
+        show.begin(f"{self.name} · run {run.id} · project {project.root}")
         if hint := _elsewhere(project, self.fn):
             show.say(hint)
         about = collect_in_background(
@@ -245,6 +253,9 @@ def flow(function: Any = None, /, **options: Any) -> Any:
         ``"collect"`` reports failed items without raising `FlowFailed`.
     quiet
         Whether nothing is printed.
+    verbose
+        Whether seconds and bytes of each task are printed, too: what making its items took,
+        whenever that was, and what their files take up.
     root
         The project's root; found from the flow's file unless given.
     force
@@ -270,9 +281,9 @@ def flow(function: Any = None, /, **options: Any) -> Any:
 def run_alone(task: Step, args: tuple[Any, ...], kwargs: dict[str, Any], *, mapped: bool) -> Any:
     """Run one call outside of any flow, with its checkpoint, and return the value."""
     project = _project(None, task.fn)
-    quiet = bool(os.environ.get(QUIET))
+    show = show_for(quiet=bool(os.environ.get(QUIET)))
     runners = runners_of(None if mapped else "calling", project)
-    run = Run(project, runners, task.name, Show(quiet=quiet), new_id(), LocalResult(project.place))
+    run = Run(project, runners, task.name, show, new_id(), LocalResult(project.place))
     try:
         token = current.set(run.graph)
         try:

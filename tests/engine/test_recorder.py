@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from databacked.capture import Log, Said
-from databacked.engine.progress import Show
+from databacked.display.base import Show
 from databacked.engine.recorder import Recorder
 from databacked.engine.scheduler import Scheduler
 from databacked.engine.verdict import Verdict

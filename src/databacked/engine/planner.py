@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from databacked.display.words import Progresses
 from databacked.engine.claims import Claims, two_claims
 from databacked.engine.columns import is_nobodys
 from databacked.engine.items import IDLE, OPEN, Items
@@ -56,7 +57,7 @@ class Planner:
         project: Project,
         specs: Specs,
         scheduler: Scheduler,
-        show: Callable[[Mapping[str, tuple[int, Counter[str]]]], None],
+        show: Callable[[Callable[[], Progresses]], None],
     ) -> None:
         self._project = project
         self._specs = specs

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from databacked.display.words import Progress, Progresses
 from databacked.engine.items import LOST, Items
 from databacked.engine.scheduler import Scheduler
 from databacked.engine.tokens import (
@@ -31,7 +32,7 @@ class Recipes:
         self,
         project: Project,
         scheduler: Scheduler,
-        show: Callable[[Mapping[str, tuple[int, Counter[str]]]], None],
+        show: Callable[[Callable[[], Progresses]], None],
     ) -> None:
         self._project = project
         self._scheduler = scheduler
@@ -170,7 +171,8 @@ class Recipes:
                 tokens |= file_tokens(some, how)
             except Exception:
                 tokens |= {path: _token_or_error(path, how) for path in some}
-            self._show({"reading input files": (len(distinct), Counter(made=len(tokens)))})
+            read = Progress(len(distinct), {"made": len(tokens)})
+            self._show(lambda read=read: {"reading input files": read})  # type: ignore[misc]
         return tokens
 
 

@@ -9,9 +9,11 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from databacked.capture import Log, Said, relay
+from databacked.capture import Log, Said, is_shown, relay
+from databacked.display.base import Show
+from databacked.display.words import Progress
+from databacked.engine.costs import cost_of
 from databacked.engine.items import LOST, OPEN, Items
-from databacked.engine.progress import Show
 from databacked.engine.scheduler import Scheduler
 from databacked.engine.small_values import SmallValuesWriter
 from databacked.engine.verdict import Verdict
@@ -19,6 +21,7 @@ from databacked.graph.inputs import Column, Plain
 from databacked.graph.nodes import Item, Node
 from databacked.places.place import Place
 from databacked.places.writable import check_writable
+from databacked.project.folders import from_here
 from databacked.project.notebook import place_in_words
 from databacked.project.root import Project
 from databacked.records.record import JOIN
@@ -50,6 +53,8 @@ class Recorder:
         self.failures: list[Failure] = []
         self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         """Made, reused, failed and skipped items of each task."""
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        """What making items of each task took in this run."""
         self._ended: dict[int, bytearray] = {}
         self._reasons: defaultdict[str, Counter[Reason]] = defaultdict(Counter)
         self._notes: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -83,7 +88,7 @@ class Recorder:
         counts[word] += 1
         ended[row] = END[word]
 
-    def progress(self) -> dict[str, tuple[int, Counter[str]]]:
+    def progress(self) -> dict[str, Progress]:
         """Return for each task how many items there are, and what became of them."""
         totals: Counter[str] = Counter()
         passing: set[str] = set()
@@ -96,7 +101,33 @@ class Recorder:
                 passing.add(name)
         for name in passing:
             totals[name] += sum(self.counts[name].values())
-        return {name: (total, self.counts[name]) for name, total in totals.items()}
+        return {name: Progress(total, self.counts[name]) for name, total in totals.items()}
+
+    def costs(self) -> dict[str, Progress]:
+        """Return the same with what items took, whenever they were made, and what they take up."""
+        seconds: dict[str, float] = dict(self.seconds)
+        sizes: Counter[str] = Counter()
+        for name, found in self._kept().items():
+            costs = [cost_of(items, row) for items in found for row in range(items.n)]
+            seconds[name] = sum(took or 0 for took, _ in costs)
+            if any(items.place is not None for items in found):
+                sizes[name] = sum(nbytes or 0 for _, nbytes in costs)
+        return {
+            name: replace(one, seconds=seconds.get(name), nbytes=sizes.get(name))
+            for name, one in self.progress().items()
+        }
+
+    def _kept(self) -> dict[str, list[Items]]:
+        """Return the items of tasks that all keep their values in files."""
+        found: dict[str, list[Items]] = {}
+        for items in self._scheduler.tables:
+            if items.is_open:
+                found.setdefault(items.node.name, []).append(items)
+        return {
+            name: kept
+            for name, kept in found.items()
+            if all(items.place is not None for items in kept)
+        }
 
     def reasons(self) -> dict[str, Counter[str]]:
         """Return why items of each task were made again."""
@@ -111,7 +142,7 @@ class Recorder:
         return {name: Counter(found) for name, found in self._notes.items() if found}
 
     def named(self, name: str, note: str) -> list[str]:
-        """Return some of the files of which a note is said, as paths from the project's root."""
+        """Return some of the files of which a note is said, as paths from where one stands."""
         return self._named[name, note]
 
     def nones(self) -> dict[str, int]:
@@ -123,8 +154,7 @@ class Recorder:
             return
         known = self._named[items.node.name, note]
         for target in islice(targets, NAMED - len(known)):
-            path = os.path.relpath(items.place.path(target.split(JOIN)[0]), self._project.root)
-            known.append(path)
+            known.append(from_here(items.place.path(target.split(JOIN)[0])))
 
     def opaque(self) -> list[str]:
         """Return what the fingerprint of code cannot follow."""
@@ -204,6 +234,7 @@ class Recorder:
             target = items.targets[outcome.row] if items.targets is not None else None
             for note in outcome.notes if target else ():
                 self._name(items, note, [str(target)])
+        self.seconds[name] += outcome.seconds
         if outcome.said:
             self._heard(items, outcome.row, outcome.said)
         if outcome.reason:
@@ -238,6 +269,7 @@ class Recorder:
     def note_all(self, items: Items, made: Made) -> None:
         """Take down what a worker says of items that were made as columns."""
         node, rows = items.node, made.rows
+        self.seconds[node.name] += made.seconds
         self._notes[node.name].update(made.notes)
         for row, lines in made.said.items():
             self._heard(items, row, lines)
@@ -280,7 +312,10 @@ class Recorder:
         if not self.is_capturing:  # nobody reads a log: what called this item hears it
             relay(lines)
         target = None if items.targets is None else items.targets[row]
-        self.log.write(f"{name}[{shown(target or str(row))}]", lines)
+        item = f"{name}[{shown(target or str(row))}]"
+        self.log.write(item, lines)
+        if self.is_capturing and not is_shown():
+            self._show.hear(item, lines)
         for one in lines:
             if one.kind == "warning":
                 kind = (name, one.text.partition(":")[0], one.where)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from databacked.engine.progress import summary
+from databacked.display.words import Progress, some
 from databacked.engine.run import Run
 from databacked.places.judge import summary as reasons_in_words
 from databacked.places.orphans import in_words
+from databacked.project.folders import from_here
 from databacked.types import Failure
 
 LONG = 0.1
@@ -69,11 +69,16 @@ def last_run() -> Report | None:
     return _last
 
 
+def tasks_of(run: Run) -> dict[str, Progress]:
+    """Return what became of each task's items; with what they took, where that was asked for."""
+    return run.recorder.costs() if run.verbose else run.recorder.progress()
+
+
 def counts_of(run: Run) -> dict[str, dict[str, int]]:
     """Return made, reused, failed and skipped items of each task."""
     return {
-        name: {word: count for word, count in counts.items() if count}
-        for name, (_, counts) in run.recorder.progress().items()
+        name: {word: count for word, count in one.counts.items() if count}
+        for name, one in run.recorder.progress().items()
     }
 
 
@@ -100,26 +105,27 @@ def report_of(run: Run, state: str, value: Any, folder: Path | None) -> None:
     say = run.show.say
     progress = run.recorder.progress()
     for name, reasons in run.recorder.reasons().items():
-        say(f"{name}: {reasons_in_words(reasons, progress[name][0])}")
+        say(f"{name}: {reasons_in_words(reasons, progress[name].total)}")
     for name, notes in run.recorder.notes().items():
         for note, count in notes.most_common(10):
-            say(f"{name}: {count:,} × {note}{_named(run.recorder.named(name, note), count)}")
+            say(f"{name}: {count:,} × {note}{some(run.recorder.named(name, note), count)}")
     for name, count in run.recorder.nones().items():
         made = run.recorder.counts[name]["made"]
         hint = "; did the function forget to return what it made?" if count == made else ""
         say(f"{name}: {count:,} × None, so there is no file{hint}")
     for place, (count, nbytes) in left_over.items():
-        shown = os.path.relpath(place, run.project.root)
-        say(in_words(place if shown.startswith("..") else shown, count, nbytes))
+        say(in_words(from_here(place), count, nbytes))
     for line in run.damages():
         say(line)
-    if run.recorder.log.lines:
-        say(f"what items said: {run.recorder.log.lines:,} lines in {run.recorder.log.path}")
+    if run.show.hidden and run.recorder.log.path is not None:
+        say(
+            f"what items said: {run.show.hidden:,} more lines; databacked.last_run().log has all "
+            f"({from_here(run.recorder.log.path)})"
+        )
     if folder is not None:
         for line in run.recorder.opaque():
             say(f"not followed, so a change of it is not seen: {line}")
-        for line in summary(progress):
-            say(line)
+        run.show.end(tasks_of(run))
 
 
 def failed_in_words(run: Run) -> str:
@@ -128,7 +134,7 @@ def failed_in_words(run: Run) -> str:
     for failure in run.recorder.failures:
         key = (failure.task, failure.exception.partition(":")[0], failure.where)
         groups.setdefault(key, []).append(failure)
-    skipped = sum(counts["skipped"] for _, counts in run.recorder.progress().values())
+    skipped = sum(one.counts.get("skipped", 0) for one in run.recorder.progress().values())
     lines = [
         f"{run.name}: {_items(len(run.recorder.failures))} failed"
         + (f", {_skipped(skipped)}" if skipped else "")
@@ -137,17 +143,18 @@ def failed_in_words(run: Run) -> str:
     for (name, _, where), members in sorted(groups.items(), key=lambda item: -len(item[1])):
         first = members[0]
         given = ", ".join(f"{key}={value}" for key, value in first.parameters.items())
-        at = f" at {where}" if where else ""
+        at = f" at {_from_here(run, where)}" if where else ""
         lines.append(f"  {len(members):,} × {name}{at}: {first.exception}")
         after = f" after {first.seconds:.2g} s" if first.seconds >= LONG else ""
         lines.append(f"      for example {first.item} ({given}){after}")
     return "\n".join(lines)
 
 
-def _named(files: list[str], count: int) -> str:
-    """Return the files of which something is said, up to three of them."""
-    more = f" and {count - len(files):,} more" if count > len(files) else ""
-    return f" ({', '.join(files)}{more})" if files else ""
+def _from_here(run: Run, where: str) -> str:
+    """Return file and line as they can be opened from where one stands."""
+    file, _, line = where.rpartition(":")
+    path = run.project.root / file
+    return f"{from_here(path)}:{line}" if file and path.is_file() else where
 
 
 def _items(count: int) -> str:

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from databacked.capture import Log, occupy
+from databacked.display.base import Show
 from databacked.engine.batches import Batches
 from databacked.engine.crew import Crew
 from databacked.engine.forward import Forward
 from databacked.engine.items import Items
 from databacked.engine.planner import Planner
-from databacked.engine.progress import Show
 from databacked.engine.recorder import Recorder
 from databacked.engine.scheduler import Scheduler
 from databacked.engine.spec import Specs, check_forced
@@ -58,6 +58,8 @@ class Run:
         The file that holds what items say.
     force
         Tasks whose items are made again, by name.
+    verbose
+        Whether seconds and bytes of each task are said.
     """
 
     def __init__(
@@ -70,12 +72,14 @@ class Run:
         default: Any,
         log: Path | None = None,
         force: frozenset[str] = frozenset(),
+        verbose: bool = False,
     ) -> None:
         occupy()
         self.project = project
         self.name = name
         self.id = id
         self.show = show
+        self.verbose = verbose
         self.graph = Graph(self)
         self._scratch = Scratch(project, id)
         self._scheduler = Scheduler(self.graph)
@@ -168,7 +172,7 @@ class Run:
                         self._take_all(outcome)
                     else:
                         self._take(outcome)
-                self.show.update(self.recorder.progress())
+                self.show.update(self.recorder.progress)
         except KeyboardInterrupt:
             self.close(cancel=True)
             raise

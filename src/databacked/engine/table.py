@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from databacked.engine.costs import cost_of
 from databacked.engine.items import Items
 from databacked.engine.scheduler import Scheduler
 from databacked.graph.futures import Future, Futures
@@ -31,7 +32,8 @@ def table_of(
     A column for each parameter that is a value (not the result of a task), ``state`` (``made``,
     ``reused``, ``edited`` for what a hand corrected, ``failed``, ``skipped``; empty for what was
     not needed or did not run yet), and for tasks with files ``path`` (``path_mask``, … for several
-    outputs; None where there is no file).
+    outputs; None where there is no file), ``seconds`` that making it took, whenever that was, and
+    ``nbytes`` of its files. A column whose name is a parameter's gets a ``_`` behind its own.
     """
     items = [item for future in answer for item in future.items()]
     rows = [
@@ -61,6 +63,8 @@ def _state(items: Items, row: int, became: str) -> dict[str, Any]:
     for name, file in zip(names, files, strict=True):
         path = None if file is None else Path(place.folder) / file
         said[_free(name, node)] = path if path is not None and path.exists() else None
+    for name, known in zip(("seconds", "nbytes"), cost_of(items, row), strict=True):
+        said[_free(name, node)] = known
     return said
 
 

@@ -24,9 +24,9 @@ from databacked.pictures.planes import (
     middle_plane,
     pictures_of,
     png_of,
-    shown_path,
     thumbnail,
 )
+from databacked.project.folders import from_here
 
 LARGEST_FILE = 4 << 20
 """Bytes up to which a file is put into a notebook as it is."""
@@ -70,7 +70,7 @@ def file_html(file: Any) -> str:
         path = Path(os.fspath(file))
         kind = _BROWSER.get(path.suffix.lower())
         size = path.stat().st_size
-        facts = {"file": shown_path(path), "size": f"{size:,} bytes"}
+        facts = {"file": from_here(path), "size": f"{size:,} bytes"}
         picture = ""
         if kind is not None and size <= LARGEST_FILE:
             data = file.read_bytes()

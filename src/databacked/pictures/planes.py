@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from databacked.errors import DatabackedError
+from databacked.project.folders import from_here
 
 Pixels: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -144,7 +145,7 @@ def facts_of(array: Any) -> dict[str, str]:
             for axis, size in zip("ZYX", sizes, strict=True)
             if size is not None
         )
-    facts["file"] = shown_path(Path(os.fspath(array)))
+    facts["file"] = from_here(Path(os.fspath(array)))
     return facts
 
 
@@ -247,11 +248,3 @@ def _drawn(channel: Pixels, samples: bool) -> Pixels:
 def _with_colours(pixels: Pixels) -> Pixels:
 
     return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels[..., :3]
-
-
-def shown_path(path: Path) -> str:
-    """Return a path relative to the current folder where it lies in it."""
-    try:
-        return path.relative_to(Path.cwd()).as_posix()
-    except (ValueError, OSError):
-        return str(path)

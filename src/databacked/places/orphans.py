@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from databacked.display.words import size_in_words
 from databacked.places.place import Place
 from databacked.records.book import records_of
 from databacked.records.owners import Owner
@@ -61,14 +62,6 @@ def in_words(place: str, count: int, nbytes: int) -> str:
     files = "file" if count == 1 else "files"
     belong = "belongs" if count == 1 else "belong"
     return (
-        f"{place}: {count:,} {files} ({_size(nbytes)}) {belong} to no item of this run: results of "
-        "rows that are gone, or of an older target="
+        f"{place}: {count:,} {files} ({size_in_words(nbytes)}) {belong} to no item of this run: "
+        "results of rows that are gone, or of an older target="
     )
-
-
-def _size(nbytes: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if nbytes < 1000:
-            return f"{nbytes:.3g} {unit}" if unit != "bytes" else f"{nbytes:.0f} bytes"
-        nbytes /= 1000
-    return f"{nbytes:,.3g} TB"

@@ -9,7 +9,6 @@ are), records (what made them), a format (what the files of one item are) and ru
 from __future__ import annotations
 
 import errno
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from databacked.fingerprint.hashes import hash_texts
 from databacked.places.claim import Claim
 from databacked.places.judge import Found
 from databacked.places.rules import Rules
-from databacked.project.folders import STATE
+from databacked.project.folders import STATE, from_here
 from databacked.records.book import Records, records_of
 from databacked.records.journal import Journal, journal_of
 from databacked.records.owners import Owner
@@ -181,10 +180,8 @@ class Place:
         return self.folder / target
 
     def aside(self, run: str) -> str:
-        """Return where a run moves what is in its way, as people can open it from the root."""
-        folder = self.folder / STATE / "replaced" / run
-        shown = os.path.relpath(folder, self.root)
-        return str(folder) if shown.startswith("..") else shown
+        """Return where a run moves what is in its way, as it can be opened from here."""
+        return from_here(self.folder / STATE / "replaced" / run)
 
     # Looking
 

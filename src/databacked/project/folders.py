@@ -17,6 +17,24 @@ def current_folder() -> str | None:
         return None
 
 
+def from_here(path: str | os.PathLike[str]) -> str:
+    """Return a path as it can be opened from where one stands: short if it lies near, else whole.
+
+    Parameters
+    ----------
+    path
+        An absolute path.
+    """
+    shown, here = os.fspath(path), current_folder()
+    if here is None:
+        return shown
+    for one in (shown, os.path.realpath(shown)):  # a process knows its folder without links
+        near = os.path.relpath(one, here)
+        if near.split(os.sep)[:3] != [os.pardir] * 3 and len(near) < len(shown):
+            return near
+    return shown
+
+
 def make_state_folder(folder: Path) -> Path:
     """Create ``.databacked`` in a folder, ignored by git through a ``.gitignore`` of its own."""
     state = folder / STATE
