@@ -377,7 +377,7 @@ def test_mistakes_in_a_flow_are_said_as_when_it_runs(project):
         return load.map(path)
 
     with pytest.raises(GraphError, match="missing a required argument"):
-        look.visualize()  # type: ignore[call-arg]
+        look.visualize()
     with pytest.raises(GraphError, match="nothing to map over"):
         look.visualize("a")
 

@@ -15,11 +15,12 @@ LADDER = """
     pictures display
     fingerprint
     serializers records
+    provenance
     places
     graph datasets
     runners worker
     engine
-    result views flow task
+    result views flow task verbs cli __main__
     testing pytest_plugin
 """
 """Packages and single modules, the lowest rung first.

@@ -171,7 +171,7 @@ def test_mistakes_of_the_flow_are_errors_of_the_plan(project):
     with pytest.raises(TargetError, match="same target"):
         twice.plan()
     with pytest.raises(GraphError, match="study"):
-        study.plan()  # type: ignore[call-arg]
+        study.plan()
 
 
 def test_what_may_come_out_the_same_is_no_more_than_a_maybe(project):

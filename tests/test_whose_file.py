@@ -25,8 +25,8 @@ from hypothesis.stateful import (
 
 from databacked import LocalResult, flow, task, testing
 from databacked.fingerprint.hashes import hash_file
-from databacked.places.marks import is_marked
 from databacked.records import book, compaction, journal
+from databacked.records.marks import is_marked
 
 NOW = time.time_ns
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from databacked.errors import DatabackedError, FlowFailed
     from databacked.flow import flow
     from databacked.graph.columns import compact, each, flatten, group, same, sweep
+    from databacked.graph.futures import Future, Futures, Values
     from databacked.places.image import Image
     from databacked.result import LocalDatasetResult, LocalResult
     from databacked.runners.processes import ProcessRunner
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from databacked.serializers.pickle import ToPickle
     from databacked.task import task
     from databacked.types import Failed, PhysicalPixelSizes
+    from databacked.verbs import describe
 
 __version__ = "0.1.0"
 
@@ -38,6 +40,8 @@ __all__ = [
     "Dataset",
     "Failed",
     "FlowFailed",
+    "Future",
+    "Futures",
     "Image",
     "LocalDatasetResult",
     "LocalResult",
@@ -46,7 +50,9 @@ __all__ = [
     "Serializer",
     "ThreadRunner",
     "ToPickle",
+    "Values",
     "compact",
+    "describe",
     "each",
     "flatten",
     "flow",
@@ -66,6 +72,8 @@ _HOMES = {
     "Dataset": "databacked.datasets.dataset",
     "Failed": "databacked.types",
     "FlowFailed": "databacked.errors",
+    "Future": "databacked.graph.futures",
+    "Futures": "databacked.graph.futures",
     "Image": "databacked.places.image",
     "LocalDatasetResult": "databacked.result",
     "LocalResult": "databacked.result",
@@ -74,7 +82,9 @@ _HOMES = {
     "Serializer": "databacked.serializers.base",
     "ThreadRunner": "databacked.runners.threads",
     "ToPickle": "databacked.serializers.pickle",
+    "Values": "databacked.graph.futures",
     "compact": "databacked.graph.columns",
+    "describe": "databacked.verbs",
     "each": "databacked.graph.columns",
     "flatten": "databacked.graph.columns",
     "flow": "databacked.flow",

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
 
 from databacked.callables import got_from, signature_of, stands_for, written_in
 from databacked.display.choose import show_for
@@ -19,6 +19,7 @@ from databacked.engine.run import Run, new_id
 from databacked.engine.spec import symbol_of
 from databacked.errors import FlowFailed, GraphError
 from databacked.graph.calls import Graph, current
+from databacked.graph.futures import Future, Futures, Values
 from databacked.graph.outline import Asked, Outline
 from databacked.graph.step import Step, changed_options, is_asynchronous
 from databacked.pictures.drawing import Drawing
@@ -34,6 +35,7 @@ from databacked.worker.pyplot import apart
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 QUIET = "DATABACKED_QUIET"
 """Environment variable that silences runs."""
@@ -233,10 +235,27 @@ class Flow(Generic[P, R]):
         return f"<flow {self.name}>"
 
 
+class FlowDecorator(Protocol):
+    """Makes flows of functions: what returns the answer of a map gives a list of its values."""
+
+    @overload
+    def __call__(self, function: Callable[P, Futures[T]], /) -> Flow[P, Values[T]]: ...
+    @overload
+    def __call__(self, function: Callable[P, Future[T]], /) -> Flow[P, T]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Flow[P, R]: ...
+
+
+@overload
+def flow(
+    function: Callable[P, Futures[T]], /, **options: Unpack[FlowOptions]
+) -> Flow[P, Values[T]]: ...
+@overload
+def flow(function: Callable[P, Future[T]], /, **options: Unpack[FlowOptions]) -> Flow[P, T]: ...
 @overload
 def flow(function: Callable[P, R], /, **options: Unpack[FlowOptions]) -> Flow[P, R]: ...
 @overload
-def flow(**options: Unpack[FlowOptions]) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
+def flow(**options: Unpack[FlowOptions]) -> FlowDecorator: ...
 def flow(function: Any = None, /, **options: Any) -> Any:
     """Make a function of tasks a flow.
 

@@ -49,7 +49,7 @@ class Task(Step, Generic[P, R]):
     @overload
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any: ...
+    def __call__(self, /, *args: Any, **kwargs: Any) -> R: ...
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run it: a future inside a flow, the value outside."""
         graph = current_graph()
@@ -57,7 +57,7 @@ class Task(Step, Generic[P, R]):
             return graph.call(self, args, kwargs)
         return run_alone(self, args, kwargs, mapped=False)
 
-    def map(self, /, *args: Any, **kwargs: Any) -> Futures:
+    def map(self, /, *args: Any, **kwargs: Any) -> Futures[R]:
         """Run it for each item: lists, Series, ranges, maps and ``each(x)`` give one value an item.
 
         Everything else (text, dict, n-D array, one future) is the same for every item.
@@ -74,7 +74,7 @@ class Task(Step, Generic[P, R]):
         graph = current_graph()
         if graph is not None:
             return graph.map(self, args, kwargs)
-        return cast(Futures, run_alone(self, args, kwargs, mapped=True))
+        return cast(Futures[R], run_alone(self, args, kwargs, mapped=True))
 
     def with_options(self, **changed: Unpack[TaskOptions]) -> Task[P, R]:
         """Return the same task with other options, for example another ``result=``."""

@@ -16,12 +16,12 @@ from databacked.fingerprint.files import content_of
 from databacked.places.backed import Backed
 from databacked.places.claim import Claim, record_of
 from databacked.places.judge import Found
-from databacked.places.marks import is_marked, settled, time_written
 from databacked.places.one_file import OneFile
 from databacked.places.parts import part_of
 from databacked.places.place import Format, Place
 from databacked.records.book import Records, records_of
 from databacked.records.journal import writing
+from databacked.records.marks import is_marked, settled, time_written
 from databacked.records.owners import Owner
 from databacked.records.record import Record
 from databacked.serializers.base import Serializer

@@ -7,11 +7,12 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from databacked.types import Json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MANIFEST = "manifest.csv"
 """Written last: a folder without it holds no dataset."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.error import URLError
 from urllib.parse import urlsplit
-from urllib.request import Request, url2pathname, urlopen
 
 from databacked.storage.looks import stat_of
 
@@ -36,12 +34,14 @@ def url_token(url: str) -> str:
     name = PurePosixPath(urlsplit(url).path).name
     try:
         said = _says(url)
-    except (OSError, URLError, ImportError, ValueError) as error:
+    except (OSError, ImportError, ValueError) as error:
         return f"url:{name}:{type(error).__name__}"
     return f"url:{name}:{said or url}"
 
 
 def _says(url: str) -> str:
+    from urllib.request import Request, url2pathname, urlopen  # heavy, and seldom needed
+
     parts = urlsplit(url)
     match parts.scheme.lower():
         case "file":

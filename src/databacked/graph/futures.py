@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, SupportsIndex, overload
 
 from databacked.errors import FingerprintError, GraphError
 from databacked.graph.copies import parts_of, replaced
 from databacked.graph.nodes import AnyNode, Item, Key, Node
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
 
-class Future:
+    T = TypeVar("T", default=Any)
+    T_co = TypeVar("T_co", default=Any, covariant=True)
+    # A flow that returns the answer of a map gives the list of its values: it may say so.
+    _Answer = list
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
+    T_co = TypeVar("T_co", covariant=True)
+
+    class _Answer(Sequence, Generic[T]):
+        pass
+
+
+class Future(Generic[T_co]):
     """Stands for the value of one item until it is known."""
 
     __slots__ = ("index", "keys", "node")
@@ -25,11 +41,17 @@ class Future:
         """Return the items that it stands for: one, or all of a map."""
         return self.node.items(self.index)
 
-    def result(self) -> Any:
-        """Run what this value needs, and return it."""
-        return self.node.session.result(self)
+    def result(self) -> T_co:
+        """Run what this value needs, and return it.
 
-    def __getitem__(self, key: Key) -> Future:
+        Raises
+        ------
+        DatabackedError
+            If it failed, or could not be made because something else did.
+        """
+        return self.node.session.result(self)  # type: ignore[no-any-return]
+
+    def __getitem__(self, key: Key) -> Future[Any]:
         if not isinstance(key, str | int):
             raise GraphError(
                 f"{self!r}[{key!r}]: a future is indexed by a name or a number; use .result() to "
@@ -56,8 +78,11 @@ class Future:
             ".result() to have the value now."
         )
 
-    def __deepcopy__(self, memo: Any) -> Future:
+    def __deepcopy__(self, memo: Any) -> Future[T_co]:
         return self
+
+    def __dir__(self) -> list[str]:
+        return ["result"]
 
     def __databacked_token__(self) -> NoReturn:
         raise FingerprintError(
@@ -71,8 +96,11 @@ class Future:
     __format__ = _misused
 
 
-class Futures(Sequence[Future]):
-    """The answer of a map: a sequence of futures, made when asked for."""
+class Futures(_Answer[T]):
+    """The answer of a map: a sequence of futures, made when asked for.
+
+    Type checkers take it for the list of its values, which is what it is outside of the flow.
+    """
 
     def __init__(
         self, node: AnyNode, picks: Sequence[int] | None = None, keys: tuple[Key, ...] = ()
@@ -85,11 +113,13 @@ class Futures(Sequence[Future]):
     def __len__(self) -> int:
         return self.node.length() if self.picks is None else len(self.picks)
 
+    @overload  # type: ignore[override]
+    def __getitem__(self, key: int) -> Future[T]: ...
     @overload
-    def __getitem__(self, key: int) -> Future: ...
+    def __getitem__(self, key: slice) -> Futures[T]: ...
     @overload
-    def __getitem__(self, key: slice | str) -> Futures: ...
-    def __getitem__(self, key: int | slice | str) -> Future | Futures:
+    def __getitem__(self, key: str) -> Futures[Any]: ...
+    def __getitem__(self, key: int | slice | str) -> Future[Any] | Futures[Any]:
         if isinstance(key, str):
             return Futures(self.node, self.picks, (*self.keys, key))
         picks = range(len(self)) if self.picks is None else self.picks
@@ -97,20 +127,29 @@ class Futures(Sequence[Future]):
             return Futures(self.node, picks[key], self.keys)
         return Future(self.node, picks[key], self.keys)
 
-    def __iter__(self) -> Iterator[Future]:
+    def __iter__(self) -> Iterator[Future[T]]:  # type: ignore[override]
         picks = range(len(self)) if self.picks is None else self.picks
         return (Future(self.node, index, self.keys) for index in picks)
 
-    def __deepcopy__(self, memo: Any) -> Futures:
+    def __deepcopy__(self, memo: Any) -> Futures[T]:
         return self
 
-    def result(self) -> list[Any]:
-        """Run what these values need, and return them as a list."""
+    def __dir__(self) -> list[str]:
+        return ["of", "result", "table"]
+
+    def result(self) -> list[T]:
+        """Run what these values need, and return them as a list.
+
+        Raises
+        ------
+        DatabackedError
+            If one of them failed, or could not be made because something else did.
+        """
         return list(self.node.session.result(self))
 
-    def whole(self) -> Future | list[Future]:
+    def whole(self) -> Future[list[T]] | list[Future[T]]:
         """Return the list of all items as one future, where it is all of them."""
-        return Future(self.node, None, self.keys) if self.picks is None else list(self)
+        return Future(self.node, None, self.keys) if self.picks is None else [*iter(self)]
 
     def __repr__(self) -> str:
         count = "?" if self.picks is None and self.node.dynamic else len(self)
@@ -146,11 +185,29 @@ class Futures(Sequence[Future]):
         return self.node.session.table(self)
 
 
-class Values(list[Any]):
+class Values(list[T]):
     """The values of a map: a list, mapped over like any other one."""
 
-    answer: Futures | None = None
+    answer: Futures[T] | None = None
     """What they are the values of; not known after they were sent elsewhere."""
+
+    @overload
+    def __getitem__(self, key: SupportsIndex) -> T: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[T]: ...
+    @overload
+    def __getitem__(self, key: str) -> Values[Any]: ...
+    def __getitem__(self, key: SupportsIndex | slice | str) -> Any:
+        """Return an item, several, or that output of all of them, as futures do."""
+        if not isinstance(key, str):
+            return super().__getitem__(key)
+        parts: Values[Any] = Values(one[key] for one in self)  # type: ignore[index]
+        parts.answer = None if self.answer is None else self.answer[key]
+        return parts
+
+    def result(self) -> Values[T]:
+        """Return itself: outside of flows the values are there."""
+        return self
 
     @property
     def table(self) -> Any:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from pathlib import Path, PurePath
 from typing import Any
 
+from databacked.pictures.facts import facts_html
 from databacked.pictures.planes import (
     CHANNELS,
     PICTURE,
@@ -61,7 +62,7 @@ def array_html(array: Any) -> str:
             facts["plane"] = ", ".join(plane.where)
     except Exception as error:
         shown = [_sorry(array, error)]
-    return _box(f'<div style="{_ROW}">{"".join(shown)}</div>{_facts_html(facts)}')
+    return _box(f'<div style="{_ROW}">{"".join(shown)}</div>{facts_html(facts)}')
 
 
 def file_html(file: Any) -> str:
@@ -76,7 +77,7 @@ def file_html(file: Any) -> str:
             data = file.read_bytes()
             # In an <img>, scripts of an SVG do not run, and its styles stay its own.
             picture = f'<img src="{_data_uri(data, kind)}" style="{_PAPER};max-width:100%">'
-        return _box(picture + _facts_html(facts))
+        return _box(picture + facts_html(facts))
     except Exception as error:
         return _box(_sorry(file, error))
 
@@ -186,15 +187,6 @@ def _figure(pixels: Pixels, name: str) -> str:
         f'width="{width * times}" height="{height * times}" alt="{escape(name)}" '
         f'style="image-rendering:pixelated">{below}</div>'
     )
-
-
-def _facts_html(facts: Mapping[str, str]) -> str:
-    rows = "".join(
-        f'<tr><th style="text-align:left">{escape(name)}</th>'
-        f'<td style="text-align:left;overflow-wrap:anywhere">{escape(text)}</td></tr>'
-        for name, text in facts.items()
-    )
-    return f"<table><tbody>{rows}</tbody></table>"
 
 
 def _thumbnail_html(value: Any) -> str:

@@ -21,6 +21,7 @@ from databacked.errors import (
 )
 from databacked.fingerprint.files import content_of
 from databacked.places.like_numpy import CHANGE_FIRST, IN_PLACE, LikeNumpy
+from databacked.provenance.file import Provenance, provenance_of
 from databacked.records.book import records_of
 from databacked.serializers.base import Serializer
 from databacked.storage.looks import Stat, stat_of
@@ -60,6 +61,17 @@ class Backed:
     def content(self) -> str:
         """xxh3-128 of the file's bytes."""
         return self._content
+
+    @property
+    def record(self) -> Provenance:
+        """What made the file: task, code, parameters, inputs, run; and whether it was edited.
+
+        Raises
+        ------
+        RecordError
+            If the file is gone, and so is its record.
+        """
+        return provenance_of(self.path, Path(self._place))
 
     def _check(self) -> None:
         """Raise `ResultChangedError` unless the file is still the one meant."""

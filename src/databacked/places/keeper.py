@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from databacked.places.claim import details_of, joined
-from databacked.places.marks import marked
 from databacked.places.one_file import OneFile
 from databacked.places.place import Place
+from databacked.records.marks import marked
 from databacked.records.record import Record, line_of, parse
 from databacked.storage.buffers import NEW, write_hashed
 from databacked.storage.local import storage_error

@@ -13,12 +13,12 @@ from databacked.fingerprint.files import content_of
 from databacked.places.backed import BackedArray, BackedFile
 from databacked.places.claim import Claim, described, record_of
 from databacked.places.judge import MISSING, Found, is_hit, whose
-from databacked.places.marks import is_marked, settled, time_written
 from databacked.places.parts import part_of
 from databacked.places.place import Format, Place
 from databacked.places.rules import replaces
 from databacked.project.folders import owner_name
 from databacked.records.book import Records
+from databacked.records.marks import is_marked, settled, time_written
 from databacked.records.owners import Owner
 from databacked.records.record import NONE, Record
 from databacked.serializers.base import Corrected, Serializer
