@@ -19,7 +19,7 @@ Key: TypeAlias = tuple[int, int]
 
 
 class Works(Protocol):
-    """What a runner calls where an item runs; see `databacked.worker.worker.Worker`."""
+    """What a runner calls where an item runs; as ``databacked.worker.worker.Worker`` has it."""
 
     def run_batch(self, batch: Sequence[Chain]) -> list[Any]:
         """Work through chains; returns one outcome an item."""

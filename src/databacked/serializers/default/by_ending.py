@@ -59,20 +59,20 @@ _ZARR = (".ome.zarr", ".zarr")
 class ArrayToDefaultWriter(Serializer):
     """Write a value in the format that its target's ending names.
 
-    ========================  ==========================================  ====================
-    ending                    takes                                       readers get
-    ========================  ==========================================  ====================
-    png                       pictures: (Y, X), (Y, X, 3 or 4); figures   a backed array
-    jpg, jpeg                 pictures                                    a backed array
-    svg, pdf                  matplotlib figures                          a backed file
-    tiff, tif, ome.tiff       arrays, see `ArrayToOmeTiff`                a backed array
-    ome.zarr, zarr            arrays, see `ArrayToOmeZarr`                a backed array
-    npy                       any array                                   a backed array
-    npz                       dict of arrays                              dict of arrays
-    json                      numbers, texts, lists, dicts with text keys  the same
-    csv, parquet              DataFrame                                   the same
-    txt                       text                                        the same
-    ========================  ==========================================  ====================
+    ===================  ===========================================  ==============
+    ending               takes                                        readers get
+    ===================  ===========================================  ==============
+    png                  pictures: (Y, X), (Y, X, 3 or 4); figures    a backed array
+    jpg, jpeg            pictures                                     a backed array
+    svg, pdf             matplotlib figures                           a backed file
+    tiff, tif, ome.tiff  arrays, see `ArrayToOmeTiff`                 a backed array
+    ome.zarr, zarr       arrays, see `ArrayToOmeZarr`                 a backed array
+    npy                  any array                                    a backed array
+    npz                  dict of arrays                               dict of arrays
+    json                 numbers, texts, lists, dicts with text keys  the same
+    csv, parquet         DataFrame                                    the same
+    txt                  text                                         the same
+    ===================  ===========================================  ==============
 
     Where it says "the same", what a format would change is refused: tuples and NaN in json; in csv
     and parquet an index, attrs, names, types, None or digits that would come back as others.
