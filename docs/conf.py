@@ -9,8 +9,10 @@ from dataclasses import MISSING, fields
 from importlib import import_module
 
 from sphinx.pycode import ModuleAnalyzer
+from sphinx.util.nodes import make_refnode
 
 import databacked
+from databacked import errors
 
 project = "databacked"
 author = "databacked developers"
@@ -31,6 +33,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
+smartquotes = False
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 80
 
@@ -94,7 +97,8 @@ def tell_signature(app, what, name, thing, options, signature, returns):
         return "", ""
     if signature is None:
         return None
-    return re.sub(r": [~.\w]*Unpack\[[^]]*\]", "", signature), returns
+    said = re.sub(r": [~.\w]*(Unpack\[[^]]*\]|\bP\b(\.k?w?args)?)", "", signature)
+    return said.replace("<factory>", "{}"), re.sub(r"\[~?P, [~.\w]*R\]", "", returns or "")
 
 
 def default_of(field):
@@ -102,27 +106,41 @@ def default_of(field):
     return field.default if field.default_factory is MISSING else field.default_factory()
 
 
+def tell_sections(app, what, name, thing, options, lines):
+    """Have sentences of "Returns" stay whole (numpydoc takes each line for a type), errors lead."""
+    section = ""
+    for at, line in enumerate(lines):
+        if at + 1 < len(lines) and lines[at + 1].startswith("---"):
+            section = line
+        elif section in ("Returns", "Yields") and line and not line.startswith("---"):
+            while at + 1 < len(lines) and lines[at + 1]:
+                lines[at] += f" {lines.pop(at + 1)}"
+        elif section == "Raises" and not line.startswith(" "):
+            lines[at] = re.sub(r"\w+", lambda name: linked(name[0]), line)
+
+
+def linked(name):
+    """Return the name of an error as one that leads to it, if it is ours."""
+    return f"`{name}`" if hasattr(errors, name) else name
+
+
 def lead_home(app, env, node, contnode):
     """Lead from a name to the one documented thing of that name, whatever its module."""
     if node.get("refdomain") != "py":
         return None
-    domain = env.get_domain("py")
-    last = node["reftarget"].rpartition(".")[2]
-    found = {
-        (one.docname, one.node_id)
-        for name, one in domain.objects.items()
-        if name.rpartition(".")[2] == last and not one.aliased
-    }
-    if len(found) != 1:
-        return None
-    [(docname, anchor)] = found
-    from sphinx.util.nodes import make_refnode
-
-    return make_refnode(app.builder, node["refdoc"], docname, anchor, contnode)
+    known = env.get_domain("py").objects
+    target = node["reftarget"]
+    public = f"databacked.{target}"
+    for wanted in (public, f".{target}", f".{target.rpartition('.')[2]}"):
+        found = {(one.docname, one.node_id) for name, one in known.items() if name.endswith(wanted)}
+        if len(found) == 1:
+            return make_refnode(app.builder, node["refdoc"], *found.pop(), contnode)
+    return None
 
 
 def setup(app):
     """Connect what stands above."""
     app.connect("source-read", add_contents)
     app.connect("autodoc-process-signature", tell_signature)
+    app.connect("autodoc-process-docstring", tell_sections, priority=400)  # before numpydoc
     app.connect("missing-reference", lead_home)

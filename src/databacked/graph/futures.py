@@ -26,7 +26,17 @@ class Future:
         return self.node.items(self.index)
 
     def result(self) -> Any:
-        """Run what this value needs, and return it."""
+        """Run what this value needs, and return it.
+
+        Returns
+        -------
+        What the task returned; of a kept array, a `BackedArray`.
+
+        Raises
+        ------
+        DatabackedError
+            If it cannot be made, because its item or one that it needs failed.
+        """
         return self.node.session.result(self)
 
     def __getitem__(self, key: Key) -> Future:
@@ -105,7 +115,17 @@ class Futures(Sequence[Future]):
         return self
 
     def result(self) -> list[Any]:
-        """Run what these values need, and return them as a list."""
+        """Run what these values need, and return them.
+
+        Returns
+        -------
+        A list with one value an item.
+
+        Raises
+        ------
+        DatabackedError
+            If one of them cannot be made.
+        """
         return list(self.node.session.result(self))
 
     def whole(self) -> Future | list[Future]:
@@ -118,6 +138,15 @@ class Futures(Sequence[Future]):
 
     def of(self, column: Any) -> list[Any]:
         """Return for each item of a swept map the value of `column` that belongs to it.
+
+        Parameters
+        ----------
+        column
+            A list, a Series or the answer of a map: a value for each item before it was swept.
+
+        Returns
+        -------
+        A list as long as the swept map.
 
         Examples
         --------
@@ -166,7 +195,22 @@ class Values(list[Any]):
         return self.answer.table
 
     def of(self, column: Any) -> list[Any]:
-        """Return for each item of a swept map the value of `column` that belongs to it."""
+        """Return for each item of a swept map the value of `column` that belongs to it.
+
+        Parameters
+        ----------
+        column
+            A list or a Series: a value for each item before it was swept.
+
+        Returns
+        -------
+        A list as long as the swept map.
+
+        Raises
+        ------
+        GraphError
+            If it is a plain list of values by now, was not swept, or the lengths do not fit.
+        """
         if self.answer is None:
             raise GraphError("This list of values is no longer the answer of a map.")
         return self.answer.of(column)

@@ -85,8 +85,15 @@ class ArrayToDefaultWriter(Serializer):
         How floats become pixels of a picture: ``(low, high)``, or ``"minmax"`` where all are
         finite. Without it floats in a picture are an error; nothing is clipped unless a scale says
         so.
-    dim_order, channel_names, physical_pixel_sizes
+    dim_order, channel_names
         For tiff and zarr, as `ArrayToOmeTiff` has them.
+    physical_pixel_sizes
+        For tiff and zarr: Z, Y, X in micrometres.
+
+    Raises
+    ------
+    SerializerError
+        If a setting cannot be used.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (
