@@ -51,6 +51,7 @@ def lock(session: nox.Session) -> None:
     for given, written in (
         ("pyproject.toml --all-extras", "requirements.lock"),
         ("tests/peers.in", "tests/peers.lock"),
+        ("docs/docs.in --constraints requirements.lock", "docs/docs.lock"),
     ):
         command = (
             f"{sys.executable} -m uv pip compile {given} --universal "

@@ -99,7 +99,17 @@ class Flow(Generic[P, R]):
         return str(getattr(self.fn, "__name__", "flow"))
 
     def with_options(self, **changed: Unpack[FlowOptions]) -> Flow[P, R]:
-        """Return the same flow with other options, for example another ``runner=``."""
+        """Return the same flow with other options, for example another ``runner=``.
+
+        Parameters
+        ----------
+        **changed
+            Options as `flow` has them; all others stay as they are.
+
+        Returns
+        -------
+        A new flow of the same function.
+        """
         return Flow(self.fn, changed_options(self.options, changed, f"{self.name}.with_options"))
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -183,6 +193,11 @@ class Flow(Generic[P, R]):
         how many more may have to be, because what they read is made first. The flow's own function
         is called; where it asks for a ``.result()`` that is not there, the rest is not known.
 
+        Parameters
+        ----------
+        *args, **kwargs
+            What the flow would be called with.
+
         Returns
         -------
         Printed, or shown by a notebook, it is a table; ``.tasks`` holds the numbers.
@@ -211,9 +226,14 @@ class Flow(Generic[P, R]):
         filled box keeps its values where it says. Dashed arrows are items that become known while
         the flow runs. The flow's own function is called, up to where it asks for a ``.result()``.
 
+        Parameters
+        ----------
+        *args, **kwargs
+            What the flow would be called with.
+
         Returns
         -------
-        With ``.svg``, ``.png``, and ``.save(path)``; notebooks show it.
+        A `Drawing` with ``.svg``, ``.png``, and ``.save(path)``; notebooks show it.
 
         Raises
         ------
@@ -264,22 +284,41 @@ def flow(function: Any = None, /, **options: Any) -> Any:
 
     Parameters
     ----------
-    runner
+    function : callable
+        What calls the tasks. Options alone give a decorator.
+    runner : Runner, str or dict of them, optional
         What runs the items: a `Runner`, or ``"threads"`` (the default), ``"processes"``,
         ``"calling"`` (in this thread, for a debugger); or a dict of these by the names of tasks,
         for example ``{"segment": ProcessRunner(2), "*": "threads"}``.
-    on_error
+    on_error : {"raise", "collect"}, default 'raise'
         ``"collect"`` reports failed items without raising `FlowFailed`.
-    quiet
+    quiet : bool, default False
         Whether nothing is printed.
-    verbose
+    verbose : bool, default False
         Whether seconds and bytes of each task are printed, too: what making its items took,
         whenever that was, and what their files take up.
-    root
+    root : str or path, optional
         The project's root; found from the flow's file unless given.
-    force
+    force : list of str, optional
         Names of tasks whose items are made again, whatever is there; files that were corrected by
         hand stay, and are named.
+
+    Returns
+    -------
+    A `Flow`; without a function, a decorator that makes one.
+
+    Raises
+    ------
+    GraphError
+        If an option is not known, or the function cannot be a flow (it is async).
+
+    Examples
+    --------
+    >>> @flow(quiet=True)
+    ... def study(numbers):
+    ...     return [2 * number for number in numbers]
+    >>> study([1, 2])
+    [2, 4]
     """
     given = changed_options(Options(), options, "flow")
     if is_asynchronous(function):

@@ -26,6 +26,32 @@ from databacked.serializers.base import Serializer
 class LocalResult:
     """Keep a task's values as files in a folder.
 
+    Parameters
+    ----------
+    place
+        The folder; a relative one is below the project root.
+    serializer
+        How values are written; a class is as good as an instance. None: by the target's ending. A
+        dict names the serializers of a task with several outputs.
+    when_stale
+        What happens to a file whose recipe is another one by now: ``"recompute"`` makes it again,
+        ``"warn"`` keeps it and says so, ``"keep"`` is the plain rule that the file exists.
+    when_edited
+        What happens to a file that was corrected by hand: ``"keep"`` uses it, ``"replace"`` moves
+        it aside and makes it again.
+    when_unknown
+        What happens to files at the targets of a place without any journal: ``"stop"`` ends the run
+        before its first item, ``"accept"`` uses them, ``"replace"`` moves them aside.
+    from_path
+        Whether the task returns the path of a file or folder that it wrote, to be moved here.
+
+    Raises
+    ------
+    SerializerError
+        If `serializer` is none.
+    StorageError
+        If a ``when_…=`` says something that does not exist.
+
     Examples
     --------
     >>> LocalResult("normalized_cells").place
@@ -33,23 +59,11 @@ class LocalResult:
     """
 
     place: str | os.PathLike[str]
-    """The folder; a relative one is below the project root."""
-
     serializer: Serializer | type[Serializer] | Mapping[str, Any] | None = None
-    """How values are written; a class is as good as an instance. None: by the target's ending. A
-    dict names the serializers of a task with several outputs."""
-
     when_stale: Literal["recompute", "warn", "keep"] = "recompute"
-    """``warn`` keeps the old file and says so; ``keep`` is the plain rule that the file exists."""
-
     when_edited: Literal["keep", "replace"] = "keep"
-    """Whether a file that was corrected by hand is used, or moved aside and made again."""
-
     when_unknown: Literal["stop", "accept", "replace"] = "stop"
-    """What happens to files at the targets of a place without any journal."""
-
     from_path: bool = False
-    """Whether the task returns the path of a file or folder that it wrote, to be moved here."""
 
     def __post_init__(self) -> None:
         given: Any = self.serializer
@@ -142,6 +156,38 @@ class LocalDatasetResult:
     The task returns a DataFrame; backed arrays in it become file paths, and the files stay where
     they are. Rows of failed items are left out and listed. The task's value is a `Dataset`.
 
+    Parameters
+    ----------
+    name
+        ``owner/project/dataset`` or ``owner/name``.
+    readme
+        A Markdown file, relative to the project root.
+    filepath_columns
+        Columns that name files; the default: those that hold backed arrays or paths.
+    metadata_columns
+        Columns that come along as they are; the default: all others.
+    optional_columns
+        Filepath columns in which a cell may be None.
+    extra_files
+        Further files, relative to the project root.
+    usage
+        How to use it, as Markdown or a file.
+    license
+        Under which terms it may be used, as Markdown or a file.
+    descriptions
+        What a column means, by its name.
+    units
+        In which unit a column is, by its name, for example ``{"area": "µm²"}``.
+    place
+        Folder of the project's datasets; each lies in a folder of its own name below it.
+    when_stale, when_edited, when_unknown
+        As `LocalResult` has them, for the files of the dataset itself.
+
+    Raises
+    ------
+    StorageError
+        If a ``when_…=`` says something that does not exist.
+
     Examples
     --------
     >>> LocalDatasetResult("aics/my-project/cells", readme="README_cells.md").target
@@ -149,38 +195,16 @@ class LocalDatasetResult:
     """
 
     name: str
-    """``owner/project/dataset`` or ``owner/name``."""
-
     readme: str | os.PathLike[str]
-    """A Markdown file, relative to the project root."""
-
     filepath_columns: Sequence[str] | None = None
-    """Columns that name files; the default: those that hold backed arrays or paths."""
-
     metadata_columns: Sequence[str] | None = None
-    """Columns that come along as they are; the default: all others."""
-
     optional_columns: Sequence[str] = ()
-    """Filepath columns in which a cell may be None."""
-
     extra_files: Sequence[str | os.PathLike[str]] = ()
-    """Further files, relative to the project root."""
-
     usage: str | None = None
-    """How to use it, as Markdown or a file."""
-
     license: str | None = None
-    """Under which terms it may be used, as Markdown or a file."""
-
     descriptions: Mapping[str, str] = field(default_factory=dict)
-    """What a column means."""
-
     units: Mapping[str, str] = field(default_factory=dict)
-    """In which unit a column is."""
-
     place: str | os.PathLike[str] = "datasets"
-    """Folder of the project's datasets; each lies in a folder of its own name below it."""
-
     when_stale: Literal["recompute", "warn", "keep"] = "recompute"
     when_edited: Literal["keep", "replace"] = "replace"
     when_unknown: Literal["stop", "accept", "replace"] = "replace"

@@ -45,6 +45,7 @@ class Task(Step, Generic[P, R]):
     def __init__(self, function: Callable[P, R], options: Options) -> None:
         super().__init__(function, options)
         self.fn: Callable[P, R]
+        """The plain function: a call of it keeps nothing, and belongs to no run."""
 
     @overload
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -62,6 +63,11 @@ class Task(Step, Generic[P, R]):
 
         Everything else (text, dict, n-D array, one future) is the same for every item.
 
+        Parameters
+        ----------
+        *args, **kwargs
+            What the function takes; of what is mapped over, one value an item.
+
         Returns
         -------
         A sequence of futures inside a flow; outside, a list of values.
@@ -77,7 +83,17 @@ class Task(Step, Generic[P, R]):
         return cast(Futures[R], run_alone(self, args, kwargs, mapped=True))
 
     def with_options(self, **changed: Unpack[TaskOptions]) -> Task[P, R]:
-        """Return the same task with other options, for example another ``result=``."""
+        """Return the same task with other options, for example another ``result=``.
+
+        Parameters
+        ----------
+        **changed
+            Options as `task` has them; all others stay as they are.
+
+        Returns
+        -------
+        A new task of the same function.
+        """
         return Task(self.fn, changed_options(self.options, changed, f"{self.name}.with_options"))
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -93,35 +109,50 @@ def task(function: Any = None, /, **options: Any) -> Any:
 
     Parameters
     ----------
-    result
+    function : callable
+        What computes one value. Options alone give a decorator.
+    result : LocalResult or LocalDatasetResult, optional
         Where its values are kept, for example ``LocalResult("masks", ArrayToOmeTiff())``. Without
         it, values are not kept, unless there is a `target`: then they go to the project's default
         place, written as the target's ending says.
-    target
-        Template (``"{cell_id}.ome.tiff"``) or callable of the parameters that names an item's file.
-    location
+    target : str, callable or dict of them, optional
+        Template (``"{cell_id}.ome.tiff"``) or callable of the parameters that names an item's file,
+        below the result's place. A dict names the files of several outputs, by their keys.
+    location : str, callable or dict of them, optional
         Like `target`, but every run writes.
-    retries, retry_delay
-        How often a failing item is tried again, and the seconds between.
-    keep
-        Whether a small plain value is kept in the record, without a file.
-    pure
+    retries : int, default 0
+        How often a failing item is tried again.
+    retry_delay : float, default 0.0
+        Seconds between two tries.
+    keep : bool, default False
+        Whether a small plain value (up to 65,536 bytes) is kept in the record, without a file.
+    pure : bool, default True
         False for a task that does not repeat. Kept, it counts by its content; not kept, it runs
         once a run for all its readers, and what depends on it is never a hit.
-    reads
+    reads : list of paths and texts, optional
         Further files that the function reads (relative to the project root), and environment
         variables as ``"$NAME"``: their contents count like its code.
-    inputs
+    inputs : {"sampled", "full", "stat"}, optional
         How input files over 256 MiB count: ``"sampled"`` (size and 64 blocks), ``"full"``, or
-        ``"stat"`` (any file: size and time).
-    limit
+        ``"stat"`` (any file: size and time). Without it, as the project says.
+    limit : int, optional
         How many items of this task run at once, at most.
-    resources
-        What an item takes of the runner's resources, for example ``{"GPU": 1}``.
-    failed
+    resources : dict of str to float, optional
+        How much an item takes of the runner's resources, for example ``{"GPU": 1}``.
+    failed : {"skip", "mark"}, default 'skip'
         ``"mark"`` gives a task that takes a whole map `Failed` marks instead of skipping it.
-    name
-        What it is called in messages.
+    name : str, optional
+        What it is called in messages; the function's name unless given.
+
+    Returns
+    -------
+    A `Task`; without a function, a decorator that makes one.
+
+    Raises
+    ------
+    GraphError
+        If an option is not known or does not fit, or the function cannot be a task (it is async,
+        or nobody can tell its parameters).
 
     Examples
     --------

@@ -10,7 +10,13 @@ Json: TypeAlias = None | bool | int | float | str | list["Json"] | dict[str, "Js
 
 
 class PhysicalPixelSizes(NamedTuple):
-    """Size of one pixel along each spatial axis, in micrometres; None where nobody knows."""
+    """Size of one pixel along each spatial axis.
+
+    Parameters
+    ----------
+    Z, Y, X
+        Micrometres; None where nobody knows.
+    """
 
     Z: float | None = None
     Y: float | None = None
@@ -67,7 +73,10 @@ class Parts(NamedTuple):
     """The bytes of a file that nobody has written yet, and what it will hold."""
 
     buffers: Sequence[bytes | memoryview]
+    """The bytes in order, cut wherever they are at hand."""
+
     description: Description
+    """What `Serializer.describe` would say of the file."""
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,12 @@ class Places(tuple[Contents, ...]):
         return "\n".join(map(str, self))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return them as plain values, as ``--json`` prints them."""
+        """Return them as plain values, as ``--json`` prints them.
+
+        Returns
+        -------
+        A dict with one entry, ``places``: what `Contents.as_dict` says of each.
+        """
         return {"places": [one.as_dict() for one in self]}
 
     def _repr_html_(self) -> str:

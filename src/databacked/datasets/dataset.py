@@ -83,6 +83,15 @@ class Dataset:
     def load(folder: str | os.PathLike[str]) -> Dataset:
         """Return the working dataset in a folder.
 
+        Parameters
+        ----------
+        folder
+            Where it lies: what `Dataset.path` was.
+
+        Returns
+        -------
+        The dataset, with the project's root as its provenance says it.
+
         Raises
         ------
         DatasetError
@@ -111,6 +120,10 @@ class Dataset:
 
         Its own files, the two manifests against each other, the files that they name (all hashes
         that are known are computed again, in parallel), the links of its readme.
+
+        Returns
+        -------
+        One text a problem.
         """
         return problems_on_disk(self.path, self.root)
 

@@ -75,7 +75,11 @@ class Plan:
     """The flow."""
 
     tasks: Mapping[str, TaskPlan]
+    """What would become of the items of each task, by its name."""
+
     failures: tuple[Failure, ...] = ()
+    """Items that cannot be made."""
+
     asks: str = ""
     """The task whose value the flow asks for, and that is not there; what the flow does with it is
     not known."""

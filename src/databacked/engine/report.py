@@ -65,7 +65,12 @@ class Report:
 
 
 def last_run() -> Report | None:
-    """Return what became of the last run of this process; None before the first one."""
+    """Return what became of the last run of this process.
+
+    Returns
+    -------
+    Its counts, reasons, failures and value; None before the first run.
+    """
     return _last
 
 

@@ -34,6 +34,15 @@ class Flat:
     def of(self, column: Any) -> Flat:
         """Return for each element the item of `column` that belongs to the list it came from.
 
+        Parameters
+        ----------
+        column
+            A list, a Series or the answer of a map: a value for each of the lists.
+
+        Returns
+        -------
+        A column with as many items as ``flatten(...)`` has, to map over.
+
         Examples
         --------
         ``cells = flatten(found); measure.map(cells, image=cells.of(images))``
@@ -61,12 +70,40 @@ class Flat:
 
 
 def each(value: Any) -> Any:
-    """Map over the elements of `value`: an array's first axis, or what a future will return."""
+    """Map over the elements of `value`: an array's first axis, or what a future will return.
+
+    Parameters
+    ----------
+    value
+        An array of any shape (N, …), a list, or the future of one of them.
+
+    Returns
+    -------
+    What `Task.map` takes in its place.
+
+    Examples
+    --------
+    ``measure.map(each(stack))`` has an item a plane of a stack (Z, Y, X).
+    """
     return Each(value)
 
 
 def same(value: Any) -> Any:
-    """Give `value` (a list, for instance) to every item as it is."""
+    """Give `value` (a list, for instance) to every item as it is.
+
+    Parameters
+    ----------
+    value
+        Anything; it is not mapped over.
+
+    Returns
+    -------
+    What `Task.map` takes in its place.
+
+    Examples
+    --------
+    ``label.map(images, names=same(["nucleus", "cell"]))``
+    """
     return Same(value)
 
 
@@ -79,6 +116,15 @@ class Sweep:
 
 def sweep(values: Any) -> Any:
     """Try every value for every item: what else a map runs over stays zipped.
+
+    Parameters
+    ----------
+    values
+        A list of values to try, or the answer of a map.
+
+    Returns
+    -------
+    What `Task.map` takes in its place.
 
     Examples
     --------
@@ -267,6 +313,16 @@ def flatten(lists: Any) -> Any:
     ----------
     lists
         The answer of a map whose items are lists (inside a flow), or a list of lists.
+
+    Returns
+    -------
+    One column to map over, of all elements in order; inside a flow a `Flat`, whose ``of`` gives
+    what belongs to the list of each element.
+
+    Raises
+    ------
+    GraphError
+        If what came is no list of lists.
     """
     if isinstance(lists, Futures):
         return Flat(lists)

@@ -44,10 +44,14 @@ class Future(Generic[T_co]):
     def result(self) -> T_co:
         """Run what this value needs, and return it.
 
+        Returns
+        -------
+        What the task returned; of a kept array, a `BackedArray`.
+
         Raises
         ------
         DatabackedError
-            If it failed, or could not be made because something else did.
+            If it cannot be made, because its item or one that it needs failed.
         """
         return self.node.session.result(self)  # type: ignore[no-any-return]
 
@@ -138,12 +142,16 @@ class Futures(_Answer[T]):
         return ["of", "result", "table"]
 
     def result(self) -> list[T]:
-        """Run what these values need, and return them as a list.
+        """Run what these values need, and return them.
+
+        Returns
+        -------
+        A list with one value an item.
 
         Raises
         ------
         DatabackedError
-            If one of them failed, or could not be made because something else did.
+            If one of them cannot be made.
         """
         return list(self.node.session.result(self))
 
@@ -157,6 +165,15 @@ class Futures(_Answer[T]):
 
     def of(self, column: Any) -> list[Any]:
         """Return for each item of a swept map the value of `column` that belongs to it.
+
+        Parameters
+        ----------
+        column
+            A list, a Series or the answer of a map: a value for each item before it was swept.
+
+        Returns
+        -------
+        A list as long as the swept map.
 
         Examples
         --------
@@ -206,7 +223,12 @@ class Values(list[T]):
         return parts
 
     def result(self) -> Values[T]:
-        """Return itself: outside of flows the values are there."""
+        """Return the values: outside of flows they are there.
+
+        Returns
+        -------
+        The same list.
+        """
         return self
 
     @property
@@ -223,7 +245,22 @@ class Values(list[T]):
         return self.answer.table
 
     def of(self, column: Any) -> list[Any]:
-        """Return for each item of a swept map the value of `column` that belongs to it."""
+        """Return for each item of a swept map the value of `column` that belongs to it.
+
+        Parameters
+        ----------
+        column
+            A list or a Series: a value for each item before it was swept.
+
+        Returns
+        -------
+        A list as long as the swept map.
+
+        Raises
+        ------
+        GraphError
+            If it is a plain list of values by now, was not swept, or the lengths do not fit.
+        """
         if self.answer is None:
             raise GraphError("This list of values is no longer the answer of a map.")
         return self.answer.of(column)

@@ -48,7 +48,22 @@ class Drawing:
         return as_png(self.layout)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write it to a file, as the ending says: ``.svg`` or ``.png``."""
+        """Write it to a file, as the ending says.
+
+        Parameters
+        ----------
+        path
+            A file that ends in ``.svg`` or ``.png``.
+
+        Returns
+        -------
+        The file.
+
+        Raises
+        ------
+        GraphError
+            If it ends in something else.
+        """
         file = Path(path)
         match file.suffix.lower():
             case ".svg":

@@ -116,6 +116,10 @@ def table_html(
         Rows that are shown; the others are counted, and their files not opened.
     title, note
         Stand above and below it.
+
+    Returns
+    -------
+    HTML; what cannot be shown is said in it.
     """
     try:
         pictured = set(columns)

@@ -117,6 +117,10 @@ class BackedFile(Backed):
     def read_bytes(self) -> bytes:
         """Return the file's bytes.
 
+        Returns
+        -------
+        All of them, as they lie on disk.
+
         Raises
         ------
         ResultChangedError

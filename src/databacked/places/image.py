@@ -10,23 +10,33 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Image:
-    """An array with metadata of its own, which win over the serializer's settings."""
+    """An array with metadata of its own, which win over the serializer's settings.
+
+    Parameters
+    ----------
+    data
+        numpy or dask array, (Y, X) with any of T, C, Z before it.
+    dim_order
+        One letter an axis, for example ``CZYX``.
+    channel_names
+        One name a channel.
+    physical_pixel_sizes
+        Z, Y, X in micrometres; None where nobody knows.
+
+    Examples
+    --------
+    >>> Image(np.zeros((2, 8, 8)), "CYX", ("DNA", "actin"), (None, 0.1, 0.1)).shape
+    (2, 8, 8)
+    """
 
     data: Any
-    """numpy or dask array."""
-
     dim_order: str | None = None
-    """One letter an axis, for example ``CZYX``."""
-
     channel_names: tuple[str, ...] | None = None
-    """One name a channel."""
-
     physical_pixel_sizes: tuple[float | None, float | None, float | None] | None = None
-    """Z, Y, X in micrometres; None where nobody knows."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Length of each axis."""
+        """Length of each axis in pixels."""
         return tuple(self.data.shape)
 
     @property

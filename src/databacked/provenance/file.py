@@ -48,7 +48,8 @@ class Provenance:
     """The place that it lies in."""
 
     state: State
-    """See `STATES`."""
+    """``made``, and so since; ``edited`` by hand, or ``accepted`` as it was found; ``changed``
+    since any record; ``lost``: a result without a record; ``unknown``; ``missing``."""
 
     nbytes: int | None = None
     """Size of what lies there now, in bytes; None where nothing does."""
@@ -78,7 +79,7 @@ class Provenance:
     """When making it began."""
 
     seconds: float | None = None
-    """What making it took."""
+    """What making it took, in seconds."""
 
     edited: Mapping[str, Any] = field(default_factory=dict)
     """When and by whom it was edited, as far as the file tells."""
@@ -102,7 +103,12 @@ class Provenance:
     """Shape, dtype, axes, channels, pixel sizes (µm), columns."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all fields as plain values, as ``--json`` prints them."""
+        """Return all fields as plain values, as ``--json`` prints them.
+
+        Returns
+        -------
+        A dict that ``json.dumps`` takes; times are ISO 8601, sizes bytes.
+        """
         said = {name: getattr(self, name) for name in self.__dataclass_fields__}
         said |= {"path": str(self.path), "place": str(self.place)}
         said["made"] = None if self.made is None else self.made.isoformat()

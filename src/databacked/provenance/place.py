@@ -26,7 +26,7 @@ class Share:
     """What one task has in a place."""
 
     files: int
-    """Files (a folder that is a result is one)."""
+    """How many files it has there (a folder that is a result is one)."""
 
     nbytes: int
     """Bytes of them."""
@@ -38,7 +38,7 @@ class Share:
     """Items that are None, so that there is no file."""
 
     seconds: float
-    """What making them took."""
+    """What making them took, in seconds."""
 
     last: datetime | None
     """When the last of them was made."""
@@ -64,7 +64,12 @@ class Contents:
     """Files and bytes that were moved aside, to ``.databacked/replaced``."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all fields as plain values, as ``--json`` prints them."""
+        """Return all fields as plain values, as ``--json`` prints them.
+
+        Returns
+        -------
+        A dict that ``json.dumps`` takes; times are ISO 8601, sizes bytes.
+        """
         tasks = {
             name: asdict(one) | {"last": None if one.last is None else one.last.isoformat()}
             for name, one in self.tasks.items()

@@ -19,10 +19,20 @@ Key: TypeAlias = tuple[int, int]
 
 
 class Works(Protocol):
-    """What a runner calls where an item runs; see `databacked.worker.worker.Worker`."""
+    """What a runner calls where an item runs; as ``databacked.worker.worker.Worker`` has it."""
 
     def run_batch(self, batch: Sequence[Chain]) -> list[Any]:
-        """Work through chains; returns one outcome an item."""
+        """Work through chains.
+
+        Parameters
+        ----------
+        batch
+            Chains as `Runner.submit` got them.
+
+        Returns
+        -------
+        One outcome an item.
+        """
         ...
 
 
@@ -67,35 +77,78 @@ class Runner(ABC):
 
     @abstractmethod
     def learn(self, number: int, spec: Any) -> None:
-        """Make what the items of a node share known to all workers; comes before its items."""
+        """Make what the items of a node share known to all workers; comes before its items.
+
+        Parameters
+        ----------
+        number
+            Number of the node in this run; items name it.
+        spec
+            What ``make_worker`` finds in its specs below that number; can be pickled by cloudpickle
+            where items run in other processes.
+        """
 
     @abstractmethod
     def submit(self, batch: Sequence[Chain]) -> None:
-        """Start a batch, or queue it."""
+        """Start a batch, or queue it.
+
+        Parameters
+        ----------
+        batch
+            Chains of items, which may run in any order, each in one place from its first item on.
+        """
 
     @abstractmethod
     def done(self, timeout: float) -> list[list[Any] | BaseException]:
-        """Return the outcomes of batches that ended; waits up to `timeout` seconds for the first.
+        """Return the outcomes of batches that ended.
 
         Each outcome comes once; those of a batch may come in pieces. An exception with an attribute
         ``lost`` stands for the one chain that could not be worked through at all. `Died` stands for
         a batch that was with a worker that died: which of its chains it died of, nobody knows yet.
         Any other exception ends the run.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait for the first of them, at most.
+
+        Returns
+        -------
+        Lists of outcomes, and exceptions; empty if none came in time.
         """
 
     @abstractmethod
     def fetch(self, key: Key) -> Any:
-        """Return a held value to the driver; an error if it is not held."""
+        """Return a held value to the driver; an error if it is not held.
+
+        Parameters
+        ----------
+        key
+            Node and item.
+
+        Returns
+        -------
+        The value, an array of numpy read-only.
+        """
 
     @abstractmethod
     def drop(self, key: Key) -> None:
-        """Let a held value go."""
+        """Let a held value go.
+
+        Parameters
+        ----------
+        key
+            Node and item.
+        """
 
     @abstractmethod
     def close(self, *, cancel: bool = False) -> None:
-        """End: wait for what runs, or with `cancel` drop what has not started.
+        """End: wait for what runs. Closing what is closed does nothing.
 
-        Closing what is closed does nothing.
+        Parameters
+        ----------
+        cancel
+            Whether what has not started is dropped.
         """
 
 

@@ -58,7 +58,14 @@ class Serializer(ABC):
 
     @abstractmethod
     def write(self, value: Any, path: Path) -> Description | None:
-        """Write `value` to the new file `path` (its suffix is the target's).
+        """Write `value` to the new file `path`.
+
+        Parameters
+        ----------
+        value
+            What the task returned.
+        path
+            A file that is not there yet; its suffix is the target's.
 
         Returns
         -------
@@ -72,10 +79,30 @@ class Serializer(ABC):
 
     @abstractmethod
     def read(self, path: Path) -> Any:
-        """Read the whole value back."""
+        """Read the whole value back.
+
+        Parameters
+        ----------
+        path
+            A file that `write` wrote, or that somebody saved over it.
+
+        Returns
+        -------
+        A value that is equal to the one that was written.
+        """
 
     def save(self, value: Any, path: Path) -> Written:
-        """Write `value` and hash the bytes; override it to hash beside the write, not after it."""
+        """Write `value` and hash the bytes; override it to hash beside the write, not after it.
+
+        Parameters
+        ----------
+        value, path
+            As `write` takes them.
+
+        Returns
+        -------
+        Hash, size in bytes, and what the file holds.
+        """
         description = self.write(value, path)
         return Written(
             content=hash_file(path),
@@ -84,9 +111,18 @@ class Serializer(ABC):
         )
 
     def parts(self, value: Any) -> Parts | None:
-        """Return the bytes that `save` would write, where they are at hand; None: it has to write.
+        """Return the bytes that `save` would write, where they are at hand.
 
         What there is to be noted of a value, only `save` says; such a value has no parts.
+
+        Parameters
+        ----------
+        value
+            What the task returned.
+
+        Returns
+        -------
+        The bytes and what they hold; None: `save` has to write.
         """
         return None
 
@@ -94,6 +130,15 @@ class Serializer(ABC):
         """Open the file and say what it holds; raises if it is not a whole file of this format.
 
         Used for files that were edited by hand or put there by others. The default reads the value.
+
+        Parameters
+        ----------
+        path
+            A file that may be damaged, or of another format.
+
+        Returns
+        -------
+        Shape, type, axes and whatever else is known of the value.
         """
         value = self.read(path)
         shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
@@ -104,33 +149,75 @@ class Serializer(ABC):
     def correction(self, path: Path, recorded: Description) -> Correction:
         """Say how a file that was saved by hand is read as what was recorded of the result.
 
-        The default takes what other programs make of an array (see `corrections.fit`),
-        and any other value that opens.
+        The default takes what other programs make of an array (wider types, axes of length one that
+        were dropped, another order), and any other value that opens.
+
+        Parameters
+        ----------
+        path
+            The file as it was saved.
+        recorded
+            What the result held that it took the place of.
+
+        Returns
+        -------
+        How it is read, or what would make it usable.
         """
         return fit(recorded, self.describe(path), lambda: self.read(path))
 
     def read_corrected(self, path: Path, form: Mapping[str, Any]) -> Any:
-        """Read a file that was saved by hand in the form that `correction` found."""
+        """Read a file that was saved by hand in the form that `correction` found.
+
+        Parameters
+        ----------
+        path
+            The file as it was saved.
+        form
+            What `Correction.form` said.
+
+        Returns
+        -------
+        A value as it was recorded: its axes, its type where every number fits.
+        """
         return conform(self.read(path), form)
 
     def open(self, path: Path) -> Any:
-        """Open a backed value lazily: an object with shape, dtype and numpy indexing.
+        """Open a backed value lazily.
 
         Only called where `backed` is true. The default reads everything.
+
+        Parameters
+        ----------
+        path
+            A file that `write` wrote, or that somebody saved over it.
+
+        Returns
+        -------
+        An object with shape, dtype and numpy indexing.
         """
         return self.read(path)
 
     def kind(self, suffix: str) -> Kind:
-        """What readers of a file with this ending get.
+        """Say what readers of a file with this ending get.
 
-        A ``"file"`` is handed over as it is, and `read` gives its bytes.
+        Parameters
+        ----------
+        suffix
+            The target's ending, with the dot.
+
+        Returns
+        -------
+        ``"array"`` (a `BackedArray`), ``"file"`` (a `BackedFile`: `read` gives its bytes), or
+        ``"value"``.
         """
         return "array" if self.backed else "value"
 
     def settings(self) -> dict[str, Json]:
-        """What decides the bytes besides the value; counts in the fingerprint of a result.
+        """Say what decides the bytes besides the value; counts in the fingerprint of a result.
 
-        The default: the instance's public attributes.
+        Returns
+        -------
+        Plain values by name; the default: the instance's public attributes.
         """
         return {
             name: _plain(value)

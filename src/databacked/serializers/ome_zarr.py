@@ -98,10 +98,15 @@ class ArrayToOmeZarr(Serializer):
         (``image-label``), have no display windows and never shards (painting one pixel would write
         a whole shard). They must be integers; bool is stored as 0 and 1.
     windows
-        What a viewer shows from black to white: ``(low, high)`` a channel; None: its smallest and
-        largest value.
+        What a viewer shows from black to white: ``(low, high)`` a channel, as values of pixels;
+        None: its smallest and largest value.
     compression
         ``"zstd"``, ``"lz4"`` (larger, faster) or None.
+
+    Raises
+    ------
+    SerializerError
+        If a setting cannot be used, or two of them exclude each other.
 
     Notes
     -----

@@ -23,16 +23,42 @@ class Storage(ABC):
     def find(self, targets: Iterable[str]) -> dict[str, Stat]:
         """Return what lies at the targets: one listing a folder, single look-ups for a few.
 
-        A target that is missing, or cannot be anywhere, is left out.
+        Parameters
+        ----------
+        targets
+            Names below the place, with ``/``.
+
+        Returns
+        -------
+        Size in bytes and time by target; one that is missing, or cannot be anywhere, is left out.
         """
 
     @abstractmethod
     def stat(self, target: str) -> Stat | None:
-        """Return what lies at one target now."""
+        """Return what lies at one target now.
+
+        Parameters
+        ----------
+        target
+            Its name below the place.
+
+        Returns
+        -------
+        Size in bytes and time; None if nothing is there.
+        """
 
     @abstractmethod
     def read(self, target: str) -> bytes:
         """Return the bytes of a file at a target, or of what was moved aside.
+
+        Parameters
+        ----------
+        target
+            Its name below the place, or what `move_aside` returned.
+
+        Returns
+        -------
+        All of its bytes.
 
         Raises
         ------
@@ -44,6 +70,15 @@ class Storage(ABC):
     def publish(self, temporary: str, target: str, judged: Stat | None) -> bool:
         """Make a temporary file visible at `target`, if `judged` is still what lies there.
 
+        Parameters
+        ----------
+        temporary
+            A file or folder on the same disk, which is gone afterwards.
+        target
+            Its name below the place.
+        judged
+            What was seen there; None: nothing.
+
         Returns
         -------
         False if something else lies there by now; then nothing was changed.
@@ -51,9 +86,20 @@ class Storage(ABC):
 
     @abstractmethod
     def move_aside(self, target: str, run: str) -> str:
-        """Move what lies at `target` to ``.databacked/replaced/<run>/``; return where it is now.
+        """Move what lies at `target` to ``.databacked/replaced/<run>/``.
 
         Nothing that was moved there before is replaced.
+
+        Parameters
+        ----------
+        target
+            Its name below the place.
+        run
+            The run's identity.
+
+        Returns
+        -------
+        Where it is now.
 
         Raises
         ------
@@ -67,6 +113,10 @@ class Storage(ABC):
 
         Parameters
         ----------
+        target
+            Its name below the place.
+        judged
+            What was seen there.
         temporary
             A name for it that nobody sees, until it is sure that it is the one.
 
@@ -76,5 +126,10 @@ class Storage(ABC):
         """
 
     def ignores_case(self) -> bool:
-        """Whether two names that differ only by case are one file here."""
+        """Say whether two names that differ only by case are one file here.
+
+        Returns
+        -------
+        False unless the place says otherwise.
+        """
         return False

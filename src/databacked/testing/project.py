@@ -12,6 +12,18 @@ from databacked.project.root import Project, use_project
 
 @contextmanager
 def project(folder: Path, **settings: Any) -> Iterator[Path]:
-    """Have all flows and tasks in a ``with`` block keep their results below a folder."""
+    """Have all flows and tasks in a ``with`` block keep their results below a folder.
+
+    Parameters
+    ----------
+    folder
+        The root of the project; it need not hold a configuration, and none is read.
+    **settings
+        What ``databacked.toml`` would say, for example ``place="kept"``.
+
+    Yields
+    ------
+    The folder.
+    """
     with use_project(Project(Path(folder).absolute(), **settings)):
         yield Path(folder)

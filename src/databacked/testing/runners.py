@@ -36,6 +36,11 @@ def check_runner(make: Callable[[], Runner], scratch: Path, *, patience: float =
     patience
         Seconds after which an outcome counts as lost, and what should end as not ending.
 
+    Raises
+    ------
+    AssertionError
+        With a sentence that says what is not kept.
+
     Examples
     --------
     >>> from tempfile import TemporaryDirectory

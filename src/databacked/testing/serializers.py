@@ -33,10 +33,23 @@ def check_serializer(
 
     Parameters
     ----------
+    serializer
+        The one to be checked.
+    values
+        What it is made for; a few of each kind.
+    folder
+        Where the files go; an empty one.
+    suffix
+        The ending of the files, with the dot; the serializer's first one unless given.
     lossy
         For formats that change pixels (JPEG): what comes back is not compared with what came.
     any_beginning_opens
         For formats in which the beginning of a file is a file too (text): cutting is not checked.
+
+    Raises
+    ------
+    AssertionError
+        With a sentence that says what is not kept.
     """
     suffix = suffix or serializer.suffixes[0]
     kind = serializer.kind(suffix)
@@ -117,6 +130,18 @@ def _files(path: Path) -> dict[str, bytes]:
 
 
 def assert_same(one: Any, other: Any) -> None:
-    """Raise AssertionError unless two values are the same: types, digits, masks, names, order."""
+    """Raise AssertionError unless two values are the same.
+
+    Parameters
+    ----------
+    one, other
+        Plain values, arrays of any shape, tables, or containers of them: types, digits, masks,
+        names and order count.
+
+    Raises
+    ------
+    AssertionError
+        If they differ, with the first difference.
+    """
     found = difference(other, one)
     assert found is None, found

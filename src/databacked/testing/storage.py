@@ -42,6 +42,11 @@ def check_storage(
         False where the system can only look and then replace: of two writers that replace the same
         file at once both may think that they won.
 
+    Raises
+    ------
+    AssertionError
+        With a sentence that says what is not kept.
+
     Examples
     --------
     >>> from tempfile import TemporaryDirectory

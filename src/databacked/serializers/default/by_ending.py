@@ -59,20 +59,20 @@ _ZARR = (".ome.zarr", ".zarr")
 class ArrayToDefaultWriter(Serializer):
     """Write a value in the format that its target's ending names.
 
-    ========================  ==========================================  ====================
-    ending                    takes                                       readers get
-    ========================  ==========================================  ====================
-    png                       pictures: (Y, X), (Y, X, 3 or 4); figures   a backed array
-    jpg, jpeg                 pictures                                    a backed array
-    svg, pdf                  matplotlib figures                          a backed file
-    tiff, tif, ome.tiff       arrays, see `ArrayToOmeTiff`                a backed array
-    ome.zarr, zarr            arrays, see `ArrayToOmeZarr`                a backed array
-    npy                       any array                                   a backed array
-    npz                       dict of arrays                              dict of arrays
-    json                      numbers, texts, lists, dicts with text keys  the same
-    csv, parquet              DataFrame                                   the same
-    txt                       text                                        the same
-    ========================  ==========================================  ====================
+    ===================  ===========================================  ==============
+    ending               takes                                        readers get
+    ===================  ===========================================  ==============
+    png                  pictures: (Y, X), (Y, X, 3 or 4); figures    a backed array
+    jpg, jpeg            pictures                                     a backed array
+    svg, pdf             matplotlib figures                           a backed file
+    tiff, tif, ome.tiff  arrays, see `ArrayToOmeTiff`                 a backed array
+    ome.zarr, zarr       arrays, see `ArrayToOmeZarr`                 a backed array
+    npy                  any array                                    a backed array
+    npz                  dict of arrays                               dict of arrays
+    json                 numbers, texts, lists, dicts with text keys  the same
+    csv, parquet         DataFrame                                    the same
+    txt                  text                                         the same
+    ===================  ===========================================  ==============
 
     Where it says "the same", what a format would change is refused: tuples and NaN in json; in csv
     and parquet an index, attrs, names, types, None or digits that would come back as others.
@@ -85,8 +85,15 @@ class ArrayToDefaultWriter(Serializer):
         How floats become pixels of a picture: ``(low, high)``, or ``"minmax"`` where all are
         finite. Without it floats in a picture are an error; nothing is clipped unless a scale says
         so.
-    dim_order, channel_names, physical_pixel_sizes
+    dim_order, channel_names
         For tiff and zarr, as `ArrayToOmeTiff` has them.
+    physical_pixel_sizes
+        For tiff and zarr: Z, Y, X in micrometres.
+
+    Raises
+    ------
+    SerializerError
+        If a setting cannot be used.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (

@@ -78,6 +78,11 @@ class ArrayToOmeTiff(Serializer):
         Whether smaller levels are written too; None: where a plane is larger than 4096 pixels. A
         level takes every second pixel, which is right for label images as well.
 
+    Raises
+    ------
+    SerializerError
+        If a setting cannot be used.
+
     Notes
     -----
     Metadata of the value itself (an `Image`, a backed array, an xarray DataArray) win over these
