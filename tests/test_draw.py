@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import shutil
 import sys
 from itertools import combinations, pairwise
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -137,7 +139,9 @@ def test_a_drawing_is_saved_as_its_ending_says(tmp_path):
     assert drawn.save(tmp_path / "a.svg").read_text(encoding="utf-8") == drawn.svg
     assert drawn.save(str(tmp_path / "a.png")).read_bytes() == drawn.png
     assert Drawing(drawn.boxes, drawn.arrows).png == drawn.png
-    assert drawn._repr_svg_() == drawn.svg in drawn._repr_html_()
+    assert drawn._repr_svg_() == drawn.svg
+    data = drawn._repr_html_().partition("base64,")[2].partition('"')[0]
+    assert base64.b64decode(data).decode() == drawn.svg
     with Pillow.open(io.BytesIO(drawn.png)) as picture:
         assert abs(picture.width - 2 * drawn.layout.width) <= 2
         assert picture.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
@@ -331,11 +335,37 @@ def test_the_rest_behind_a_result_is_one_box(project):
     assert drawn.boxes[-1].style == "rest"
     assert arrows(drawn) >= {("model", "~.result()", drawn.boxes[-1].title)}
 
-    @flow
-    def table(paths):
-        return load.map(paths).table
 
-    assert len(table.visualize(["a"]).boxes) == 2
+def test_a_table_is_known_as_far_as_it_holds_parameters(project):
+    """Nothing has to run for them; for what became of the items it has to."""
+
+    @flow
+    def look(paths, ask):
+        images = load.map(paths)
+        rows = images.table
+        assert rows.path.tolist() == rows["path"].tolist() == paths
+        if ask == "all":
+            rows = rows[["path", "state"]]
+        elif ask:
+            return getattr(rows, ask)
+        return report(cells=images, about=rows)
+
+    assert [box.title for box in look.visualize(["a", "b"], "").boxes] == ["load", "report"]
+    for ask in ("all", "state", "seconds", "path_"):
+        titles = [box.title for box in look.visualize(["a", "b"], ask).boxes]
+        assert titles == ["load", "…the rest depends on a .result()"]
+
+
+def test_the_showcase_is_drawn_whole(monkeypatch):
+    """Its rows come from the table of a map."""
+    source = Path(__file__).parents[1] / "examples/fields/analysis.py"
+    text = source.read_text(encoding="utf-8")
+    code = text[: text.index("\nanalysis(")]
+    named: dict[str, Any] = {"__name__": "analysis", "__file__": str(source)}
+    exec(compile(code, str(source), "exec"), named)
+    drawn = named["analysis"].visualize([Path("a.tif"), Path("b.tif")])
+    assert [box.title for box in drawn.boxes] == ["find", "measure", "compare", "hand_over"]
+    assert ("find", "masks", "hand_over") in arrows(drawn)
 
 
 def test_flows_in_flows_belong_to_it(project):

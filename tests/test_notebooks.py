@@ -406,9 +406,14 @@ def test_a_module_beside_the_notebook(notebook, lab):
     said = notebook.run("importlib.reload(helper)\n_ = work()")
     assert counts(said) == {"compute": {"made": 2}}
     assert "notebooks.helper.times changed" in said
+    assert "was changed after" not in said
     edit(module, "FACTOR = 2", "FACTOR = 3")
+    said = notebook.run("_ = work()")
+    assert counts(said) == {"compute": {"reused": 2}}
+    assert "helper: its file was changed after it was imported, and what was imported runs" in said
     said = notebook.run("importlib.reload(helper)\n_ = work()")
     assert "notebooks.helper.FACTOR changed (2 → 3)" in said
+    assert "was changed after" not in said
 
 
 def test_autoreload(notebook, lab):
@@ -616,3 +621,69 @@ def test_vs_code_names_the_notebook(notebook, lab):
     notebook.run("del __vsc_ipynb_file__")
     assert tasks_in(lab / "code") == {"elsewhere/code.ipynb:smooth"}
     assert tasks_in(lab / "code_2") == {"notebooks/cells.ipynb:smooth"}
+
+
+def test_a_run_is_one_calm_box(notebook):
+    """No red, a bar while it runs, what items print, and words where pictures are not shown."""
+    notebook.run(
+        """
+        import time
+        @task(result=LocalResult("calm"), target="{n}.npy")
+        def slow(n):
+            time.sleep(0.5)
+            print("working on", n)
+            if n == 13:
+                raise ValueError("unlucky")
+            return np.full(3, n)
+        @flow(on_error="collect", runner=ThreadRunner(1))
+        def work(ns):
+            return slow.map(ns)
+        """
+    )
+    said = notebook.run("_ = work([1, 2, 13])")
+    assert notebook.streams["stderr"] == notebook.streams["stdout"] == 0
+    assert notebook.streams["display_data"] == 1
+    assert notebook.streams["update_display_data"] >= 2
+    assert "slow[1.npy]: working on 1" in said
+    assert counts(said) == {"slow": {"made": 2, "failed": 1}}
+    assert "ValueError: unlucky" in said
+    assert "what items said" not in said
+
+
+def test_only_the_first_lines_that_items_print_are_shown(notebook):
+    said = notebook.run(
+        """
+        @task
+        def talk(n):
+            print("line", n)
+            return n
+        @flow(runner=ThreadRunner(1))
+        def work():
+            return talk.map(range(30))
+        _ = work()
+        """
+    )
+    assert said.count("]: line ") == 10
+    assert "what items said: 20 more lines; databacked.last_run().log has all" in said
+    assert notebook.run("print(databacked.last_run().log.count('line'))").strip() == "30"
+
+
+def test_a_module_that_was_compiled_before_an_edit_is_known_at_once(notebook, lab):
+    """Also where the edit came before the first run."""
+    module = lab / "notebooks/early.py"
+    module.write_text("FACTOR = 2\n")
+    notebook.run("import sys\nsys.dont_write_bytecode = False\nimport early")
+    time.sleep(1.1)  # compiled code tells whole seconds
+    module.write_text("FACTOR = 3\n")
+    said = notebook.run(
+        """
+        @task(result=LocalResult("early"), target="{n}.npy")
+        def compute(n):
+            return np.full(3, n * early.FACTOR)
+        @flow
+        def work():
+            return compute.map([1, 2])
+        _ = work()
+        """
+    )
+    assert "early: its file was changed after it was imported" in said

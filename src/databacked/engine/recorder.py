@@ -65,6 +65,8 @@ class Recorder:
         self._warned: dict[tuple[str, str, str], str] = {}
         self._said: set[tuple[str, Reason]] = set()
         self._opaque: dict[str, None] = {}
+        self.symbols: set[str] = set()
+        """What the code of all tasks reaches."""
         self._checked: set[Path] = set()
         """Places of which it is known that they can be written to."""
         self._small = SmallValuesWriter(project)
@@ -164,6 +166,7 @@ class Recorder:
 
     def opened(self, items: Items) -> None:
         """Note what is known of a node."""
+        self.symbols.update(items.spec.fields["symbols"])
         for line in items.spec.fields["opaque"]:
             self._opaque.setdefault(line, None)
 

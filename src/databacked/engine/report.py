@@ -12,6 +12,7 @@ from databacked.engine.run import Run
 from databacked.places.judge import summary as reasons_in_words
 from databacked.places.orphans import in_words
 from databacked.project.folders import from_here
+from databacked.project.modules import is_session, older_than_files
 from databacked.types import Failure
 
 LONG = 0.1
@@ -126,6 +127,12 @@ def report_of(run: Run, state: str, value: Any, folder: Path | None) -> None:
         say(
             f"what items said: {run.show.hidden:,} more lines; databacked.last_run().log has all "
             f"({from_here(run.recorder.log.path)})"
+        )
+    older = older_than_files(run.recorder.symbols, run.project.root) if is_session() else []
+    for module in older:
+        say(
+            f"{module}: its file was changed after it was imported, and what was imported runs. "
+            f"Reload it: importlib.reload({module}), or %autoreload 2; or restart"
         )
     if folder is not None:
         for line in run.recorder.opaque():

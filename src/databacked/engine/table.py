@@ -11,8 +11,8 @@ import pandas as pd
 from databacked.engine.costs import cost_of
 from databacked.engine.items import Items
 from databacked.engine.scheduler import Scheduler
-from databacked.graph.futures import Future, Futures
-from databacked.graph.inputs import Column, Element, Plain
+from databacked.graph.futures import Futures
+from databacked.graph.given import free_name, parameters_of, path_columns
 from databacked.graph.nodes import Node
 from databacked.records.record import JOIN
 
@@ -37,39 +37,23 @@ def table_of(
     """
     items = [item for future in answer for item in future.items()]
     rows = [
-        {**_parameters(node, row), **_state(scheduler.of(node), row, became(node, row))}
+        {**parameters_of(node, row), **_state(scheduler.of(node), row, became(node, row))}
         for node, row in items
     ]
     return pd.DataFrame(rows, dtype=None if rows else object)
 
 
-def _parameters(node: Node, row: int) -> dict[str, Any]:
-    known = {
-        name: arg.given(row)
-        for name, arg in node.args.items()
-        if isinstance(arg, Plain | Column | Element)
-    }
-    return {name: value for name, value in known.items() if type(value) is not Future}
-
-
 def _state(items: Items, row: int, became: str) -> dict[str, Any]:
     node, place = items.node, items.place
-    said: dict[str, Any] = {_free("state", node): became}
+    said: dict[str, Any] = {free_name("state", node): became}
     if place is None or items.targets is None:
         return said
-    names = [f"path_{name}" for name in place.format.names()] or ["path"]
+    names = path_columns(place.format.names())
     target = items.targets[row]
     files = [None] * len(names) if target is None else target.split(JOIN)
     for name, file in zip(names, files, strict=True):
         path = None if file is None else Path(place.folder) / file
-        said[_free(name, node)] = path if path is not None and path.exists() else None
+        said[free_name(name, node)] = path if path is not None and path.exists() else None
     for name, known in zip(("seconds", "nbytes"), cost_of(items, row), strict=True):
-        said[_free(name, node)] = known
+        said[free_name(name, node)] = known
     return said
-
-
-def _free(name: str, node: Node) -> str:
-    """Return a name for a column that is no parameter's."""
-    while name in node.args:
-        name += "_"
-    return name

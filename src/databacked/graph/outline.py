@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from databacked.graph.calls import Graph
 from databacked.graph.columns import Compacted, Flat, Grouped
 from databacked.graph.futures import Future, Futures, futures_in
+from databacked.graph.given import parameters_of
 from databacked.graph.growing import ITEM
 from databacked.graph.inputs import Column, Filled, Items, Mixed, Plain
 from databacked.graph.nodes import AnyNode, Dynamic
@@ -58,9 +59,14 @@ class Outline:
         self.asked = asked.node
         raise Asked
 
-    def table(self, asked: Futures) -> NoReturn:
-        """Stop: a table of items says what became of them."""
-        self.result(asked)
+    def table(self, asked: Futures) -> Any:
+        """Return the parameters of each item; stop where somebody asks what became of them."""
+        from databacked.graph.known_table import known_table
+
+        if isinstance(asked.node, Dynamic):
+            self.result(asked)
+        rows = [parameters_of(*item) for future in asked for item in future.items()]
+        return known_table(rows, lambda: self.result(asked))
 
     def drawing(self, project: Project) -> Drawing:
         """Return the calls as boxes, and what they read as arrows."""

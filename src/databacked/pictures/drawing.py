@@ -5,6 +5,7 @@ Pure: a `Drawing` in, SVG or PNG out. One layout serves both.
 
 from __future__ import annotations
 
+import base64
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -78,7 +79,9 @@ class Drawing:
         return self.svg
 
     def _repr_html_(self) -> str:
-        return f'<div style="overflow-x:auto">{self.svg}</div>'
+        # As an image: of a notebook that nobody trusts yet an SVG itself is taken away.
+        data = base64.b64encode(self.svg.encode("utf-8")).decode("ascii")
+        return f'<img src="data:image/svg+xml;base64,{data}" style="max-width:100%">'
 
     def __repr__(self) -> str:
         return f"<Drawing of {len(self.boxes)} boxes; .save('graph.svg') writes it>"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from databacked.errors import EXHAUSTED, is_due_to
@@ -231,6 +231,9 @@ class Recipe:
     inputs: Mapping[str, str]
     """Token of each parameter that comes from a task or a file."""
 
+    shown: Mapping[str, str] = field(default_factory=dict)
+    """Parameters whose values people would read, where their tokens do not tell them."""
+
 
 def why_stale(
     old: Recipe, new: Recipe, explain_code: Callable[[Recipe, Recipe], str]
@@ -240,7 +243,7 @@ def why_stale(
     if old.code != new.code:
         reasons.append(explain_code(old, new))
     changed = [
-        f"{name} changed ({_short(old.parameters[name])} → {_short(token)})"
+        f"{name} changed ({_shown(old, name)} → {_shown(new, name)})"
         if name in old.parameters
         else f"{name} is new"
         for name, token in new.parameters.items()
@@ -257,6 +260,10 @@ def why_stale(
     only_inputs = bool(inputs) and len(reasons) == 1
     why = "; ".join(reasons) or "the rules of the fingerprint changed"
     return why, only_parameters, only_inputs
+
+
+def _shown(recipe: Recipe, name: str) -> str:
+    return recipe.shown.get(name) or _short(recipe.parameters[name])
 
 
 def _short(token: str) -> str:

@@ -276,8 +276,9 @@ def _holds(said: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, Mapping) and set(value) == {"token"}:
-        return f"= a large value ({_short(str(value['token']))})"
+    if isinstance(value, Mapping) and "token" in value:
+        shown = value.get("shown") or f"a large value ({_short(str(value['token']))})"
+        return f"= {shown}"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return f"= {text if len(text) <= 60 else text[:59] + '…'}"
 

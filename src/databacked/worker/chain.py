@@ -59,6 +59,9 @@ class Slot:
     """Whether its function raised."""
 
     failed: Failure | None = None
+    marked: Failure | None = None
+    """Of an item whose function raised: what failed among what it got marks of."""
+
     changed: str = ""
     """Which input changed while its value was made, or one that it was made from."""
 

@@ -115,8 +115,23 @@ def recorded(
         else:
             value = values[name]
             exact = value is None or type(value) in (bool, int, float, str)
-            parameters[name] = value if exact else {"token": token}
+            parameters[name] = value if exact else {"token": token, **_in_short(value)}
     return {"parameters": parameters, "inputs": inputs}
+
+
+_SHORT = 60
+"""Characters up to which a list of plain values is shown."""
+
+
+def _in_short(value: Any) -> dict[str, str]:
+    """Return how a short list is shown; nothing for what people would not read."""
+    kind = type(value)
+    if kind not in (list, tuple) or not all(
+        one is None or type(one) in (bool, int, float, str) for one in value
+    ):
+        return {}
+    text = repr(value)
+    return {"shown": text} if len(text) <= _SHORT else {}
 
 
 def reason_of(found: Found, spec: Spec, tokens: Sequence[str | None], place: Place) -> Reason:
@@ -139,6 +154,11 @@ def reason_of(found: Found, spec: Spec, tokens: Sequence[str | None], place: Pla
         serializer=context.get("serializer"),
         parameters=before,
         inputs=said.get("inputs", {}),
+        shown={
+            name: value["shown"]
+            for name, value in said.get("parameters", {}).items()
+            if isinstance(value, dict) and "shown" in value
+        },
     )
     pairs = [(name, token or "") for name, token in zip(spec.order, tokens, strict=True)]
     for number, (name, token) in enumerate(pairs):
@@ -152,6 +172,7 @@ def reason_of(found: Found, spec: Spec, tokens: Sequence[str | None], place: Pla
         serializer=spec.fields["serializer"],
         parameters={name: token for name, token in pairs if name not in spec.inputs},
         inputs={name: token for name, token in pairs if name in spec.inputs},
+        shown={name: said["shown"] for name, one in spec.plain.items() if (said := _in_short(one))},
     )
     why, only_parameters, only_inputs = why_stale(old, new, explain)
     if only_inputs and (detail := _above_in_words(context, spec.fields)):

@@ -18,7 +18,7 @@ from databacked import capture
 from databacked.errors import DatabackedError
 from databacked.fingerprint.files import SeenFiles
 from databacked.fingerprint.hashes import hash_texts
-from databacked.graph.copies import FIXED, copied, read_only
+from databacked.graph.copies import FIXED, copied, parts_of, read_only
 from databacked.graph.sketch import remembered, sketch
 from databacked.places.claim import Claim
 from databacked.places.judge import is_hit_resolved
@@ -27,6 +27,7 @@ from databacked.places.place import Place
 from databacked.project.folders import current_folder
 from databacked.records.record import Record
 from databacked.storage.adopted import paths_in
+from databacked.types import Failed, Failure
 from databacked.worker import pyplot
 from databacked.worker.arrive import arrived, say_what_is_backed
 from databacked.worker.calling import MOVED, called, refuse_once
@@ -85,7 +86,7 @@ class Worker:
         try:
             chain.tokens(slot)
         except Skip as skipped:
-            return self._skip(slot, skipped)
+            return self._skip(slot, skipped.args[0])
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -103,15 +104,18 @@ class Worker:
             else:
                 self._keep(chain, slot, slot.spec.place)
         except Skip as skipped:
-            slot.outcome = self._skip(slot, skipped)
+            slot.outcome = self._skip(slot, skipped.args[0])
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit, too: main() of a command-line tool has it
-            slot.outcome = failed(slot, error, time.perf_counter() - started)
+            if slot.marked is not None:  # the real failure is that one
+                slot.outcome = self._skip(slot, slot.marked, _in_vain(error))
+            else:
+                slot.outcome = failed(slot, error, time.perf_counter() - started)
 
-    def _skip(self, slot: Slot, skipped: Skip) -> Outcome:
-        slot.failed = skipped.args[0]
-        return Outcome(slot.spec.id, slot.work.row, SKIPPED, None, failure=slot.failed)
+    def _skip(self, slot: Slot, failure: Failure, *notes: str) -> Outcome:
+        slot.failed = failure
+        return Outcome(slot.spec.id, slot.work.row, SKIPPED, None, notes=notes, failure=failure)
 
     # Making
 
@@ -172,6 +176,8 @@ class Worker:
             return called(spec, values)
         except BaseException as error:
             slot.raised = not isinstance(error, KeyboardInterrupt)
+            if spec.marks and slot.raised:
+                slot.marked = next((one.failure for one in parts_of(values, (Failed,))), None)
             if isinstance(error, ValueError) and "read-only" in in_words(error):
                 error.add_note(
                     "An array that other items read too cannot be changed in place: "
@@ -288,6 +294,13 @@ class Worker:
             for name, before in spec.checks:
                 if is_changed(spec.plain[name], before):
                     yield number, changed_in_words(spec, name)
+
+
+def _in_vain(error: BaseException) -> str:
+    return (
+        f"skipped: it got marks of what failed, and could not do with them ({in_words(error)}); "
+        "compact(...) drops them"
+    )
 
 
 def _while_it_ran(slot: Slot) -> str:
