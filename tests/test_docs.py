@@ -14,12 +14,17 @@ ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
+def code_of(page: str) -> list[str]:
+    """Return the blocks of Python of a page."""
+    return BLOCK.findall((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"))
+
+
 @pytest.mark.parametrize(
     ("page", "times"), [("tutorial", 2), ("extending", 1), ("coming-from", 2), ("seeing", 1)]
 )
 def test_the_code_of_a_page_runs(page, times, tmp_path):
     """The blocks of a page, one after another, in a project of its own; a script runs twice."""
-    blocks = BLOCK.findall((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"))
+    blocks = code_of(page)
     (tmp_path / "databacked.toml").touch()
     (tmp_path / "page.py").write_text("\n".join(blocks), encoding="utf-8")
     assert blocks
@@ -32,7 +37,7 @@ def test_the_code_of_a_page_runs(page, times, tmp_path):
 
 def test_the_tests_of_the_page_on_testing_pass(tmp_path):
     """Its blocks are a file of tests."""
-    blocks = BLOCK.findall((ROOT / "docs/testing.md").read_text(encoding="utf-8"))
+    blocks = code_of("testing")
     (tmp_path / "test_page.py").write_text("\n".join(blocks), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "databacked.pytest_plugin"]
     done = subprocess.run(

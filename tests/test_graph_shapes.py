@@ -21,7 +21,7 @@ from databacked import (
     sweep,
     task,
 )
-from databacked.errors import GraphError
+from databacked.errors import DatabackedError, GraphError
 
 
 @task
@@ -408,4 +408,5 @@ def test_a_column_that_stands_for_no_values_yet_is_refused_at_the_call(project):
 
     with pytest.raises(GraphError, match="Map a task over it"):
         run()
-    assert last_run() is None or last_run().counts.get("inner", {}) == {}
+    with suppress(DatabackedError):  # nothing has run yet
+        assert last_run().counts.get("inner", {}) == {}

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
+import io
 import os
+import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from databacked import FlowFailed, LocalResult, flow, last_run, sweep, task
+from databacked.display.base import Show
+from databacked.display.words import Progress
 from databacked.errors import GraphError
+
+from .test_views import pictures
 
 
 @pytest.fixture
@@ -399,3 +408,174 @@ def test_what_changed_in_a_task_that_keeps_nothing_is_said_by_who_keeps(tmp_path
         "['input x changed (select: helpers.BOX changed (64 → 48))'] ['input xs changed']"
     )
     assert said(48) == "[] []"
+
+
+# What is shown
+
+
+@task(failed="mark", result=LocalResult("sheets"), target="all.json")
+def lengths(masks):
+    return [len(mask) for mask in masks]
+
+
+@task(result=LocalResult("odd"), target="{n}.npy")
+def refuse(n):
+    if n == 2:
+        raise ValueError("an unlucky number")
+    return np.zeros(n)
+
+
+def test_who_cannot_do_with_marks_is_no_second_failure(project, heard):
+    """The failure that counts is the item's own; the reader was skipped, and why is said."""
+
+    @flow(runner="calling")
+    def run(ns):
+        return lengths(refuse.map(ns))
+
+    with pytest.raises(FlowFailed) as error:
+        run([1, 2, 3])
+    assert [one.task for one in error.value.failures] == ["refuse"]
+    assert last_run().counts["lengths"] == {"skipped": 1}
+    assert "could not do with them (TypeError: object of type 'Failed' has no len()" in heard()
+
+
+def test_a_mistake_beside_marks_is_a_failure_once_they_are_gone(project):
+    @task(failed="mark")
+    def broken(values):
+        raise KeyError("mine")
+
+    @flow(runner="calling")
+    def run(ns):
+        return broken(refuse.map(ns))
+
+    with pytest.raises(FlowFailed) as error:
+        run([1, 3])
+    assert [one.task for one in error.value.failures] == ["broken"]
+
+
+def test_short_lists_are_shown_where_they_changed(project):
+    @task(result=LocalResult("scaled"), target="all.json")
+    def scale(factors, names=("a",)):
+        return [factor * 2 for factor in factors]
+
+    @flow(runner="calling")
+    def run(*given):
+        return scale(*given)
+
+    run([1, 2.5], ("a", "b"))
+    run([1, 3.5], ("a",))
+    (reason,) = last_run().reasons["scale"]
+    assert "parameter factors changed ([1, 2.5] → [1, 3.5])" in reason
+    assert "parameter names changed (('a', 'b') → ('a',))" in reason
+
+
+def test_masks_with_few_objects_are_coloured_like_the_others(project):
+    """As a person sees them: one map, one kind of picture."""
+
+    @task(result=LocalResult("labels"), target="{n}.npy")
+    def label(n):
+        mask = np.zeros((40, 40), np.uint16)
+        for number in range(n):
+            mask[4 * number : 4 * number + 3, 5:20] = 3 * number + 1
+        return mask
+
+    found: Any = label.map([1, 5])
+    html = found._repr_html_()
+    first, second = pictures(html)
+    assert first.shape == second.shape == (40, 40, 3)
+    assert first[0, 10].tolist() == second[0, 10].tolist()
+    assert html.count('width="40"') == 2
+
+
+def test_small_pictures_are_enlarged(project):
+    @task(result=LocalResult("tiny"), target="{n}.png")
+    def tiny(n):
+        return np.full((16, 16), 9 * n, np.uint8)
+
+    found: Any = tiny.map([1, 2])
+    assert found._repr_html_().count('width="64" height="64"') == 2
+
+
+def test_a_tuple_of_maps_shows_its_pictures(project):
+    @flow(runner="calling")
+    def run(ns):
+        return segment.map(ns, load.map(ns)), 7, draw.map(ns)
+
+    found: Any = run([1, 2])
+    assert isinstance(found, tuple)
+    assert found[1:] == (7, [None, None])
+    html = found._repr_html_()  # type: ignore[attr-defined]
+    assert len(pictures(html)) == 2
+    assert "<pre>7</pre>" in html
+    assert type(pickle.loads(pickle.dumps((found[1], found[2])))) is tuple
+
+
+def test_the_last_run_is_told_shortly(project):
+    analysis([1, 2])
+    text = repr(last_run())
+    assert "load     2 made" in text
+    assert len(text.splitlines()) < 10
+    assert "<table>" in last_run()._repr_html_()
+
+
+def test_what_can_be_typed_next_is_what_users_call(project):
+    """Completion: numpy's methods of a backed array, no internals of tasks and flows."""
+    array = segment(3, load.fn(3))
+    names = dir(array)
+    assert {"path", "dask", "record", "mean", "astype", "sum", "T"} <= set(names)
+    assert not [name for name in names if name.startswith("_")]
+    assert all(hasattr(array, name) for name in names if name not in ("dask", "data", "ctypes"))
+    assert dir(segment) == ["fn", "map", "name", "options", "with_options"]
+    assert "arrives" not in dir(analysis)
+    given = inspect.signature(task).parameters
+    assert given["retries"].default == 0
+    assert {"result", "target", "keep", "limit"} <= given.keys()
+    assert "runner" in inspect.signature(analysis.with_options).parameters
+
+
+def test_several_outputs_outside_of_a_flow_are_had_by_name(project):
+    """As inside of one."""
+
+    @task(result=LocalResult("both"), target={"mask": "{n}.npy", "area": "{n}.json"})
+    def both(n):
+        return {"mask": np.full(3, n), "area": n * 2}
+
+    found = both.map([1, 2])
+    assert found["area"] == [2, 4]
+    assert found["mask"][1].path.name == "2.npy"
+    assert found.result() is found
+
+
+def test_seconds_and_bytes_of_each_task(project, heard):
+    """Also of what was made long ago."""
+    for made in ("2 made", "2 reused"):
+        analysis.with_options(verbose=True)([1, 2])
+        (line,) = [one for one in heard().splitlines() if one.startswith("  segment")]
+        assert re.search(rf"{made} · [\d.]+ m?s · 288 bytes", line)
+    _, table = analysis([1, 2])
+    assert table["nbytes"].tolist() == [144, 144]
+    assert (table["seconds"] > 0).all()
+
+
+def test_a_run_tells_now_and_then_where_there_is_no_terminal():
+    """After five seconds, then twice a minute."""
+    stream = io.StringIO()
+    show = Show(stream=stream)
+    tasks = {"segment": Progress(10, {"made": 3, "failed": 1})}
+    show.update(lambda: tasks)
+    assert not stream.getvalue()
+    show._next = 0
+    show.update(lambda: tasks)
+    show.update(lambda: tasks)
+    assert stream.getvalue() == "0 s · segment: 3 made, 1 failed, 6 left\n"
+
+
+def test_failures_are_told_where_they_are_collected(project, heard):
+    @flow(runner="calling", on_error="collect")
+    def run(ns):
+        return refuse.map(ns)
+
+    run([1, 2])
+    said = heard()
+    assert "run: 1 item failed; everything else is done" in said
+    assert "ValueError: an unlucky number" in said

@@ -107,7 +107,7 @@ def test_only_the_middle_plane_is_read_and_of_a_large_one_every_nth_pixel():
     assert [one.shape for one in pictures(html)] == [(300, 450)] * 4
     assert "Z 6 of 10" in text(html)
     array = Array(np.zeros((20, 3000, 3000), "u1"), "ZYX")
-    planes.thumbnail(array)
+    planes.as_colours(planes.middle_plane(array, planes.THUMBNAIL, 3))
     assert array.read == 125**2
 
 

@@ -21,7 +21,7 @@ from databacked.errors import FlowFailed, GraphError
 from databacked.graph.calls import Graph, current
 from databacked.graph.futures import Future, Futures, Values
 from databacked.graph.outline import Asked, Outline
-from databacked.graph.step import Step, changed_options, is_asynchronous
+from databacked.graph.step import Step, changed_options, is_asynchronous, say_options
 from databacked.pictures.drawing import Drawing
 from databacked.project.folders import same_folder
 from databacked.project.notebook import is_cell
@@ -251,6 +251,9 @@ class Flow(Generic[P, R]):
             current.reset(token)
         return outline.drawing(_project(self.options.root, self.fn))
 
+    def __dir__(self) -> list[str]:
+        return ["fn", "name", "options", "plan", "visualize", "with_options"]
+
     def __repr__(self) -> str:
         return f"<flow {self.name}>"
 
@@ -333,6 +336,10 @@ def flow(function: Any = None, /, **options: Any) -> Any:
     if not callable(function):
         raise GraphError(f"flow: a function was expected, not {function!r}; options have names.")
     return Flow(function, given)
+
+
+say_options(flow, Options, "function")
+say_options(Flow.with_options, Options, "self")
 
 
 @going_on()

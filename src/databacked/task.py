@@ -12,7 +12,7 @@ from databacked.callables import got_from
 from databacked.errors import GraphError
 from databacked.flow import current_graph, run_alone
 from databacked.graph.futures import Futures
-from databacked.graph.step import Options, Step, changed_options
+from databacked.graph.step import Options, Step, changed_options, say_options
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -99,6 +99,9 @@ class Task(Step, Generic[P, R]):
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return got_from(self, instance, owner, "task")
 
+    def __dir__(self) -> list[str]:
+        return ["fn", "map", "name", "options", "with_options"]
+
 
 @overload
 def task(function: Callable[P, R], /, **options: Unpack[TaskOptions]) -> Task[P, R]: ...
@@ -172,3 +175,7 @@ def task(function: Any = None, /, **options: Any) -> Any:
     if not callable(function):
         raise GraphError(f"task: a function was expected, not {function!r}; options have names.")
     return Task(function, given)
+
+
+say_options(task, Options, "function")
+say_options(Task.with_options, Options, "self")

@@ -109,7 +109,7 @@ class Failure:
         return f"{self.task}[{self.item}]: {self.exception}{where}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Failed:
     """Stands in a list in place of a value that could not be made."""
 
@@ -118,6 +118,9 @@ class Failed:
 
     def __bool__(self) -> bool:
         return False
+
+    def __repr__(self) -> str:
+        return f"<Failed {self.failure}>"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def test_missing_fresh_and_stale(plan, tmp_path):
     assert verdict.whole
     assert verdict.fresh == {0: "c:c0ffee"}
     assert {row: found.kind for row, found in verdict.due.items()} == {1: "ours", 2: "missing"}
-    ((reason, count),) = verdict.reasons.items()
+    ((reason, count),) = Counter(verdict.why.values()).items()
     assert (reason.text, count) == ("parameter factor changed (30 → 3)", 1)
     assert reason.only_parameters
 

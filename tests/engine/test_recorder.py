@@ -15,7 +15,7 @@ from databacked.graph.calls import Graph
 from databacked.graph.step import Options, Step
 from databacked.project.root import Project
 from databacked.types import Failure
-from databacked.worker.messages import FAILED, MADE, SKIPPED, Outcome, Reason
+from databacked.worker.messages import FAILED, MADE, REUSED, SKIPPED, Outcome, Reason
 
 from .test_scheduler import Nobody, spec_of
 
@@ -55,9 +55,10 @@ def test_what_became_of_each_item_is_counted_once(setup):
 def test_what_is_replaced_is_said_before_it_is(setup):
     """Once, and only where nothing but parameters changed."""
     recorder, items, said, _ = setup
-    reasons = {Reason("parameter sigma changed (1 → 2)", True): 3, Reason("f changed"): 1}
+    sigma, code = Reason("parameter sigma changed (1 → 2)", True), Reason("f changed")
+    why = {0: sigma, 1: sigma, 2: sigma, 3: code}
     for _ in range(2):
-        recorder.begin(items, Verdict(reasons=reasons, whole=True))  # type: ignore[arg-type]
+        recorder.begin(items, Verdict(why=why, whole=True))
     assert len(said) == 1
     assert "3 results are replaced (parameter sigma changed (1 → 2))" in said[0]
     assert recorder.reasons()["work"] == {"parameter sigma changed (1 → 2)": 6, "f changed": 2}
@@ -72,3 +73,16 @@ def test_what_items_say_is_in_the_log_and_warnings_are_counted(setup):
         recorder.note(items, Outcome(0, row, MADE, "c:a", said=lines))
     assert "work[0]\tout\thello" in (folder / "log").read_text()
     assert recorder.notes()["work"] == {"UserWarning: odd (a.py:3)": 2}
+
+
+def test_what_came_out_the_same_was_not_made_again(setup):
+    """The reason for which it was to be made is not said of it."""
+    recorder, items, _, _ = setup
+    why = Reason("input image changed", only_inputs=True)
+    recorder.begin(items, Verdict(why={0: why, 1: why, 2: why}))
+    recorder.note(items, Outcome(0, 0, REUSED, "c:a"))
+    recorder.note(items, Outcome(0, 1, MADE, "c:b"))
+    assert recorder.reasons()["work"] == {"input image changed": 2}
+    recorder.note(items, Outcome(0, 2, REUSED, "c:a"))
+    recorder.note(items, Outcome(0, 0, REUSED, "c:a"))
+    assert recorder.reasons()["work"] == {"input image changed": 1}

@@ -215,8 +215,7 @@ class Outlook:
             target = str(items.targets[row])
             self._edited[items.node, row] = items.place.settlement(found, target, claim, state)[0]
         reasons = self._reasons.setdefault(items.node.name, Counter())
-        for reason, count in verdict.reasons.items():
-            reasons[reason.text] += count
+        reasons.update(reason.text for reason in verdict.why.values())
         if items.spec.is_kept:
             for there in verdict.due.values():
                 kind = "always written" if there is None else MISSING.get(there.kind, "")

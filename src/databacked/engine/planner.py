@@ -205,7 +205,7 @@ class Planner:
                 continue
             found = self.small.of(items.spec.token(recipe))
             if found and items.spec.forced:
-                draft.reasons[FORCED] += 1
+                draft.why[row] = FORCED
             elif found:
                 (draft.recalled[row],) = found
                 draft.fresh[row] = "c:" + content_of_known(found[0])
@@ -343,7 +343,7 @@ class Planner:
                 return
             if found.kind == "ours":
                 reason = FORCED if spec.forced else reason_of(found, spec, tokens, place)
-                draft.reasons[reason] += 1
+                draft.why[row] = reason
                 passing = any("r:" in str(token) for token in tokens)
                 if reason.only_inputs and (passing or spec.marks):  # who fails is not known yet
                     draft.perhaps.append(row)

@@ -57,6 +57,8 @@ class Recorder:
         """What making items of each task took in this run."""
         self._ended: dict[int, bytearray] = {}
         self._reasons: defaultdict[str, Counter[Reason]] = defaultdict(Counter)
+        self._why: dict[int, dict[int, Reason]] = {}
+        """Why items are to be made again, by node and row, until what became of them is known."""
         self._notes: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._named: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         """Some files of which a note is said, by task and note."""
@@ -136,7 +138,8 @@ class Recorder:
         said: dict[str, Counter[str]] = {}
         for name, found in self._reasons.items():
             for reason, count in found.items():
-                said.setdefault(name, Counter())[reason.text] += count
+                if count:
+                    said.setdefault(name, Counter())[reason.text] += count
         return said
 
     def notes(self) -> dict[str, Counter[str]]:
@@ -200,7 +203,8 @@ class Recorder:
             for row in verdict.fresh:
                 if row not in errors and items.status[row] == OPEN:
                     self.count(node, row, "reused")
-        self._reasons[node.name].update(verdict.reasons)
+        self._reasons[node.name].update(verdict.why.values())
+        self._why.setdefault(node.id, {}).update(verdict.why)
         self._notes[node.name].update(verdict.notes)
         for note, targets in verdict.named.items():
             self._name(items, note, targets)
@@ -242,6 +246,9 @@ class Recorder:
             self._heard(items, outcome.row, outcome.said)
         if outcome.reason:
             self._reasons[name][outcome.reason] += 1
+        why = self._why.get(node.id, {}).pop(outcome.row, None)
+        if why is not None and outcome.state == REUSED:  # what it is made of came out the same
+            self._reasons[name][why] -= 1
         if outcome.state == FAILED:
             assert outcome.failure is not None
             where = place_in_words(outcome.failure.where)  # workers know no numbers of cells

@@ -9,6 +9,8 @@ from typing import Any
 
 from databacked.display.words import Progress, some
 from databacked.engine.run import Run
+from databacked.errors import DatabackedError
+from databacked.pictures.facts import facts_html
 from databacked.places.judge import summary as reasons_in_words
 from databacked.places.orphans import in_words
 from databacked.project.folders import from_here
@@ -18,10 +20,13 @@ from databacked.types import Failure
 LONG = 0.1
 """Seconds from which on it is said how long a failed item took."""
 
+SHOWN = 5
+"""Reasons, notes and failures that a report shows; its fields have all."""
+
 _last: Report | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """What became of a run."""
 
@@ -56,6 +61,28 @@ class Report:
     """Files and bytes in each place that this run's tasks wrote there for items that are none of
     this run; known for flows that ended whole."""
 
+    def facts(self) -> dict[str, str]:
+        """Return what became of it in words."""
+        facts = {"run": f"{self.id} of {self.name}", "state": self.state}
+        for task, counts in self.counts.items():
+            facts[task] = ", ".join(f"{count:,} {word}" for word, count in counts.items())
+        said = [*self.reasons.items(), *self.notes.items()]
+        lines = [f"{task}: {n:,} × {text}" for task, one in said for text, n in one.items()]
+        lines += [f"{one.task}: {one.item} failed: {one.exception}" for one in self.failures]
+        if lines:
+            more = f"; and {len(lines) - SHOWN:,} more" if len(lines) > SHOWN else ""
+            facts["said"] = "; ".join(lines[:SHOWN]) + more
+        facts["record"] = from_here(self.folder)
+        return facts
+
+    def __repr__(self) -> str:
+        facts = self.facts()
+        width = max(map(len, facts))
+        return "\n".join(f"{name:<{width}}  {text}" for name, text in facts.items())
+
+    def _repr_html_(self) -> str:
+        return f'<div class="databacked">{facts_html(self.facts())}</div>'
+
     @property
     def log(self) -> str:
         """What its items printed, logged and warned of: item, kind and text, a line each."""
@@ -65,13 +92,20 @@ class Report:
             return ""
 
 
-def last_run() -> Report | None:
+def last_run() -> Report:
     """Return what became of the last run of this process.
 
     Returns
     -------
-    Its counts, reasons, failures and value; None before the first run.
+    Its counts, reasons, failures and value; shown in a notebook, it is a short table.
+
+    Raises
+    ------
+    DatabackedError
+        Before the first run.
     """
+    if _last is None:
+        raise DatabackedError("last_run(): nothing has run yet in this process. Call a flow first.")
     return _last
 
 

@@ -27,7 +27,7 @@ from databacked.engine.spec import Specs, check_forced
 from databacked.errors import DatabackedError, StorageError
 from databacked.graph.calls import Graph
 from databacked.graph.copies import copied
-from databacked.graph.futures import Future, Futures, Values, futures_in, replace_futures
+from databacked.graph.futures import Future, Futures, Several, Values, futures_in, replace_futures
 from databacked.graph.nodes import Dynamic, Item, Node
 from databacked.places.orphans import orphans
 from databacked.places.parts import get_keys
@@ -128,7 +128,7 @@ class Run:
             self._forward.finish(futures_in(returned))
             self._until(lambda: self._forward.is_done)
             self.raise_fatal()
-            return replace_futures(returned, self._value_of_future, _answered)
+            return _shown(replace_futures(returned, self._value_of_future, _answered))
 
     def table(self, answer: Futures) -> Any:
         """Return what is known of each item of a map, as a DataFrame."""
@@ -314,6 +314,13 @@ def _answered(answer: Futures, values: list[Any]) -> Values:
     found = Values(values)
     found.answer = answer
     return found
+
+
+def _shown(value: Any) -> Any:
+    """Return what a flow returned as a notebook shows it."""
+    if type(value) is tuple and any(hasattr(type(one), "_repr_html_") for one in value):
+        return Several(value)
+    return value
 
 
 def new_id() -> str:

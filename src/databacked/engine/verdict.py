@@ -52,7 +52,7 @@ class Verdict:
     errors: Mapping[int, BaseException] = field(default_factory=dict)
     """Items that cannot be looked at."""
 
-    reasons: Counter[Reason] = field(default_factory=Counter)
+    why: Mapping[int, Reason] = field(default_factory=dict)
     """Why items are to be made again."""
 
     notes: Counter[str] = field(default_factory=Counter)
@@ -84,7 +84,7 @@ class Draft:
     late: dict[int, list[Item]] = field(default_factory=dict)
     unread: list[Item] = field(default_factory=list)
     errors: dict[int, BaseException] = field(default_factory=dict)
-    reasons: Counter[Reason] = field(default_factory=Counter)
+    why: dict[int, Reason] = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter)
     named: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     edited: list[int] = field(default_factory=list)

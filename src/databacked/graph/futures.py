@@ -274,6 +274,20 @@ class Values(list[T]):
         return values_html(self)
 
 
+class Several(tuple[Any, ...]):
+    """What a flow returns that returns several answers: a tuple that a notebook shows."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tuple, (list(self),)
+
+    def _repr_html_(self) -> str:
+        from databacked.pictures.html import several_html
+
+        return several_html(self)
+
+
 def futures_in(value: Any) -> list[Future]:
     """Return the futures inside a value, wherever copies look: also those in objects and tables."""
     found: list[Future] = []

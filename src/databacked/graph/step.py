@@ -87,6 +87,40 @@ def changed_options(options: Said, changed: Mapping[str, Any], who: str) -> Said
     return replace(options, **changed)  # type: ignore[type-var]
 
 
+class _Words(str):
+    """A type as its annotation says it, shown without quotes."""
+
+    __slots__ = ()
+
+    __repr__ = str.__str__
+
+
+def say_options(function: Callable[..., Any], options: type, first: str) -> None:
+    """Have a function that takes ``**options`` show them all: in a notebook, and by ``help``.
+
+    Parameters
+    ----------
+    options
+        A dataclass: the options with their defaults.
+    first
+        The parameter that stands before them.
+    """
+    kind = inspect.Parameter
+    before = kind(first, kind.POSITIONAL_ONLY)
+    if first != "self":
+        before = before.replace(default=None)
+    named = [
+        kind(
+            one.name,
+            kind.KEYWORD_ONLY,
+            annotation=_Words(one.type),
+            default=getattr(options(), one.name),
+        )
+        for one in fields(options)
+    ]
+    setattr(function, "__signature__", inspect.Signature([before, *named]))  # noqa: B010
+
+
 class Step:
     """A function whose values can be kept, with its options; checked as a whole when made."""
 

@@ -21,11 +21,13 @@ from databacked.pictures.planes import (
     SMALLEST,
     THUMBNAIL,
     Pixels,
+    Plane,
+    alike,
+    as_colours,
     facts_of,
     middle_plane,
     pictures_of,
     png_of,
-    thumbnail,
 )
 from databacked.project.folders import from_here
 
@@ -88,9 +90,10 @@ def values_html(values: Sequence[Any], limit: int = 20) -> str | None:
     if not any(_is_backed(value) for value in first):
         return None
     cells = []
-    for number, value in enumerate(first):
+    shown_by_place = _thumbnails_html([value if _is_backed(value) else None for value in first])
+    for number, (value, shown) in enumerate(zip(first, shown_by_place, strict=True)):
         if _is_backed(value):
-            shown, below = _thumbnail_html(value), _name_of(value)
+            below = _name_of(value)
         else:
             shown, below = _text(repr(value)), f"[{number}]"
         cells.append(
@@ -99,6 +102,16 @@ def values_html(values: Sequence[Any], limit: int = 20) -> str | None:
     more = len(values) - len(first)
     rest = _note(f"… and {more:,} more") if more else ""
     return _box(f'<div style="{_ROW}">{"".join(cells)}{rest}</div>')
+
+
+def several_html(values: Sequence[Any]) -> str:
+    """Return what a notebook shows of several values, one below another."""
+    shown = []
+    for value in values:
+        of_itself = getattr(type(value), "_repr_html_", None)
+        html = of_itself(value) if of_itself is not None else None
+        shown.append(html or f"<pre>{escape(_cut(repr(value)))}</pre>")
+    return _box("".join(f'<div style="margin-bottom:8px">{one}</div>' for one in shown))
 
 
 def table_html(
@@ -126,13 +139,13 @@ def table_html(
         names = list(frame.columns)
         head = "".join(f"<th>{escape(str(name))}</th>" for name in names)
         first = [frame.iloc[:limit, number].tolist() for number in range(len(names))]
+        columns_html = [
+            _thumbnails_html(column) if name in pictured else [*map(_text, column)]
+            for name, column in zip(names, first, strict=True)
+        ]
         rows = []
         for number, label in enumerate(frame.index[:limit].tolist()):
-            cells = [
-                (_thumbnail_html if name in pictured else _text)(column[number])
-                for name, column in zip(names, first, strict=True)
-            ]
-            inside = "".join(f"<td>{cell}</td>" for cell in cells)
+            inside = "".join(f"<td>{column[number]}</td>" for column in columns_html)
             rows.append(f"<tr><th>{escape(str(label))}</th>{inside}</tr>")
         more = len(frame) - len(rows)
         notes = [f"… and {more:,} more rows"] if more else []
@@ -193,26 +206,40 @@ def _figure(pixels: Pixels, name: str) -> str:
     )
 
 
-def _thumbnail_html(value: Any) -> str:
-    """Return one cell: a picture where there is one, else words."""
-    try:
-        found = _opened(value)
-        if found is None:
-            return _text(value)
-        data, kind = found
-        return (
-            f'<img src="{_data_uri(data, kind)}" alt="{escape(_name_of(value))}" '
-            f'title="{escape(_name_of(value))}" '
-            f'style="{_PAPER};max-height:{THUMBNAIL}px;max-width:{2 * THUMBNAIL}px">'
-        )
-    except Exception as error:
-        return _sorry(value, error)
+def _thumbnails_html(values: Sequence[Any]) -> list[str]:
+    """Return a cell for each value of one kind: a picture where there is one, else words."""
+    cells: list[str] = []
+    planes: dict[int, Plane] = {}
+    for place, value in enumerate(values):
+        try:
+            found = _opened(value)
+            if isinstance(found, Plane):
+                planes[place], found = found, ""
+            cells.append(_text(value) if found is None else found)
+        except Exception as error:
+            cells.append(_sorry(value, error))
+    for place, plane in zip(planes, alike(planes.values()), strict=True):
+        try:
+            cells[place] = _thumbnail_html(as_colours(plane), _name_of(values[place]))
+        except Exception as error:
+            cells[place] = _sorry(values[place], error)
+    return cells
 
 
-def _opened(value: Any) -> tuple[bytes, str] | None:
-    """Return a thumbnail of a backed value or of an image's path, and its type; None for others."""
+def _thumbnail_html(pixels: Pixels, name: str) -> str:
+    height, width = pixels.shape[:2]
+    times = max(1, THUMBNAIL // (2 * max(height, width)))
+    return (
+        f'<img src="{_data_uri(png_of(pixels), "image/png")}" alt="{escape(name)}" '
+        f'title="{escape(name)}" width="{width * times}" height="{height * times}" '
+        f'style="{_PAPER};image-rendering:pixelated">'
+    )
+
+
+def _opened(value: Any) -> Plane | str | None:
+    """Return what is shown of a backed value or of an image's path; None for others."""
     if _is_backed(value) and hasattr(value, "shape"):
-        return thumbnail(value), "image/png"
+        return middle_plane(value, THUMBNAIL, 3)
     if not (_is_backed(value) or isinstance(value, str | PurePath)):
         return None
     path = Path(os.fspath(value))
@@ -221,14 +248,19 @@ def _opened(value: Any) -> tuple[bytes, str] | None:
         if path.stat().st_size > LARGEST_FILE:
             return None
         read: Callable[[], bytes] = getattr(value, "read_bytes", path.read_bytes)
-        return read(), _BROWSER[suffix]
+        name = escape(_name_of(value))
+        return (
+            f'<img src="{_data_uri(read(), _BROWSER[suffix])}" alt="{name}" title="{name}" '
+            f'style="{_PAPER};max-height:{THUMBNAIL}px;max-width:{2 * THUMBNAIL}px">'
+        )
     if suffix not in _IMAGES:
         return None
     from databacked.plugins import find
 
     path.stat()  # what is missing is said by its name
     serializer = find("serializers", "default")()
-    return thumbnail(_Opened(serializer.open(path), serializer.describe(path))), "image/png"
+    opened = _Opened(serializer.open(path), serializer.describe(path))
+    return middle_plane(opened, THUMBNAIL, 3)
 
 
 class _Opened:
@@ -260,7 +292,11 @@ def _text(value: Any) -> str:
     if value is None or (isinstance(value, float) and value != value):
         return ""
     text = f"{value:.6g}" if isinstance(value, float) else " ".join(str(value).split())
-    return escape(text if len(text) <= 100 else text[:99] + "…")
+    return escape(_cut(text))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 100 else text[:99] + "…"
 
 
 def _data_uri(data: bytes, kind: str) -> str:

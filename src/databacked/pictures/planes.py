@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -61,6 +61,9 @@ class Plane:
     samples: bool
     """Whether the pixels are colours."""
 
+    labels: bool | None = None
+    """Whether they are numbers of objects; None where only the pixels tell."""
+
 
 # ---------------------------------------------------------------- what is read
 
@@ -110,7 +113,8 @@ def middle_plane(array: Any, longest: int, channels: int) -> Plane:
         read.append(found.transpose([left.index(axis) for axis in "YXS" if axis in left]))
     names = getattr(array, "channel_names", None) or ()
     said = tuple(str(names[n]) if n < len(names) else "" for n in range(len(read)))
-    return Plane(tuple(read), said, tuple(where), step, count - len(read), "S" in order)
+    labels = getattr(array, "is_labels", None)
+    return Plane(tuple(read), said, tuple(where), step, count - len(read), "S" in order, labels)
 
 
 def axes_of(array: Any) -> str:
@@ -205,9 +209,9 @@ def as_labels(plane: Pixels) -> Pixels:
 def as_colours(plane: Plane) -> Pixels:
     """Return all channels of a plane as one picture: grey, colours, or labels."""
     if plane.samples or len(plane.channels) == 1:
-        return _drawn(plane.channels[0], plane.samples)
-    if any(is_labels(channel) for channel in plane.channels):
-        return np.concatenate([_with_colours(_drawn(c, False)) for c in plane.channels], axis=1)
+        return _drawn(plane.channels[0], plane)
+    if any(_holds_labels(channel, plane) for channel in plane.channels):
+        return np.concatenate([_with_colours(_drawn(c, plane)) for c in plane.channels], axis=1)
     channels = plane.channels[:3]
     mixed = sum(
         as_grey(channel)[..., None] * np.array(colour, np.float64)
@@ -225,24 +229,32 @@ def png_of(pixels: Pixels) -> bytes:
     return file.getvalue()
 
 
-def thumbnail(array: Any) -> bytes:
-    """Return a small picture of an array's middle plane, its channels as colours, as a PNG."""
-    return png_of(as_colours(middle_plane(array, THUMBNAIL, 3)))
+def alike(planes: Iterable[Plane]) -> list[Plane]:
+    """Return planes of one kind: where some hold numbers of objects, those with few do, too."""
+    found = list(planes)
+    if any(one.labels is None and any(map(is_labels, one.channels)) for one in found):
+        return [replace(one, labels=True) if one.labels is None else one for one in found]
+    return found
 
 
 def pictures_of(plane: Plane) -> Iterable[tuple[Pixels, str]]:
     """Yield each channel of a plane as a picture, with its name."""
     for channel, name in zip(plane.channels, plane.names, strict=True):
-        yield _drawn(channel, plane.samples), name
+        yield _drawn(channel, plane), name
 
 
-def _drawn(channel: Pixels, samples: bool) -> Pixels:
-
-    if samples:
+def _drawn(channel: Pixels, plane: Plane) -> Pixels:
+    if plane.samples:
         if channel.shape[-1] not in (3, 4):
             channel = channel[..., 0]
         return channel if channel.dtype == np.uint8 else as_grey(channel)
-    return as_labels(channel) if is_labels(channel) else as_grey(channel)
+    return as_labels(channel) if _holds_labels(channel, plane) else as_grey(channel)
+
+
+def _holds_labels(channel: Pixels, plane: Plane) -> bool:
+    if plane.labels is None or channel.dtype.kind not in "iu" or channel.min(initial=0) < 0:
+        return is_labels(channel)
+    return plane.labels
 
 
 def _with_colours(pixels: Pixels) -> Pixels:

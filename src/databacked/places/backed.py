@@ -269,6 +269,11 @@ class BackedArray(Backed, LikeNumpy):
         return self._description.channel_names
 
     @property
+    def is_labels(self) -> bool | None:
+        """Whether the pixels are numbers of objects; None where only the pixels tell."""
+        return True if getattr(self._serializer, "labels", False) else None
+
+    @property
     def physical_pixel_sizes(self) -> PhysicalPixelSizes | None:
         """Z, Y, X in micrometres; None where nobody knows."""
         sizes = self._description.physical_pixel_sizes
@@ -351,6 +356,12 @@ class BackedArray(Backed, LikeNumpy):
         if name in IN_PLACE:
             raise ValueError(self._unchangeable())
         return getattr(np.asarray(self), name)
+
+    def __dir__(self) -> list[str]:
+        # What numpy's arrays have, as far as it works here.
+        ours = [name for name in object.__dir__(self) if not name.startswith("_")]
+        theirs = [name for name in dir(np.ndarray) if name[0] != "_" and name not in IN_PLACE]
+        return sorted({*ours, *theirs})
 
     def __getstate__(self) -> dict[str, Any]:
         # The pixels stay behind: another process reads what it needs from the file.

@@ -9,12 +9,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from databacked.storage.looks import Stat, stat_of
-
 _HEADER = 16
 """Bytes at the start of compiled code: mark, flags, and time and size of its source (PEP 552)."""
 
-_seen: dict[str, tuple[Any, Stat | None]] = {}
+_seen: dict[str, tuple[Any, tuple[int, int] | None]] = {}
 """By file: which import of it was seen, and how the file looked then; None if it was newer."""
 
 
@@ -51,9 +49,10 @@ def _file_of(place: str, root: Path) -> str:
 def _is_older(module: ModuleType, file: str) -> bool:
     spec = getattr(module, "__spec__", None)
     try:
-        now = stat_of(file)
+        info = os.stat(file)
     except OSError:
         return False
+    now = info.st_size, info.st_mtime_ns
     known = _seen.get(file)
     if known is None or known[0] is not spec:  # imported, or reloaded, since the last look
         known = _seen[file] = spec, None if _was_compiled_before(spec, file) else now
