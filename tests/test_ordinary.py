@@ -579,3 +579,18 @@ def test_failures_are_told_where_they_are_collected(project, heard):
     said = heard()
     assert "run: 1 item failed; everything else is done" in said
     assert "ValueError: an unlucky number" in said
+
+
+def test_a_text_that_makes_a_folder_is_asked_about_once(project, heard):
+    @task(result=LocalResult("wells"), target="{well}.npy")
+    def well_image(well):
+        return np.zeros(3)
+
+    @flow(runner="calling")
+    def run(wells):
+        return well_image.map(wells)
+
+    run(["A1", "well B/2"])
+    assert "well in the target holds a /, such as 'well B/2': what stands before it" in heard()
+    run(["A1", "well B/2"])
+    assert "holds a /" not in heard()

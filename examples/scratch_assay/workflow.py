@@ -1,5 +1,6 @@
 """Cells of a scratch assay: cut out, normalised, drawn, measured, handed over as datasets."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -124,4 +125,4 @@ def scratch_assay(cells):
 made = scratch_assay(pd.read_csv(HERE / "cells.csv"))
 print("\nWhat was made:")
 for name, value in made.items():
-    print(f"  {name:<16}  {value.path.relative_to(HERE)}")
+    print(f"  {name:<16}  {os.path.relpath(value.path)}")

@@ -22,7 +22,7 @@ PARTS = ("manifest.parquet", "README.md", "provenance.json", MANIFEST)
 """The files of a working dataset."""
 
 
-FORMAT = 2
+FORMAT = 3
 """Changes only when the bytes of a working dataset do."""
 
 

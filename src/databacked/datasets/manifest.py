@@ -28,7 +28,7 @@ class Manifest:
     """A checked table: relative paths, plain metadata, and what was left out."""
 
     table: pd.DataFrame
-    """Filepath columns as POSIX paths relative to the project root, then metadata columns."""
+    """Metadata, and filepath columns as POSIX paths relative to the project root, as given."""
 
     filepath_columns: tuple[str, ...]
     metadata_columns: tuple[str, ...]
@@ -115,10 +115,11 @@ def check_table(
         **plain,
     }
     keys = {name: [key for _, key in found] for name, found in located.items()}
+    kept = [name for name in names if name in columns]  # as the user has them
     index = pd.RangeIndex(len(table))
     return (
         Manifest(
-            pd.DataFrame(columns, index=index, columns=[*paths, *metadata]),
+            pd.DataFrame(columns, index=index, columns=kept),
             tuple(paths),
             tuple(metadata),
             pd.DataFrame(keys, index=index, columns=list(paths)),

@@ -20,6 +20,7 @@ from databacked.engine.targets import (
     changed_packages,
     check_legal,
     floats_in_names,
+    folders_in_names,
     refuse_unknown,
     target_of,
     targets_now,
@@ -154,6 +155,8 @@ class Planner:
             self._passing(items, rows, recipes, draft)
         elif whole:
             self._compare(items, rows, recipes, draft, items.place)
+            if draft.due and items.node.task.target is not None:
+                draft.notes.update(folders_in_names(items.node, items.node.task.target))
         else:
             left = {
                 row: recipe

@@ -92,6 +92,24 @@ def floats_in_names(node: Node, target: Target) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def folders_in_names(node: Node, target: Target) -> list[str]:
+    """Return in words which texts make folders, because they hold a ``/`` (``well A/1``)."""
+    found: list[str] = []
+    for part in target.outputs.values() if isinstance(target, Outputs) else (target,):
+        for _, name, attributes, _, conversion in part.parts:
+            arg = None if name is None else node.args.get(name)
+            if attributes or conversion or not isinstance(arg, Column | Plain):
+                continue
+            values = arg.values if isinstance(arg, Column) else [arg.value]
+            first = next((one for one in values if isinstance(one, str) and "/" in one), None)
+            if first is not None:
+                found.append(
+                    f"{name} in the target holds a /, such as {first!r}: what stands before it is "
+                    f"a folder. If none is meant: {name}.replace('/', '-')"
+                )
+    return list(dict.fromkeys(found))
+
+
 class _Repeated(Sequence[Any]):
     def __init__(self, value: Any, count: int) -> None:
         self._value, self._count = value, count
