@@ -480,7 +480,7 @@ def test_a_whole_dataset_has_no_problems(project, readme):
         (lambda d: (d.path / "README.md").write_bytes(b"\xff"), "README.md is not UTF-8"),
         (
             lambda d: edit(d.path / "manifest.csv", ",image", ",picture"),
-            "has the columns name, picture",
+            "has the columns cell, picture",
         ),
         (lambda d: edit(d.path / "manifest.csv", "a.png", "b.png"), "row 0 'image': 'pictures/b"),
         (lambda d: edit(d.path / "manifest.csv", "a,pictures/a.png\n", ""), "1 rows"),

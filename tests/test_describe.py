@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pandas as pd
 import pytest
 
 from databacked import ArrayToOmeZarr, LocalDatasetResult, LocalResult, describe, flow, task
-from databacked.cli import main
+from databacked.cli import FAILED, INTERRUPTED, MISTAKE, app, main
 from databacked.errors import RecordError
 
 STEP = 3
@@ -294,3 +295,19 @@ def test_exit_codes_stand_in_the_help(run):
     words = " ".join(out.split())
     for code in ("0 done", "1 it cannot be done", "2 written wrongly", "130 interrupted"):
         assert code in words
+
+
+def test_the_page_on_the_command_line_tells_all():
+    """Every command with its arguments, every option, every exit code."""
+    page = (Path(__file__).parents[1] / "docs/command-line.md").read_text(encoding="utf-8")
+    for name, command in app.commands.items():
+        assert f"`databacked {name} " in page
+        for one in command.params:
+            for option in one.opts if one.param_type_name == "option" else ():
+                assert f"`{option}`" in page, (name, option)
+    assert set(re.findall(r"^\| (\d+) \|", page, re.MULTILINE)) == {
+        *("0", "2"),
+        *map(str, (FAILED, MISTAKE, INTERRUPTED)),
+    }
+    for said in set(re.findall(r"`(--?[a-zA-Z]+)`", page)) - {"-h", "--help", "-V", "--version"}:
+        assert any(said in one.opts for command in app.commands.values() for one in command.params)
