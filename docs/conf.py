@@ -5,8 +5,6 @@ CONTRIBUTING and CHANGELOG are pages, too, and other files are given as they are
 """
 
 import re
-from dataclasses import MISSING, fields
-from importlib import import_module
 
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.nodes import make_refnode
@@ -31,7 +29,6 @@ highlight_language = "none"  # a block that says no language is in none
 add_module_names = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
 smartquotes = False
 python_use_unqualified_type_names = True
@@ -77,9 +74,6 @@ CHANGELOG
 # Overloads are for type checkers; to a reader they are one function.
 ModuleAnalyzer.overloads = property(lambda self: {}, lambda self, found: None)
 
-OPTIONS = {"databacked.task": "databacked.graph.step", "databacked.flow": "databacked.flow"}
-"""Where it stands what ``**options`` are."""
-
 
 def add_contents(app, docname, source):
     """Have the readme be the root of the site."""
@@ -88,22 +82,13 @@ def add_contents(app, docname, source):
 
 
 def tell_signature(app, what, name, thing, options, signature, returns):
-    """Show options one by one with their defaults; no signature of what nobody calls to make it."""
-    if name in OPTIONS:
-        module = import_module(OPTIONS[name])
-        shown = [f"{one.name}={default_of(one)!r}" for one in fields(module.Options)]
-        return f"(function=None, /, *, {', '.join(shown)})", ""
+    """Show no signature of what nobody calls to make it."""
     if signature == "()" and what in ("class", "exception"):
         return "", ""
     if signature is None:
         return None
     said = re.sub(r": [~.\w]*(Unpack\[[^]]*\]|\bP\b(\.k?w?args)?)", "", signature)
     return said.replace("<factory>", "{}"), re.sub(r"\[~?P, [~.\w]*R\]", "", returns or "")
-
-
-def default_of(field):
-    """Return the default of a dataclass's field."""
-    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def tell_sections(app, what, name, thing, options, lines):
