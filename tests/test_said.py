@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import pty
 import subprocess
 import sys
 import warnings
+from contextlib import suppress
 
 import pytest
 
@@ -127,3 +130,47 @@ def test_a_message_that_cannot_be_told_fails_nothing(project, runner):
     line = [sys.executable, "s.py", runner]
     done = subprocess.run(line, cwd=project, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[1] 1"
+
+
+ON_A_TERMINAL = """
+import time
+from databacked import flow, last_run, task, ThreadRunner
+
+@task
+def talk(n):
+    time.sleep(0.1)
+    print("item", n)
+    return n
+
+@flow(runner=ThreadRunner(1))
+def run():
+    found = talk.map(range(15))
+    found[4].result()
+    print("the flow itself")
+    return found
+
+run()
+print("log", last_run().log.count("item"))
+"""
+
+
+def test_bars_on_a_terminal_take_nothing_from_the_log(project):
+    """They stand before the streams, too; what items say is taken down all the same."""
+    script = project / "script.py"
+    script.write_text(ON_A_TERMINAL)
+    main, other = pty.openpty()
+    env = {**os.environ, "TERM": "xterm", "DATABACKED_QUIET": "", "COLUMNS": "100"}
+    process = subprocess.Popen([sys.executable, script], stdout=other, stderr=other, env=env)
+    os.close(other)
+    said = b""
+    with suppress(OSError):  # what a terminal says whose other end is closed
+        while data := os.read(main, 4096):
+            said += data
+    os.close(main)
+    assert process.wait() == 0
+    text = said.decode()
+    assert "log 15" in text
+    assert "the flow itself" in text
+    assert text.count("]: item ") == 10
+    assert "what items said: 5 more lines" in text
+    assert "━" in text

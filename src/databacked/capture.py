@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from itertools import groupby
 from typing import Any, NamedTuple, TextIO
@@ -98,6 +98,9 @@ _shown = False
 _stack = ExitStack()
 
 
+_wrap: Callable[[Any], Any] | None = None
+
+
 def listen(heard: Heard | None) -> Heard | None:
     """Take down what this thread says from now on, or no more; return where it went before."""
     before, _item.heard = _item.heard, heard
@@ -181,6 +184,18 @@ def is_capturing() -> bool:
     return _captures > 0
 
 
+def show_above(wrap: Callable[[Any], Any] | None) -> None:
+    """Have what nobody takes down written through something else, as long as bars are drawn.
+
+    Parameters
+    ----------
+    wrap
+        Makes of a stream what is written to instead; None ends it.
+    """
+    global _wrap
+    _wrap = wrap
+
+
 def _begin() -> None:
     out, err, show = sys.stdout, sys.stderr, warnings.showwarning
     mine: list[Any] = [_Stream(out), _Stream(err)]
@@ -240,14 +255,23 @@ class _Stream:
     def __init__(self, stream: Any) -> None:
         self._stream = stream
         """None in a process without one."""
+        self._wrapped: tuple[Any, Any] = None, None
 
     def write(self, text: str) -> int:
         if _item.heard is None:
-            return int(self._stream.write(text) or 0) if self._stream is not None else len(text)
+            return int(self._through().write(text) or 0) if self._stream else len(text)
         _note(Said("out", text))
         if _shown:
             tell(text, self._stream, end="")
         return len(text)
+
+    def _through(self) -> Any:
+        """Return what is written to: the stream, or what stands before it while bars are drawn."""
+        wrap, wrapped = self._wrapped
+        if wrap is not _wrap:
+            wrapped = None if _wrap is None else _wrap(self._stream)
+            self._wrapped = _wrap, wrapped
+        return self._stream if wrapped is None else wrapped
 
     def flush(self) -> None:
         # What an item says is taken down already. And what could not be told to a full disk or an

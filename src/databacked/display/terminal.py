@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from databacked.capture import is_capturing, show_above
 from databacked.display.base import Show
 from databacked.display.words import Progresses
 
@@ -37,6 +38,7 @@ class TerminalShow(Show):
     def _draw(self, tasks: Progresses) -> None:
         if self._bars is None:
             from rich.console import Console
+            from rich.file_proxy import FileProxy
             from rich.progress import (
                 BarColumn,
                 MofNCompleteColumn,
@@ -53,7 +55,12 @@ class TerminalShow(Show):
                 TimeRemainingColumn(),
                 console=Console(file=self.stream),
                 transient=True,
+                # Of items it is taken down; only where nobody does, rich may stand before streams.
+                redirect_stdout=not is_capturing(),
+                redirect_stderr=not is_capturing(),
             )
+            console = self._bars.console
+            show_above(lambda stream: FileProxy(console, stream))
             self._bars.start()
         for name, one in tasks.items():
             if name not in self._rows:
@@ -63,6 +70,7 @@ class TerminalShow(Show):
     def close(self) -> None:
         bars, self._bars = self._bars, None
         if bars is not None:
+            show_above(None)
             self._drawing(bars.stop)
 
     def _drawing(self, draw: Callable[[], None]) -> None:
