@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from databacked.errors import FingerprintError
-from databacked.fingerprint import code
 from databacked.fingerprint.code import CodeFingerprint, code_fingerprint, explain
+from databacked.fingerprint.code.ownership import version_of
 
 from .cases import CASES, NOT_SEEN, SEEN, Case
 
@@ -325,9 +325,9 @@ def test_another_packages_version_is_noticed_and_does_not_count(load, tmp_path, 
     before = code_fingerprint(module.f, root=tmp_path)
     assert before.packages == {"numpy": np.__version__}
     monkeypatch.setattr(np, "__version__", "99.0")
-    code._version.cache_clear()
+    version_of.cache_clear()
     after = code_fingerprint(module.f, root=tmp_path)
-    code._version.cache_clear()
+    version_of.cache_clear()
     assert after.packages == {"numpy": "99.0"}
     assert after.digest == before.digest
 
