@@ -171,6 +171,11 @@ class OneFile(Format):
         place.append(record, claim)
         notes: list[str] = []
         for _ in range(TRIES):
+            if judged.kind == "unusable" and not replaces(judged, place.rules):
+                raise CorrectionError(
+                    f"{place.path(target)} was changed by hand while it was being made, and cannot "
+                    f"be used as it is: {judged.why}. Or move it away, to have it made again."
+                )
             if judged.kind in ("foreign", "edited", "unusable"):  # not proved to be ours
                 why = judged.why or "edited by hand"
                 try:
@@ -194,11 +199,6 @@ class OneFile(Format):
             judged = self.look(
                 place, target, now, claim.owner, place.records, without=(record, *without)
             )
-            if judged.kind == "unusable" and not replaces(judged, place.rules):
-                raise CorrectionError(
-                    f"{place.path(target)} was changed by hand while it was being made, and cannot "
-                    f"be used as it is: {judged.why}. Or move it away, to have it made again."
-                )
             if is_hit(judged, claim.recipe) and not place.rules.always:
                 if judged.kind == "edited" and place.rules.when_edited == "replace":
                     continue
