@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import struct
 import subprocess
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -234,6 +236,62 @@ def test_a_second_and_a_third_correction_are_used_like_the_first(project):
         (project / "kept/a.json").write_text(text)
         sums += [run()["sum"], run()["sum"]]
     assert sums == [3, 10, 10, 140, 140, 10, 10, 2, 2]
+
+
+def png(pixels, colours: int) -> bytes:
+    """Return a PNG with 16 bits a colour, which Pillow does not write."""
+    height, width = pixels.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    parts = {
+        b"IHDR": struct.pack(">IIBBBBB", width, height, 16, colours, 0, 0, 0),
+        b"IDAT": zlib.compress(rows),
+        b"IEND": b"",
+    }
+    chunks = (
+        struct.pack(">I", len(part)) + name + part + struct.pack(">I", zlib.crc32(name + part))
+        for name, part in parts.items()
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "LA", "palette and transparency", "CMYK"])
+@pytest.mark.parametrize("colours", [(), (3,)], ids=["gray", "colours"])
+def test_a_picture_that_was_made_smaller_shows_what_it_showed(project, mode, colours):
+    """Optimizers and editors write palettes, single bits and other colours: pixels are meant."""
+    from PIL import Image
+
+    pixels = np.where(np.indices((6, 8)).sum(0) % 3 == 0, np.uint8(255), np.uint8(0))
+    painted = Image.fromarray(pixels)
+    pixels = np.broadcast_to(pixels[(..., *[None] * len(colours))], (6, 8, *colours))
+    run = kept(np.zeros_like(pixels), ".jpg" if mode == "CMYK" else ".png")
+    before = run()
+    if mode in ("P", "palette and transparency"):
+        painted = painted.point(lambda n: n == 0).convert("P")  # 0 and 1
+        painted.putpalette([255, 255, 255, 0, 0, 0])
+    elif mode == "CMYK":
+        painted = painted.convert("RGB")
+    options = {"transparency": b"\xff\xff"} if "transparency" in mode else {}
+    painted = painted if painted.mode == "P" else painted.convert(mode)
+    painted.save(next((project / "kept").glob("a.*")), **options)
+    assert painted.mode == ("P" if "palette" in mode else mode)
+    if mode == "CMYK" and not colours:
+        pytest.skip("a JPEG of gray in CMYK is none any more: its colours differ by rounding")
+    assert run()["sum"] == pytest.approx(pixels.sum(), rel=0.05 if mode == "CMYK" else 0)
+    assert run()["shape"] == before["shape"]
+    assert last_run().counts["made"] == {"reused": 1}
+
+
+@pytest.mark.parametrize(("colours", "samples"), [(2, 3), (6, 4), (4, 2)])
+def test_colours_of_16_bits_are_never_cut(project, colours, samples):
+    """Pillow reads 8 of them: what was 300 would be 1."""
+    run = kept(np.full((6, 8), 9, np.uint16), ".png")
+    run()
+    file = project / "kept/a.png"
+    file.write_bytes(png(np.full((6, 8, samples), 300), colours))
+    with pytest.raises(FlowFailed, match="colours of 16 bits"):
+        run()
+    file.write_bytes(png(np.full((6, 8), 300), 0))
+    assert run()["sum"] == 300 * 48
 
 
 @pytest.mark.parametrize("forged", [False, True])

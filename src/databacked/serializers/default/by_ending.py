@@ -21,6 +21,7 @@ from databacked.serializers.corrections import Correction, fit
 from databacked.serializers.default.made import Made, of_array, of_picture, put
 from databacked.serializers.default.pictures import (
     PICTURES,
+    cut_colours,
     read_pdf,
     read_picture,
     read_svg,
@@ -177,6 +178,8 @@ class ArrayToDefaultWriter(Serializer):
                 table = self.read_corrected(path, dialect)
                 seen = fit(recorded, describe_table(table), lambda: table)
                 return replace(seen, form=dialect)
+        if _ending(path) in PICTURES and (problem := cut_colours(path)):
+            return Correction(recorded, problem=problem)
         return super().correction(path, recorded)
 
     def read_corrected(self, path: Path, form: Mapping[str, Any]) -> Any:
