@@ -9,6 +9,7 @@ import struct
 import subprocess
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -270,7 +271,7 @@ def test_a_picture_that_was_made_smaller_shows_what_it_showed(project, mode, col
         painted.putpalette([255, 255, 255, 0, 0, 0])
     elif mode == "CMYK":
         painted = painted.convert("RGB")
-    options = {"transparency": b"\xff\xff"} if "transparency" in mode else {}
+    options: dict[str, Any] = {"transparency": b"\xff\xff"} if "transparency" in mode else {}
     painted = painted if painted.mode == "P" else painted.convert(mode)
     painted.save(next((project / "kept").glob("a.*")), **options)
     assert painted.mode == ("P" if "palette" in mode else mode)
