@@ -178,6 +178,39 @@ def test_a_link_to_nothing_at_a_target_is_moved_aside(project):
     assert again(numbers()) == {"reused": 2}
 
 
+@pytest.mark.parametrize("kind", ["relative", "absolute"])
+@pytest.mark.parametrize("value", [2, None])
+def test_a_link_to_a_result_that_was_moved_is_moved_aside_too(project, kind, value):
+    """Somebody keeps it elsewhere: used through its link, and neither is replaced or removed."""
+
+    def numbers(value):
+        @task(result=LocalResult("out"), target="{n}.json")
+        def number(n):
+            return value
+
+        @flow
+        def run():
+            return number.map([1])
+
+        return run
+
+    assert list(numbers(1)()) == [1]
+    (project / "archive").mkdir()
+    kept, link = project / "archive/1.json", project / "out/1.json"
+    link.rename(kept)
+    leads = "../archive/1.json" if kind == "relative" else str(kept)
+    link.symlink_to(leads)
+    assert list(numbers(1)()) == [1]
+    assert last_run().counts["number"] == {"reused": 1}
+    for expected in ({"made": 1}, {"reused": 1}):
+        assert list(numbers(value)()) == [value]
+        assert last_run().counts["number"] == expected
+    assert kept.read_text().strip() == "1"
+    assert not link.is_symlink()
+    (aside,) = (project / "out" / STATE / "replaced").glob("*/*.json")
+    assert os.readlink(aside) == leads
+
+
 @pytest.mark.parametrize("where", ["out/deep", "out/deep/er"])
 def test_a_dead_link_above_a_target_is_said_in_words(project, where):
     """It would never be there."""
