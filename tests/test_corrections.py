@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shutil
@@ -357,3 +358,46 @@ def test_whatever_type_and_axes_a_viewer_makes_the_values_are_those(array, was, 
     assert back.shape == recorded.shape
     assert back.dtype == was
     assert (back == recorded).all()
+
+
+def by_hand_in_xml(path: Path) -> None:
+    pixels = {"axes": "CYX", "PhysicalSizeX": 0.325, "Channel": {"Name": ["DAPI", "RFP"]}}
+    tifffile.imwrite(path, tifffile.imread(path), ome=True, metadata=pixels)
+
+
+def by_hand_in_json(path: Path) -> None:
+    said = json.loads((path / "zarr.json").read_text())
+    ome = said["attributes"]["ome"]
+    ome["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"][2] = 0.325
+    ome["omero"]["channels"][1]["label"] = "RFP"
+    (path / "zarr.json").write_text(json.dumps(said))
+
+
+@pytest.mark.parametrize(
+    ("writer", "ending", "correct"),
+    [(ArrayToOmeTiff, ".ome.tiff", by_hand_in_xml), (ArrayToOmeZarr, ".ome.zarr", by_hand_in_json)],
+)
+def test_a_corrected_pixel_size_or_channel_name_reaches_the_readers(
+    project, writer, ending, correct
+):
+    """What a file does not say itself, as after other programs, is as it was recorded."""
+    names, sizes = ["DAPI", "GFP"], (None, 0.65, 0.65)
+    serializer = writer(dim_order="CYX", channel_names=names, physical_pixel_sizes=sizes)
+
+    @task(result=LocalResult("kept", serializer), target=f"a{ending}")
+    def made():
+        return np.ones((2, 8, 8), np.uint16)
+
+    @task(keep=True)
+    def seen(x):
+        return [*x.channel_names, *x.physical_pixel_sizes]
+
+    @flow
+    def run():
+        return seen(made())
+
+    assert run() == ["DAPI", "GFP", None, 0.65, 0.65]
+    correct(project / f"kept/a{ending}")
+    for _ in range(2):
+        assert run() == ["DAPI", "RFP", None, 0.65, 0.325]
+        assert last_run().counts["made"] == {"reused": 1}
