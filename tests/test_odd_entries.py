@@ -17,6 +17,7 @@ from databacked.project.root import Project
 from databacked.records import book, journal
 from databacked.records.book import records_of
 from databacked.records.compaction import compact
+from databacked.records.owners import project_id
 
 STATE = ".databacked"
 
@@ -105,6 +106,14 @@ def test_what_lies_in_the_state_folder_stops_nothing(project, name):
             put(folder / name, kind)
         assert again(numbers(place)) == {"made": 2}
         assert again(numbers(place)) == {"reused": 2}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_lies_where_the_name_of_the_project_is_kept_stops_nothing(tmp_path, kind):
+    """A pipe would be waited for, for ever."""
+    put(make_state_folder(tmp_path) / "project", kind)
+    names = {project_id(tmp_path), project_id(tmp_path)}
+    assert len(names) == 1
 
 
 @pytest.mark.parametrize("where", ["out", f"out/{STATE}", f"out/{STATE}/journals"])

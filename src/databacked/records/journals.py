@@ -9,7 +9,7 @@ from pathlib import Path
 from databacked.errors import RecordError
 from databacked.project.folders import STATE, obstacle, owner_of
 from databacked.records.record import FORMAT, HEADER
-from databacked.storage.live import JOURNAL, is_live, open_journal
+from databacked.storage.live import JOURNAL, is_live, open_regular
 
 _is_named = re.compile(rf"{JOURNAL}.*\.tsv").fullmatch
 
@@ -78,7 +78,7 @@ class LocalJournals:
         path = self.folder / name
         offset = self.read.get(name, 0)
         try:
-            with open(path, "rb", opener=open_journal) as file:
+            with open(path, "rb", opener=open_regular) as file:
                 file.seek(offset)
                 data = file.read()
         except FileNotFoundError:
