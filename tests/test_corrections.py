@@ -401,3 +401,49 @@ def test_a_corrected_pixel_size_or_channel_name_reaches_the_readers(
     for _ in range(2):
         assert run() == ["DAPI", "RFP", None, 0.65, 0.325]
         assert last_run().counts["made"] == {"reused": 1}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_text_that_an_editor_saved_with_a_mark_is_the_text(project, encoding):
+    """As Windows' editor writes it: the mark is no part of it."""
+
+    @task(result=LocalResult("kept"), target="a.txt")
+    def made():
+        return "computed"
+
+    @task(keep=True)
+    def seen(x):
+        return x
+
+    @flow
+    def run():
+        return seen(made())
+
+    assert run() == "computed"
+    (project / "kept/a.txt").write_text("größer\n", encoding=encoding)
+    for _ in range(2):
+        assert run() == "größer\n"
+        assert "edited by hand, used as it is" in last_run().notes["made"]
+
+
+@pytest.mark.parametrize("save", [SHEETS["pandas"], SHEETS["Excel"]])
+def test_texts_of_a_table_stay_texts_where_numbers_alone_are_left(project, save):
+    """A name that looks like a number finds nothing once it is one."""
+
+    @task(result=LocalResult("kept"), target="a.csv")
+    def made():
+        return pd.DataFrame({"id": ["a1", "007", "8"], "area": [0.5, 1.25, 2.0]})
+
+    @task(keep=True)
+    def seen(x):
+        return [x["id"].tolist(), float(x["area"].sum())]
+
+    @flow
+    def run():
+        return seen(made())
+
+    assert run()[0] == ["a1", "007", "8"]
+    save(pd.DataFrame({"id": ["007", "8"], "area": [1.25, 2.0]}), project / "kept/a.csv")
+    for _ in range(2):
+        assert run() == [["007", "8"], 3.25]
+        assert last_run().counts["made"] == {"reused": 1}
