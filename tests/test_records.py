@@ -177,6 +177,18 @@ def test_a_journal_of_a_newer_version_is_an_error_never_ignored(project, header)
         kept()
 
 
+def test_a_journal_that_was_saved_with_other_line_ends_is_read(project):
+    """An editor did it, or a program that copies between systems: no record of a file is lost."""
+    kept_numbers()()
+    journal.close_journals()
+    path = next((project / "kept/.databacked/journals").iterdir())
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    (project / "kept/1.json").write_text("5\n")
+    book._registry.clear()
+    assert list(kept_numbers()()) == [5, 2, 3]
+    assert last_run().counts["number"] == {"reused": 3}
+
+
 def kept_numbers(factor: int = 1):
     """Return a flow that keeps three numbers."""
 

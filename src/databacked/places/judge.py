@@ -169,16 +169,18 @@ def rejoined(parts: Mapping[str, Found], stat: Stat, claims: Sequence[Record]) -
     claims
         The records of the item as a whole, of this task.
     """
-    for name, part in parts.items():
-        if part.kind in ("foreign", "unusable"):
-            return Found(part.kind, stat, why=f"{name}: {part.why}")
+    kinds: tuple[Kind, ...] = ("unusable", "foreign")  # what somebody worked on, before all else
+    for kind in kinds:
+        for name, part in parts.items():
+            if part.kind == kind:
+                return Found(kind, stat, why=f"{name}: {part.why}")
     now = {name: NONE if part.stat is None else part.content for name, part in parts.items()}
     joined = ",".join(f"{name}={content}" for name, content in now.items())
     fitting = tuple(claim for claim in claims if claim.content == joined)
     edited = {name for name, part in parts.items() if part.kind == "edited"}
     partly = len(edited) < len(parts)
     if fitting:
-        kind: Kind = "edited" if fitting[-1].state != "w" else "ours"
+        kind = "edited" if fitting[-1].state != "w" else "ours"
         return Found(kind, stat, fitting, joined, partly=partly)
     for claim in reversed(claims):
         before = contents(claim.content)

@@ -162,7 +162,7 @@ class SeveralFiles(Format):
         finally:
             for path in left.values():
                 remove(path)
-        if value is None:
+        if all(one.size < 0 for one in made.values()):
             record = record_of("w", target, NOTHING, NONE, Description(), claim)
         else:
             record = self._joined("w", target, made, claim)

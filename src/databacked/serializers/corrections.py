@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from databacked.types import Description
+from databacked.types import Description, PhysicalPixelSizes
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,13 @@ def fit(recorded: Description, held: Description, read: Callable[[], Any]) -> Co
     if typed is not None:
         form["dtype"] = str(typed)
     dtype = form.get("dtype", held.dtype)
-    seen = replace(recorded, dtype=dtype, chunks=None if form else held.chunks)
+    seen = replace(
+        recorded,
+        dtype=dtype,
+        chunks=None if form else held.chunks,
+        channel_names=held.channel_names or recorded.channel_names,
+        physical_pixel_sizes=_sizes(recorded, held),
+    )
     return Correction(seen, form or None)
 
 
@@ -107,6 +113,14 @@ class Conformed:
 
     def __getitem__(self, key: Any) -> Any:
         return conform(self._opened[key], self._form)
+
+
+def _sizes(recorded: Description, held: Description) -> PhysicalPixelSizes | None:
+    """Return the pixel sizes that a file says itself, and for other axes those recorded."""
+    one, other = recorded.physical_pixel_sizes, held.physical_pixel_sizes
+    if one is None or other is None:
+        return other or one
+    return PhysicalPixelSizes(*(b if a is None else a for a, b in zip(other, one, strict=True)))
 
 
 def _said(description: Description) -> str:
