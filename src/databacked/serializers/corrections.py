@@ -7,6 +7,7 @@ used; where a value would be another one, it is not, and what would make it usab
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -56,7 +57,7 @@ def fit(recorded: Description, held: Description, read: Callable[[], Any]) -> Co
                 "with the same axes",
             )
         form |= arranged
-    typed = _typed(np.dtype(recorded.dtype), np.dtype(held.dtype), read)
+    typed = _typed(type_of(recorded.dtype), type_of(held.dtype), read)
     if isinstance(typed, str):
         return Correction(held, problem=typed)
     if typed is not None:
@@ -70,6 +71,12 @@ def fit(recorded: Description, held: Description, read: Callable[[], Any]) -> Co
         physical_pixel_sizes=_sizes(recorded, held),
     )
     return Correction(seen, form or None)
+
+
+def type_of(name: str) -> np.dtype[Any]:
+    """Return the type that a description names; the name of a structured one lists its fields."""
+    found: np.dtype[Any] = np.dtype(ast.literal_eval(name) if name[0] in "[{" else name)
+    return found
 
 
 def conform(array: Any, form: Mapping[str, Any]) -> Any:
