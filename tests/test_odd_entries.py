@@ -107,6 +107,18 @@ def test_what_lies_in_the_state_folder_stops_nothing(project, name):
         assert again(numbers(place)) == {"reused": 2}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["project", "runs", "tmp"])
+def test_what_lies_in_the_state_folder_of_the_project_stops_nothing(project, name, kind):
+    """A pipe would be waited for, until somebody writes into it."""
+    put(make_state_folder(project) / name, kind)
+    for state in ("made", "reused"):
+        journal.close_journals()
+        book._registry.clear()
+        assert numbers()() == [1, 2]
+        assert last_run().counts["number"] == {state: 2}
+
+
 @pytest.mark.parametrize("where", ["out", f"out/{STATE}", f"out/{STATE}/journals"])
 @pytest.mark.parametrize("kind", ["note", "link to nothing", "link to itself"])
 def test_a_file_or_a_dead_link_for_a_folder_is_said_in_words(project, where, kind):
@@ -176,6 +188,35 @@ def test_a_link_to_nothing_at_a_target_is_moved_aside(project):
     (aside,) = (project / "out" / STATE / "replaced").glob("*/*.json")
     assert os.readlink(aside) == "not-mounted/1.json"
     assert again(numbers()) == {"reused": 2}
+
+
+@pytest.mark.parametrize("link", ["absolute", "relative"])
+@pytest.mark.parametrize("factor", [10, None])
+def test_a_result_that_was_moved_away_and_linked_is_used_and_replaced(project, link, factor):
+    """What the link leads to stays as it is: an archive of the user's."""
+
+    def run(factor: int | None, state: str) -> None:
+        @task(result=LocalResult("out"), target="{n}.json")
+        def number(n):
+            return factor and n * factor
+
+        @flow(quiet=True)
+        def numbers():
+            return list(number.map([1, 2]))
+
+        assert numbers() == ([factor, 2 * factor] if factor else [None, None])
+        assert last_run().counts["number"] == {state: 2}
+
+    run(1, "made")
+    (project / "archive").mkdir()
+    (project / "out/1.json").rename(project / "archive/1.json")
+    there = project / "archive" if link == "absolute" else Path("../archive")
+    (project / "out/1.json").symlink_to(there / "1.json")
+    run(1, "reused")
+    run(factor, "made")
+    run(factor, "reused")
+    assert not (project / "out/1.json").is_symlink()
+    assert (project / "archive/1.json").read_text().strip() == "1"
 
 
 @pytest.mark.parametrize("where", ["out/deep", "out/deep/er"])

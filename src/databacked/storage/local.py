@@ -148,7 +148,7 @@ class LocalStorage(Storage):
             return True
         # What came out lies at the temporary name now: if it is not what was judged, both
         # go back to where they were.
-        if stat_of(temporary) != judged:
+        if not _is_still(temporary, final, judged):
             exchange(temporary, final)
             return False
         remove(temporary)
@@ -195,7 +195,7 @@ class LocalStorage(Storage):
                     return self.withdraw(target, judged, self._beside(temporary, target))
                 remove(final)  # a folder in a lower layer of an overlay
                 return True
-            if stat_of(temporary) != judged:
+            if not _is_still(temporary, final, judged):
                 if not rename_new(temporary, final):  # a third one took its place: keep both
                     self._keep_aside(temporary, "conflict", target)
                 return False
@@ -235,9 +235,24 @@ def _stat_if_there(folder: str, entry: os.DirEntry[str]) -> Stat | None:
         info = entry.stat()
         if S_ISDIR(info.st_mode):
             return stat_of(f"{folder}{os.sep}{entry.name}")
-    except OSError:
-        return None  # gone since it was listed
+    except OSError as error:
+        if _is_missing(error):
+            return None  # gone since it was listed
+        raise
     return tuple.__new__(Stat, (info.st_size, info.st_mtime_ns))  # as `Stat(…)`, in half the time
+
+
+def _is_still(path: str, was: str, judged: Stat) -> bool:
+    """Whether what was renamed is what was judged at `was`; a link means what it meant there."""
+    try:
+        if stat_of(path) == judged:
+            return True
+    except OSError:
+        pass  # a relative link leads nowhere from here
+    try:
+        return stat_of(os.path.join(os.path.dirname(was), os.readlink(path))) == judged
+    except OSError:
+        return False  # no link, or one to nothing
 
 
 def _is_missing(error: OSError) -> bool:
