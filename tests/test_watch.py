@@ -61,6 +61,10 @@ def test_a_file_that_changed_while_it_was_read_is_read_again(project, first, run
     assert "changed while it was read: made again in the next run" in notes()
     file.write_text("one")
     assert str(run()) == "one"
+    changed = str(first) if how == "reads" else "given"
+    (reason,) = last_run().reasons["read"]
+    assert reason.startswith("input ")
+    assert changed in reason
     assert notes() == ""
     assert str(run()) == "one"
     assert last_run().counts["read"] == {"reused": 1}
