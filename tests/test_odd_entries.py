@@ -116,6 +116,18 @@ def test_what_lies_where_the_name_of_the_project_is_kept_stops_nothing(tmp_path,
     assert len(names) == 1
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["project", "runs", "tmp"])
+def test_what_lies_in_the_state_folder_of_the_project_stops_nothing(project, name, kind):
+    """A pipe would be waited for, until somebody writes into it."""
+    put(make_state_folder(project) / name, kind)
+    for state in ("made", "reused"):
+        journal.close_journals()
+        book._registry.clear()
+        assert numbers()() == [1, 2]
+        assert last_run().counts["number"] == {state: 2}
+
+
 @pytest.mark.parametrize("where", ["out", f"out/{STATE}", f"out/{STATE}/journals"])
 @pytest.mark.parametrize("kind", ["note", "link to nothing", "link to itself"])
 def test_a_file_or_a_dead_link_for_a_folder_is_said_in_words(project, where, kind):

@@ -55,6 +55,10 @@ class Found:
     """Of an item with several files: whether only some were edited, the others being its task's."""
 
 
+MEANWHILE = "changed while it ran"
+"""Stands in records for the token of an input that did not stay as it was: no recipe's."""
+
+
 MISSING = Found("missing")
 """Nothing lies there, and nothing is recorded."""
 
@@ -254,6 +258,11 @@ def why_stale(
     changed += [f"{name} is gone" for name in old.parameters if name not in new.parameters]
     reasons += [f"parameter {text}" for text in changed]
     inputs = [name for name, token in new.inputs.items() if old.inputs.get(name) != token]
+    inputs += [
+        name
+        for name, token in old.inputs.items()
+        if token == MEANWHILE and name not in new.inputs  # in a list, or what the code reads
+    ]
     if inputs:
         reasons.append(f"input {', '.join(inputs)} changed")
     if old.serializer != new.serializer:

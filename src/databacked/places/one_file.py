@@ -84,8 +84,8 @@ class OneFile(Format):
     ) -> Any:
         return part_of(self._whole(place, record, value), keys)
 
-    def file(self, record: Record, keys: tuple[Any, ...] = ()) -> str | None:
-        return None if keys or record.size < 0 else record.target
+    def file(self, record: Record, keys: tuple[Any, ...] = ()) -> Record | None:
+        return None if keys or record.size < 0 else record
 
     def _whole(self, place: Place, record: Record, value: Any) -> Any:
         if record.size < 0:

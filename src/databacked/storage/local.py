@@ -235,8 +235,10 @@ def _stat_if_there(folder: str, entry: os.DirEntry[str]) -> Stat | None:
         info = entry.stat()
         if S_ISDIR(info.st_mode):
             return stat_of(f"{folder}{os.sep}{entry.name}")
-    except OSError:
-        return None  # gone since it was listed
+    except OSError as error:
+        if _is_missing(error):
+            return None  # gone since it was listed
+        raise
     return tuple.__new__(Stat, (info.st_size, info.st_mtime_ns))  # as `Stat(…)`, in half the time
 
 
