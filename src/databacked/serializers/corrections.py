@@ -7,6 +7,7 @@ used; where a value would be another one, it is not, and what would make it usab
 
 from __future__ import annotations
 
+from ast import literal_eval
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -56,7 +57,7 @@ def fit(recorded: Description, held: Description, read: Callable[[], Any]) -> Co
                 "with the same axes",
             )
         form |= arranged
-    typed = _typed(np.dtype(recorded.dtype), np.dtype(held.dtype), read)
+    typed = _typed(dtype_of(recorded.dtype), dtype_of(held.dtype), read)
     if isinstance(typed, str):
         return Correction(held, problem=typed)
     if typed is not None:
@@ -93,6 +94,11 @@ def conform(array: Any, form: Mapping[str, Any]) -> Any:
     if dtype is None:
         return array
     return array != 0 if dtype == "bool" else array.astype(dtype)
+
+
+def dtype_of(said: str) -> np.dtype[Any]:
+    """Return the type that a description names; one with fields is written as Python writes it."""
+    return np.dtype(literal_eval(said) if said[:1] in "[{(" else said)
 
 
 class Conformed:
