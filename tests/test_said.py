@@ -14,7 +14,10 @@ import pytest
 
 from databacked import FlowFailed, LocalResult, flow, last_run, task
 from databacked.capture import is_capturing
+from databacked.display.base import Show
+from databacked.display.choose import show_for
 from databacked.display.notebook import NotebookShow
+from databacked.display.terminal import TerminalShow
 
 RUNNERS = ["calling", "threads", "processes"]
 pytestmark = pytest.mark.filterwarnings("default")
@@ -80,6 +83,16 @@ def test_of_a_bar_the_last_state_is_kept(project, capsys):
         "end",
     ]
     assert "0 of 4" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("term", "kind"), [("xterm", TerminalShow), ("dumb", Show)])
+def test_a_terminal_that_draws_nothing_anew_gets_lines(monkeypatch, term, kind):
+    """Bars would stay away there, and nothing would say how far a run is."""
+    driver, end = pty.openpty()
+    monkeypatch.setenv("TERM", term)
+    with os.fdopen(driver), os.fdopen(end, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert type(show_for()) is kind
 
 
 def test_a_box_in_a_notebook_shows_no_codes_of_colours():
