@@ -183,6 +183,7 @@ _lock = threading.RLock()
 
 def _source(file: str) -> _Source | None:
     cell = is_cell(file)
+    key: tuple[int, ...]
     if cell:
         key = (len(linecache.getlines(file)), hash("".join(linecache.getlines(file))))
     else:
