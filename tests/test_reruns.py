@@ -230,6 +230,8 @@ def test_mistake_11_a_changed_parameter_is_said_before_it_replaces(project, caps
     said = capsys.readouterr().err
     assert "2 results are replaced (parameter sigma changed (2 → 3))" in said
     assert "add {sigma} to the target to keep both" in said
+    scale.map([1], sigma=4)
+    assert "1 result is replaced (parameter sigma changed (3 → 4))" in capsys.readouterr().err
 
 
 def test_mistake_15_a_serializer_given_as_a_class(project):

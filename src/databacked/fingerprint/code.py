@@ -177,17 +177,18 @@ class _Source:
     """Modules that a function imports for all others (``global torch``), by name."""
 
 
-_sources: dict[str, tuple[tuple[int, int], _Source | None]] = {}
+_sources: dict[str, tuple[tuple[int, ...], _Source | None]] = {}
 _lock = threading.RLock()
 
 
 def _source(file: str) -> _Source | None:
     cell = is_cell(file)
+    key: tuple[int, ...]
     if cell:
         key = (len(linecache.getlines(file)), hash("".join(linecache.getlines(file))))
     else:
         info = os.stat(file)
-        key = (info.st_mtime_ns, info.st_size)
+        key = (info.st_mtime_ns, info.st_ctime_ns, info.st_size)
     known = _sources.get(file)
     if known is not None and known[0] == key:
         return known[1]
@@ -224,9 +225,15 @@ def _parse(text: str | bytes, file: str) -> _Source:
             walk(child, inner)
 
     walk(tree, "")
-    changed = not is_cell(file) and os.stat(file).st_mtime > _STARTED
+    changed = not is_cell(file) and _came(file) > _STARTED
     compiled = compile(tree, file, "exec", dont_inherit=True) if changed else None
     return _Source(tree, functions, classes, compiled, dict(_late(tree)))
+
+
+def _came(file: str) -> float:
+    """Return since when a file stands there as it is: what is moved there keeps its own time."""
+    info = os.stat(file)
+    return max(info.st_mtime, info.st_ctime)
 
 
 def _late(tree: ast.Module) -> Iterator[tuple[str, str]]:

@@ -75,7 +75,7 @@ def fit(recorded: Description, held: Description, read: Callable[[], Any]) -> Co
 
 def type_of(name: str) -> np.dtype[Any]:
     """Return the type that a description names; the name of a structured one lists its fields."""
-    found: np.dtype[Any] = np.dtype(ast.literal_eval(name) if name[0] in "[{" else name)
+    found: np.dtype[Any] = np.dtype(ast.literal_eval(name) if name[:1] in "[{(" else name)
     return found
 
 
