@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shutil
+import struct
 import subprocess
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -236,6 +240,62 @@ def test_a_second_and_a_third_correction_are_used_like_the_first(project):
     assert sums == [3, 10, 10, 140, 140, 10, 10, 2, 2]
 
 
+def png(pixels, colours: int) -> bytes:
+    """Return a PNG with 16 bits a colour, which Pillow does not write."""
+    height, width = pixels.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    parts = {
+        b"IHDR": struct.pack(">IIBBBBB", width, height, 16, colours, 0, 0, 0),
+        b"IDAT": zlib.compress(rows),
+        b"IEND": b"",
+    }
+    chunks = (
+        struct.pack(">I", len(part)) + name + part + struct.pack(">I", zlib.crc32(name + part))
+        for name, part in parts.items()
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "LA", "palette and transparency", "CMYK"])
+@pytest.mark.parametrize("colours", [(), (3,)], ids=["gray", "colours"])
+def test_a_picture_that_was_made_smaller_shows_what_it_showed(project, mode, colours):
+    """Optimizers and editors write palettes, single bits and other colours: pixels are meant."""
+    from PIL import Image
+
+    pixels = np.where(np.indices((6, 8)).sum(0) % 3 == 0, np.uint8(255), np.uint8(0))
+    painted = Image.fromarray(pixels)
+    pixels = np.broadcast_to(pixels[(..., *[None] * len(colours))], (6, 8, *colours))
+    run = kept(np.zeros_like(pixels), ".jpg" if mode == "CMYK" else ".png")
+    before = run()
+    if mode in ("P", "palette and transparency"):
+        painted = painted.point(lambda n: n == 0).convert("P")  # 0 and 1
+        painted.putpalette([255, 255, 255, 0, 0, 0])
+    elif mode == "CMYK":
+        painted = painted.convert("RGB")
+    options: dict[str, Any] = {"transparency": b"\xff\xff"} if "transparency" in mode else {}
+    painted = painted if painted.mode == "P" else painted.convert(mode)
+    painted.save(next((project / "kept").glob("a.*")), **options)
+    assert painted.mode == ("P" if "palette" in mode else mode)
+    if mode == "CMYK" and not colours:
+        pytest.skip("a JPEG of gray in CMYK is none any more: its colours differ by rounding")
+    assert run()["sum"] == pytest.approx(pixels.sum(), rel=0.05 if mode == "CMYK" else 0)
+    assert run()["shape"] == before["shape"]
+    assert last_run().counts["made"] == {"reused": 1}
+
+
+@pytest.mark.parametrize(("colours", "samples"), [(2, 3), (6, 4), (4, 2)])
+def test_colours_of_16_bits_are_never_cut(project, colours, samples):
+    """Pillow reads 8 of them: what was 300 would be 1."""
+    run = kept(np.full((6, 8), 9, np.uint16), ".png")
+    run()
+    file = project / "kept/a.png"
+    file.write_bytes(png(np.full((6, 8, samples), 300), colours))
+    with pytest.raises(FlowFailed, match="colours of 16 bits"):
+        run()
+    file.write_bytes(png(np.full((6, 8), 300), 0))
+    assert run()["sum"] == 300 * 48
+
+
 @pytest.mark.parametrize("forged", [False, True])
 def test_a_pickle_that_was_changed_is_never_read(project, forged):
     """It could run code of whoever put it there: it is moved aside, and the value made again."""
@@ -298,3 +358,92 @@ def test_whatever_type_and_axes_a_viewer_makes_the_values_are_those(array, was, 
     assert back.shape == recorded.shape
     assert back.dtype == was
     assert (back == recorded).all()
+
+
+def by_hand_in_xml(path: Path) -> None:
+    pixels = {"axes": "CYX", "PhysicalSizeX": 0.325, "Channel": {"Name": ["DAPI", "RFP"]}}
+    tifffile.imwrite(path, tifffile.imread(path), ome=True, metadata=pixels)
+
+
+def by_hand_in_json(path: Path) -> None:
+    said = json.loads((path / "zarr.json").read_text())
+    ome = said["attributes"]["ome"]
+    ome["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"][2] = 0.325
+    ome["omero"]["channels"][1]["label"] = "RFP"
+    (path / "zarr.json").write_text(json.dumps(said))
+
+
+@pytest.mark.parametrize(
+    ("writer", "ending", "correct"),
+    [(ArrayToOmeTiff, ".ome.tiff", by_hand_in_xml), (ArrayToOmeZarr, ".ome.zarr", by_hand_in_json)],
+)
+def test_a_corrected_pixel_size_or_channel_name_reaches_the_readers(
+    project, writer, ending, correct
+):
+    """What a file does not say itself, as after other programs, is as it was recorded."""
+    names, sizes = ["DAPI", "GFP"], (None, 0.65, 0.65)
+    serializer = writer(dim_order="CYX", channel_names=names, physical_pixel_sizes=sizes)
+
+    @task(result=LocalResult("kept", serializer), target=f"a{ending}")
+    def made():
+        return np.ones((2, 8, 8), np.uint16)
+
+    @task(keep=True)
+    def seen(x):
+        return [*x.channel_names, *x.physical_pixel_sizes]
+
+    @flow
+    def run():
+        return seen(made())
+
+    assert run() == ["DAPI", "GFP", None, 0.65, 0.65]
+    correct(project / f"kept/a{ending}")
+    for _ in range(2):
+        assert run() == ["DAPI", "RFP", None, 0.65, 0.325]
+        assert last_run().counts["made"] == {"reused": 1}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_text_that_an_editor_saved_with_a_mark_is_the_text(project, encoding):
+    """As Windows' editor writes it: the mark is no part of it."""
+
+    @task(result=LocalResult("kept"), target="a.txt")
+    def made():
+        return "computed"
+
+    @task(keep=True)
+    def seen(x):
+        return x
+
+    @flow
+    def run():
+        return seen(made())
+
+    assert run() == "computed"
+    (project / "kept/a.txt").write_text("größer\n", encoding=encoding)
+    for _ in range(2):
+        assert run() == "größer\n"
+        assert "edited by hand, used as it is" in last_run().notes["made"]
+
+
+@pytest.mark.parametrize("save", [SHEETS["pandas"], SHEETS["Excel"]])
+def test_texts_of_a_table_stay_texts_where_numbers_alone_are_left(project, save):
+    """A name that looks like a number finds nothing once it is one."""
+
+    @task(result=LocalResult("kept"), target="a.csv")
+    def made():
+        return pd.DataFrame({"id": ["a1", "007", "8"], "area": [0.5, 1.25, 2.0]})
+
+    @task(keep=True)
+    def seen(x):
+        return [x["id"].tolist(), float(x["area"].sum())]
+
+    @flow
+    def run():
+        return seen(made())
+
+    assert run()[0] == ["a1", "007", "8"]
+    save(pd.DataFrame({"id": ["007", "8"], "area": [1.25, 2.0]}), project / "kept/a.csv")
+    for _ in range(2):
+        assert run() == [["007", "8"], 3.25]
+        assert last_run().counts["made"] == {"reused": 1}

@@ -194,6 +194,58 @@ def test_a_project_tells_all_its_places(made):
     assert names == {"masks", "both", "stacks", "datasets/lab/masks"}
 
 
+def test_links_lead_to_what_they_lead_to(made, tmp_path_factory):
+    """To a file, to a place, to the project: the record and the run are found all the same."""
+    links = tmp_path_factory.mktemp("links")
+    (links / "place").symlink_to(made / "masks")
+    (links / "one.npy").symlink_to(made / "masks/a.npy")
+    for path in (links / "place/a.npy", links / "one.npy"):
+        found = describe(path)
+        assert (found.state, found.flow) == ("made", "analysis")
+
+
+def test_none_is_no_file_that_went(made):
+    found = describe("masks/nothing.npy")
+    assert found.state == "none"
+    assert "None was made, so there is no file" in str(found)
+
+
+def test_several_outputs_say_what_wrote_them(made):
+    assert "written by  ArrayToDefaultWriter(" in str(describe("both/a.npy"))
+
+
+def test_a_part_of_a_dataset_belongs_to_it(made):
+    whole = describe("datasets/lab/masks/manifest.csv")
+    assert whole.state == "made"
+    assert describe("datasets/lab/masks/README.md") == whole
+
+
+def test_a_copy_is_not_taken_for_an_edited_one(made):
+    """A copied place has other times, and the same contents."""
+    shutil.copytree(made / "masks", made / "copied", copy_function=shutil.copyfile)
+    (share,) = describe("copied").tasks.values()
+    assert (share.files, share.by_hand) == (2, 0)
+
+
+def test_a_place_without_results_says_so(made):
+    (made / "bare/.databacked/journals").mkdir(parents=True)
+    assert str(describe("bare")) == "bare\n  no results"
+
+
+def test_a_folder_that_is_closed_hides_no_other(made, monkeypatch):
+    closed = made / "both/.databacked/journals"
+    stat = os.stat
+
+    def refused(path, *args, **kwargs):
+        if str(path) == str(closed):
+            raise PermissionError(13, "Permission denied", str(closed))
+        return stat(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "stat", refused)
+    monkeypatch.setattr(os.path, "isdir", __import__("genericpath").isdir)
+    assert {one.path.name for one in describe(made)} == {"masks", "stacks"}
+
+
 # The command line
 
 
@@ -218,6 +270,16 @@ def test_describe_on_the_command_line(made, run):
     code, out, _ = run("describe", "--json", ".")
     assert len(json.loads(out)["places"]) == 4
     assert run("describe", "-q", "masks") == (0, "", "")
+
+
+def test_json_is_read_whatever_names_are(made, run):
+    try:
+        (made / os.fsdecode(b"masks/\xff.txt")).write_text("x")
+    except OSError:
+        pytest.skip("this disk takes no such names")
+    _, out, _ = run("describe", "--json", "masks")
+    assert out.isascii()
+    assert json.loads(out)["unknown"] == [os.fsdecode(b"\xff.txt")]
 
 
 def test_mistakes_have_a_line_and_a_code(made, run):

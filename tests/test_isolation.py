@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import logging
 import os
 from collections import Counter, OrderedDict, defaultdict, deque
 from types import MappingProxyType, SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -325,6 +326,72 @@ def test_a_copy_shares_nothing_that_can_be_changed(value):
     ours, theirs = parts(made), parts(value)
     assert {id(part) for part in ours} & {id(part) for part in theirs} == set()
     assert len(ours) == len(theirs)
+
+
+class Node:
+    """A part of a tree that knows what it hangs on."""
+
+    def __init__(self, parent=None):
+        self.parent = parent
+        self.children = []
+        self.names = {"me": self}
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_value_that_holds_itself_can_be_read(project, runner):
+    """Trees whose parts know their parents, distributions of scipy; loggers as arguments."""
+
+    @task
+    def tree(n):
+        root = Node()
+        root.children += [Node(root), Node(root)]
+        return root
+
+    @task
+    def spread(n):
+        return pytest.importorskip("scipy.stats").norm(n)
+
+    @task
+    def sparse(n):
+        return pytest.importorskip("scipy.sparse").dok_matrix(np.eye(n))
+
+    @task(result=LocalResult("out"), target="{n}.json")
+    def use(n, root, log, normal, cells):
+        parents = [child.parent is root for child in root.children]
+        root.children.clear()
+        known = log is logging.getLogger("of the lab")
+        return [*parents, root.names["me"] is root, known, float(normal.mean()), cells.nnz]
+
+    @flow(quiet=True, runner=runner)
+    def run():
+        log = logging.getLogger("of the lab")
+        return use.map([1, 2], tree(1), log, spread(3), sparse(2))
+
+    assert list(run()) == [[True, True, True, True, 3.0, 2]] * 2
+
+
+def test_what_stands_twice_in_a_value_does_so_in_its_copy():
+    """A function that changes the one sees it in the other."""
+    row = [0]
+    for value in ([row, row], {"a": row, "b": row}, deque([row, row]), (row, [row])):
+        first, other, *_ = copied(value).values() if type(value) is dict else copied(value)
+        assert first is (other[0] if type(value) is tuple else other)
+        assert first is not row
+    looped: list[Any] = [{}, deque(), SimpleNamespace(), defaultdict(list), np.empty(1, object)]
+    looped[0]["all"] = looped[3]["all"] = looped[2].all = looped[4][0] = looped
+    looped[1].append(looped)
+    made = copied(looped)
+    assert made is not looped
+    held = [made[0]["all"], made[1][0], made[2].all, made[3]["all"], made[4][0]]
+    assert all(one is made for one in held)
+
+
+def test_cells_stay_what_they_are(project):
+    """pandas would make a column of times of these objects; what stands for itself is no copy."""
+    times = pd.DataFrame({"t": pd.Series([pd.NaT, pd.NaT], dtype=object)})
+    assert copied(times).t.dtype == object
+    for value in (np.ma.masked, Literal["a"], logging.getLogger("of the lab")):
+        assert copied(value) is value
 
 
 def test_a_failed_item_says_what_it_may_not_write_to(project):

@@ -455,6 +455,7 @@ def test_autoreload(notebook, lab):
     said = notebook.run("_ = work()")
     assert counts(said) == {"halve": {"made": 2}, "step": {"made": 2}}
     assert "notebooks.steps.half changed" in said
+    assert "its file was changed after" not in said
     notebook.run("%autoreload 0")
 
 

@@ -17,6 +17,7 @@ from databacked.project.root import Project
 from databacked.records import book, journal
 from databacked.records.book import records_of
 from databacked.records.compaction import compact
+from databacked.records.owners import project_id
 
 STATE = ".databacked"
 
@@ -107,6 +108,26 @@ def test_what_lies_in_the_state_folder_stops_nothing(project, name):
         assert again(numbers(place)) == {"reused": 2}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_lies_where_the_name_of_the_project_is_kept_stops_nothing(tmp_path, kind):
+    """A pipe would be waited for, for ever."""
+    put(make_state_folder(tmp_path) / "project", kind)
+    names = {project_id(tmp_path), project_id(tmp_path)}
+    assert len(names) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["project", "runs", "tmp"])
+def test_what_lies_in_the_state_folder_of_the_project_stops_nothing(project, name, kind):
+    """A pipe would be waited for, until somebody writes into it."""
+    put(make_state_folder(project) / name, kind)
+    for state in ("made", "reused"):
+        journal.close_journals()
+        book._registry.clear()
+        assert numbers()() == [1, 2]
+        assert last_run().counts["number"] == {state: 2}
+
+
 @pytest.mark.parametrize("where", ["out", f"out/{STATE}", f"out/{STATE}/journals"])
 @pytest.mark.parametrize("kind", ["note", "link to nothing", "link to itself"])
 def test_a_file_or_a_dead_link_for_a_folder_is_said_in_words(project, where, kind):
@@ -176,6 +197,39 @@ def test_a_link_to_nothing_at_a_target_is_moved_aside(project):
     (aside,) = (project / "out" / STATE / "replaced").glob("*/*.json")
     assert os.readlink(aside) == "not-mounted/1.json"
     assert again(numbers()) == {"reused": 2}
+
+
+@pytest.mark.parametrize("kind", ["relative", "absolute"])
+@pytest.mark.parametrize("value", [2, None])
+def test_a_link_to_a_result_that_was_moved_is_moved_aside_too(project, kind, value):
+    """Somebody keeps it elsewhere: used through its link, and neither is replaced or removed."""
+
+    def numbers(value):
+        @task(result=LocalResult("out"), target="{n}.json")
+        def number(n):
+            return value
+
+        @flow
+        def run():
+            return number.map([1])
+
+        return run
+
+    assert list(numbers(1)()) == [1]
+    (project / "archive").mkdir()
+    kept, link = project / "archive/1.json", project / "out/1.json"
+    link.rename(kept)
+    leads = "../archive/1.json" if kind == "relative" else str(kept)
+    link.symlink_to(leads)
+    assert list(numbers(1)()) == [1]
+    assert last_run().counts["number"] == {"reused": 1}
+    for expected in ({"made": 1}, {"reused": 1}):
+        assert list(numbers(value)()) == [value]
+        assert last_run().counts["number"] == expected
+    assert kept.read_text().strip() == "1"
+    assert not link.is_symlink()
+    (aside,) = (project / "out" / STATE / "replaced").glob("*/*.json")
+    assert os.readlink(aside) == leads
 
 
 @pytest.mark.parametrize("where", ["out/deep", "out/deep/er"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import types
 from collections import OrderedDict, deque
@@ -74,6 +75,7 @@ ONCE = {
     "in a dict": lambda n: {"rows": iter([n])},
     "in a list": lambda n: [1, [iter([n])]],
     "in an object": lambda n: Settings(iter([n])),
+    "in a partial": lambda n: functools.partial(list, iter([n])),
     "in a table": lambda n: pd.DataFrame({"x": [iter([n])]}),
 }
 
@@ -187,6 +189,7 @@ INSIDE = {
     "a column": (lambda one: pd.Series([one]), lambda value: value[0]),
     "a deque": (lambda one: deque([one]), lambda value: value[0]),
     "an array": (in_an_array, lambda value: value[0]),
+    "a partial": (lambda one: functools.partial(int, one), lambda value: value()),
     "an ordered dict": (lambda one: OrderedDict(a=one), lambda value: value["a"]),
     "objects in a list": (lambda one: [Settings([one])], lambda value: value[0].image[0]),
 }
@@ -296,6 +299,36 @@ def test_a_number_of_numpys_is_said_to_be_one(project):
         "parameter n changed (True → np.bool(True))",
     }
     assert list(run(pd.Series([1, 2]))) == ["int", "int"]
+
+
+def test_a_number_too_long_to_be_written_is_an_argument(project):
+    """Python writes no more than 4300 digits; a record holds what it counts by."""
+
+    @task(result=LocalResult("out"), target="{name}.json")
+    def work(name, n, more):
+        return n % 7
+
+    @flow(quiet=True)
+    def run(n):
+        return work.map(["a", "b"], n, 1), work("c", n, (1,))
+
+    for n in (10**6000, 10**6000 + 1):
+        rows, one = run(n)
+        assert [*rows, one] == [n % 7] * 3
+        assert run(n)[1] == one
+        assert last_run().counts["work"] == {"reused": 3}
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_number_that_became_another_one_warns_of_nothing(project):
+    """Also where numpy's types cannot hold it."""
+
+    @task(result=LocalResult("out"), target="a.json")
+    def work(n):
+        return 0
+
+    for n in (10**61, 10**62, 1e300, 1e301):
+        work(n)
 
 
 def test_a_large_array_beside_a_value_that_cannot_be_looked_at_is_watched_all_the_same(project):

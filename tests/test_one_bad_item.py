@@ -493,6 +493,20 @@ def test_the_current_folder_may_be_gone(tmp_path, runner):
     assert run_script(tmp_path, shell, RUNNER=runner) == ALL
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can give up what it may")
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_current_folder_that_this_user_may_not_enter(tmp_path, runner):
+    """As by sudo in root's own folder: it works, or is said in words."""
+    drop = "setpriv --bounding-set=-dac_override,-dac_read_search"
+    shell = f"P=$PWD; mkdir x; cd x; chmod 0 $P/x; {drop} python $P/s.py 2> $P/said"
+    found = run_script(tmp_path, shell, RUNNER=runner)
+    (tmp_path / "x").chmod(0o755)
+    if runner == "processes":
+        assert "x is one that this user may not enter. Change" in (tmp_path / "said").read_text()
+    else:
+        assert found == ALL
+
+
 def test_an_interruption_while_journals_are_made_one(project, monkeypatch):
     """The run is done: its value, its record; nothing is left over, and the next run goes on."""
 

@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from databacked import FlowFailed, LocalResult, flow, last_run, sweep, task
+from databacked import FlowFailed, LocalResult, each, flow, last_run, sweep, task
 from databacked.display.base import Show
 from databacked.display.words import Progress
-from databacked.errors import GraphError
+from databacked.errors import GraphError, TargetError
 
 from .test_views import pictures
 
@@ -55,7 +55,7 @@ def analysis(ns):
 # force=
 
 
-@pytest.mark.parametrize("force", ["segment", ["segment"], ("segment", "load")])
+@pytest.mark.parametrize("force", ["segment", ["segment"], ("segment", "load"), segment, [segment]])
 def test_a_task_that_is_asked_for_is_made_again(project, force):
     """And nothing else, since it comes out the same."""
     analysis([1, 2, 3])
@@ -103,7 +103,42 @@ def test_an_unknown_name_is_an_error_with_the_known_ones(project, ask):
         ask(analysis.with_options(force=["segmant"]))
 
 
+def test_names_that_can_be_read_once_count_for_every_run(project):
+    names: Any = (name for name in ["count"])
+    again = analysis.with_options(force=names)
+    for _ in range(2):
+        again([1, 2])
+        assert last_run().counts["count"] == {"made": 2}
+
+
+@pytest.mark.parametrize("wrong", [{"force": 5}, {"force": [5]}, {"force": None}])
+def test_what_is_no_name_of_a_task_is_an_error(wrong):
+    with pytest.raises(GraphError, match=r"analysis\.with_options: force="):
+        analysis.with_options(**wrong)
+
+
+def test_a_misspelt_way_of_failing_is_an_error():
+    """Else it would have meant the other one."""
+    with pytest.raises(GraphError, match=r"did you mean 'collect'.*'raise' and 'collect'"):
+        analysis.with_options(on_error="colect")  # type: ignore[arg-type]
+
+
 # What is said
+
+
+def test_what_a_stopped_run_did_not_come_to_is_left(project, heard):
+    """Not "nothing to do", which would be untrue."""
+
+    @flow
+    def stopped(ns):
+        load.map(ns)
+        segment.map([*ns, "a\tb"], each([*ns, 4]))
+
+    with pytest.raises(TargetError):
+        stopped([1, 2])
+    said = heard()
+    assert "segment  3 left" in said
+    assert "segment  nothing to do" not in said
 
 
 def test_edited_files_are_named_up_to_three(project, heard):

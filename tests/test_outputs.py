@@ -326,3 +326,47 @@ def test_a_corrected_output_stays_when_what_lies_beside_it_is_made_again(project
         assert totals == [3 * 64, 7 * 64, 9 * 64]
         assert areas == [3 * 64, 6 * 64, 9 * 64]
     assert (tifffile.imread(project / "cells/2_mask.ome.tiff") == painted).all()
+
+
+def test_a_corrected_output_is_used_also_where_new_code_returns_none(project):
+    """It is kept, so its readers get it; and what returned None is not asked again and again."""
+    values = {"mask": np.ones((8, 8), np.uint8), "props": pd.DataFrame({"area": [1]})}
+
+    def run(value):
+        @task(result=LocalResult("cells", ArrayToOmeTiff(dim_order="YX")), target=TARGET)
+        def segment(n):
+            return value
+
+        @flow
+        def find():
+            found = segment.map([1])
+            return found["mask"], found["props"]
+
+        (mask,), (table,) = find()
+        return int(np.sum(mask)), table
+
+    assert run(values)[0] == 64
+    tifffile.imwrite(project / "cells/1_mask.ome.tiff", np.full((8, 8), 7, np.uint8))
+    for expected in ({"made": 1}, {"reused": 1}):
+        assert run(None) == (7 * 64, None)
+        assert counts("segment") == expected
+    mask, table = run(values)
+    assert (mask, table["area"].tolist()) == (7 * 64, [1])
+
+
+@pytest.mark.parametrize(("damaged", "edited"), [("mask", "props"), ("props", "mask")])
+def test_an_output_that_cannot_be_used_stays_whatever_befell_the_one_beside_it(
+    project, damaged, edited
+):
+    """Somebody worked on it: it is not replaced because the other is damaged, or gone."""
+    make_flow()()
+    paths = {"mask": project / "cells/2_mask.ome.tiff", "props": project / "cells/2.parquet"}
+    tifffile.imwrite(project / "crop.ome.tiff", np.full((2, 2), 9, np.uint8))
+    pd.DataFrame({"other": [1]}).to_parquet(project / "other.parquet")
+    work = {"mask": project / "crop.ome.tiff", "props": project / "other.parquet"}[edited]
+    paths[edited].write_bytes(work.read_bytes())
+    for harm in (lambda: paths[damaged].write_bytes(b"cut"), paths[damaged].unlink):
+        harm()
+        with pytest.raises(FlowFailed, match=f"{edited}: it"):
+            make_flow()()
+        assert paths[edited].read_bytes() == work.read_bytes()

@@ -117,6 +117,46 @@ def test_an_unreadable_file_is_one_clear_error(tmp_path):
     assert (tmp_path / "upper/1.txt").read_text() == "1b"
 
 
+BARRED = """
+import sys
+from databacked import LocalResult, flow, task
+
+@task(result=LocalResult("out"), target="{n}/text.txt")
+def one(n):
+    return n
+
+@task(result=LocalResult("two"), target={"a": "{n}/a.txt", "b": "{n}/b.txt"})
+def two(n):
+    return {"a": n, "b": n}
+
+@flow(root=sys.argv[1], on_error="collect")
+def run():
+    names = [f"{n:02}" for n in range(20)]
+    return one.map(names), two.map(names)
+
+run()
+"""
+
+
+@pytest.mark.parametrize("where", ["out/03", "two/03"])
+def test_a_folder_that_nobody_may_look_into_fails_its_item_alone(tmp_path, where):
+    """Also where many are looked up at once; what is left is done."""
+    script = tmp_path / "work.py"
+    script.write_text(BARRED)
+    drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    command = [*drop, sys.executable, str(script), str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True)
+    shutil.rmtree(tmp_path / where.replace("03", "04"))
+    (tmp_path / where).chmod(0)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    (tmp_path / where).chmod(0o755)
+    task, other = ("one", "two") if where == "out/03" else ("two", "one")
+    assert f"{task}  1 made, 18 reused, 1 failed" in done.stderr
+    assert f"{other}  20 reused" in done.stderr
+    assert f"1 × {task}: StorageError: {tmp_path / where}" in done.stderr
+    assert "Permission denied" in done.stderr
+
+
 def edit(project: Path, value: int = 7) -> np.ndarray:
     """Paint over the second mask, as a person would with a viewer."""
     pixels = np.full((8, 8), value, np.uint8)
@@ -135,6 +175,18 @@ def test_a_mask_corrected_by_hand_is_used_and_what_depends_on_it_is_new(project)
     assert make_flow()() == [64, 7 * 64, 192]
     assert counts("total") == {"reused": 3}
     assert (tifffile.imread(project / "masks/2.ome.tiff") == painted).all()
+
+
+@pytest.mark.parametrize("seconds", [0, -86_400])
+def test_a_mask_corrected_while_the_clock_was_empty_is_used(project, seconds):
+    """Its time is that of 1970, or before it."""
+    make_flow()()
+    edit(project)
+    os.utime(project / "masks/2.ome.tiff", (seconds, seconds))
+    for _ in range(2):
+        close_journals()
+        book._registry.clear()
+        assert make_flow()() == [64, 448, 192]
 
 
 def test_a_correction_is_kept_when_its_recipe_becomes_stale(project):

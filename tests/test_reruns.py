@@ -6,6 +6,7 @@ import json
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,8 @@ from databacked import (
     testing,
 )
 from databacked.errors import GraphError, TargetError
+from databacked.records import book
+from databacked.records.journal import close_journals
 
 RUNNERS = {"calling": CallingThreadRunner, "threads": ThreadRunner, "processes": ProcessRunner}
 
@@ -227,6 +230,8 @@ def test_mistake_11_a_changed_parameter_is_said_before_it_replaces(project, caps
     said = capsys.readouterr().err
     assert "2 results are replaced (parameter sigma changed (2 → 3))" in said
     assert "add {sigma} to the target to keep both" in said
+    scale.map([1], sigma=4)
+    assert "1 result is replaced (parameter sigma changed (3 → 4))" in capsys.readouterr().err
 
 
 def test_mistake_15_a_serializer_given_as_a_class(project):
@@ -237,6 +242,35 @@ def test_mistake_15_a_serializer_given_as_a_class(project):
         return x
 
     assert classy(1) == 1
+
+
+@pytest.mark.parametrize("how", ["one file", "several files", "a record alone"])
+def test_code_that_goes_back_to_what_it_was_finds_what_it_made(project, how):
+    """Two branches that lead to the same bytes: each makes them once."""
+    every: dict[str, dict[str, Any]] = {
+        "one file": {"result": LocalResult("out"), "target": "{n}.json"},
+        "several files": {
+            "result": LocalResult("out"), "target": {"a": "{n}_a.json", "b": "{n}_b.json"}
+        },
+        "a record alone": {"keep": True},
+    }  # fmt: skip
+
+    def run(factor: int) -> dict[str, int]:
+        @task(**every[how])
+        def work(n):
+            return {"a": n, "b": 0 * factor}
+
+        @flow(quiet=True)
+        def run_all():
+            work.map([1, 2])
+
+        run_all()
+        close_journals()
+        book._registry.clear()
+        return dict(last_run().counts["work"])
+
+    assert [run(1), run(2)] == [{"made": 2}] * 2
+    assert [run(1), run(2), run(1)] == [{"reused": 2}] * 3
 
 
 def test_mistake_17_checkpointing_is_on_without_any_switch(project):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from loky.process_executor import TerminatedWorkerError
 
 from databacked import FlowFailed, LocalResult, ProcessRunner, flow, task
-from databacked.errors import DatabackedError, GraphError
+from databacked.errors import DatabackedError, GraphError, StorageError
 from databacked.runners.stores import FolderStore, MemoryStore
 
 RUNNERS = ["calling", "threads", "processes"]
@@ -141,6 +142,17 @@ def test_a_folder_of_values_never_shows_half_of_one(tmp_path):
     with pytest.raises(DatabackedError, match="cannot be sent to another process"):
         store.put((0, 0), [np.zeros(1000), threading.Lock()])
     assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_values_that_somebody_cleared_away_are_said(tmp_path):
+    """A cleaner of old temporary files, for instance."""
+    store = FolderStore(tmp_path / "scratch")
+    store.put((0, 0), 1)
+    shutil.rmtree(tmp_path / "scratch")
+    with pytest.raises(StorageError, match=r"scratch, where .* was cleared .* Run again"):
+        store.get((0, 0))
+    store.put((0, 0), 2)
+    assert store.get((0, 0)) == 2
 
 
 def test_read_only_arrays_stay_read_only_in_another_process(project):

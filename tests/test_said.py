@@ -14,6 +14,10 @@ import pytest
 
 from databacked import FlowFailed, LocalResult, flow, last_run, task
 from databacked.capture import is_capturing
+from databacked.display.base import Show
+from databacked.display.choose import show_for
+from databacked.display.notebook import NotebookShow
+from databacked.display.terminal import TerminalShow
 
 RUNNERS = ["calling", "threads", "processes"]
 pytestmark = pytest.mark.filterwarnings("default")
@@ -56,6 +60,45 @@ def test_what_items_say_is_in_the_log_by_item(project, runner, capsys):
     assert not is_capturing()
     assert not isinstance(sys.stdout, type(None))
     assert type(sys.stdout).__name__ != "_Stream"
+
+
+def test_of_a_bar_the_last_state_is_kept(project, capsys):
+    """As a terminal shows it."""
+
+    @task
+    def draw(n):
+        for done in range(5):
+            print(f"\r{done} of 4", end="", file=sys.stderr)
+        print("\r\nwhole\r")
+        print("end")
+
+    @flow
+    def run():
+        return draw.map([1])
+
+    run()
+    assert [line.split("\t")[2] for line in last_run().log.splitlines()] == [
+        "4 of 4",
+        "whole",
+        "end",
+    ]
+    assert "0 of 4" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("term", "kind"), [("xterm", TerminalShow), ("dumb", Show)])
+def test_a_terminal_that_draws_nothing_anew_gets_lines(monkeypatch, term, kind):
+    """Bars would stay away there, and nothing would say how far a run is."""
+    driver, end = pty.openpty()
+    monkeypatch.setenv("TERM", term)
+    with os.fdopen(driver), os.fdopen(end, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert type(show_for()) is kind
+
+
+def test_a_box_in_a_notebook_shows_no_codes_of_colours():
+    show = NotebookShow()
+    show.show_heard("f[1]", "\x1b[1;31mred\x1b[0m <b>")
+    assert "f[1]: red &lt;b&gt;" in show._html()
 
 
 def test_a_failing_item_was_heard_too(project):

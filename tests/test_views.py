@@ -392,3 +392,22 @@ def test_a_drawing_shows_itself(project):
     assert "<img" not in html
     assert "drawings/a.pdf" in text(html)
     assert "bytes" in text(html)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        np.dtype([("label", "i4"), ("at", "f8", (2,))]),
+        np.dtype([("a", "i1"), ("b", "f8")], align=True),
+        np.dtype([(("title", "a"), "M8[s]")]),
+    ],
+)
+def test_arrays_with_fields_say_what_they_are(project, dtype):
+    @task(result=LocalResult("fields"), target="{n}.npy")
+    def fields(n):
+        return np.zeros((2, 3), dtype)
+
+    array = fields(1)
+    assert array.dtype == dtype
+    assert "(2, 3)" in repr(array)
+    assert "Pixels of type" in array._repr_html_()

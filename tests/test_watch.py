@@ -61,6 +61,10 @@ def test_a_file_that_changed_while_it_was_read_is_read_again(project, first, run
     assert "changed while it was read: made again in the next run" in notes()
     file.write_text("one")
     assert str(run()) == "one"
+    changed = str(first) if how == "reads" else "given"
+    (reason,) = last_run().reasons["read"]
+    assert reason.startswith("input ")
+    assert changed in reason
     assert notes() == ""
     assert str(run()) == "one"
     assert last_run().counts["read"] == {"reused": 1}
@@ -153,6 +157,49 @@ def test_a_result_that_another_run_replaced_meanwhile_is_not_used(project, by):
     assert "no longer the file" in run().failure.exception
     (project / "images" / "a.npy").unlink()
     assert [run(), run()] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("kind", ["array", "text", "one of several"])
+@pytest.mark.parametrize("fresh", [True, False], ids=["made", "reused"])
+def test_a_file_that_a_function_opens_itself_is_not_used_if_it_was_replaced(
+    project, runner, kind, fresh
+):
+    """Whatever a reader without the annotation would get."""
+    ending = "npy" if kind == "array" else "txt"
+    target: Any = f"{{n}}.{ending}"
+
+    @task(
+        result=LocalResult("kept"),
+        target={"a": target, "b": "{n}.json"} if kind == "one of several" else target,
+    )
+    def kept(n):
+        value = np.zeros(3) if kind == "array" else "one"
+        return {"a": value, "b": n} if kind == "one of several" else value
+
+    @task(result=LocalResult("sizes"), target="{n}.json")
+    def size(n, file: Path):
+        assert type(file) is type(project)
+        if not (project / "meddled").exists():
+            (project / "meddled").write_text("")
+            (project / "other").write_text("another one")
+            os.replace(project / "other", file)
+        return len(file.read_bytes())
+
+    @flow(quiet=True, on_error="collect", runner=runner)
+    def run():
+        made = kept("a")
+        return size("a", made["a"] if kind == "one of several" else made)
+
+    @flow(quiet=True)
+    def before():
+        return kept("a")
+
+    if not fresh:
+        before()
+    assert "no longer the file" in run().failure.exception
+    (project / f"kept/a.{ending}").unlink()
+    assert run() == run() == (152 if kind == "array" else 3)
 
 
 def test_a_task_may_make_a_file_that_it_was_given_the_path_of(project):

@@ -64,6 +64,7 @@ def as_answer(paths: list[Path]) -> Futures[int]:
     assert_type(masks[0].result(), Mask)
     assert_type(masks[1:], Futures[Mask])
     assert_type(masks.result(), list[Mask])
+    assert_type(masks.table, pd.DataFrame)
     return count.map(masks)
 
 
@@ -99,6 +100,7 @@ def use(paths: list[Path], dataset: Dataset) -> None:
     """Call them."""
     assert_type(as_answer(paths), Values[int])
     assert_type(as_answer(paths)[0], int)
+    assert_type(as_answer(paths).table, pd.DataFrame)
     values: list[int] = as_answer(paths)
     assert_type(sum(values), int)
     assert_type(as_values(paths), list[int])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import threading
 import warnings
@@ -18,6 +19,10 @@ from typing import Any, NamedTuple, TextIO
 
 LONGEST = 100_000
 """Characters that are kept of what one item says; what is more is counted."""
+
+
+_OVERWRITTEN = re.compile(r"[^\n]*\r(?=[^\r\n])")
+"""What a carriage return takes back, as bars of progress do: of a line the last state is kept."""
 
 
 class Said(NamedTuple):
@@ -56,7 +61,7 @@ class Heard:
         told: list[Said] = []
         for kind, some in groupby(self._said, key=lambda one: one.kind):
             if kind == "out":
-                told.append(Said("out", "".join(one.text for one in some)))
+                told.append(Said("out", _OVERWRITTEN.sub("", "".join(one.text for one in some))))
             else:
                 told += some
         if self._dropped:

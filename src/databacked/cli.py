@@ -73,7 +73,7 @@ def describe(paths: Sequence[Path], *, json: bool, verbose: bool, quiet: bool) -
             click.echo(str(one))
     if json and not quiet:
         said = found[0] if len(paths) == 1 and found else found
-        click.echo(json_module.dumps(said, indent=1, ensure_ascii=False))
+        click.echo(json_module.dumps(said, indent=1))
     return FAILED if failed else 0
 
 

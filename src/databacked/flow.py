@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
 
@@ -17,7 +17,7 @@ from databacked.engine.plan import Outlook, Plan
 from databacked.engine.report import counts_of, failed_in_words, report_of
 from databacked.engine.run import Run, new_id
 from databacked.engine.spec import symbol_of
-from databacked.errors import FlowFailed, GraphError
+from databacked.errors import FlowFailed, GraphError, did_you_mean
 from databacked.graph.calls import Graph, current
 from databacked.graph.futures import Future, Futures, Values
 from databacked.graph.outline import Asked, Outline
@@ -47,6 +47,9 @@ VERBOSE = "DATABACKED_VERBOSE"
 def current_graph() -> Graph | None:
     """Return what calls become part of; None outside of flows."""
     return current.get()
+
+
+ON_ERROR: tuple[str, ...] = ("raise", "collect")
 
 
 class FlowOptions(TypedDict, total=False):
@@ -110,7 +113,7 @@ class Flow(Generic[P, R]):
         -------
         A new flow of the same function.
         """
-        return Flow(self.fn, changed_options(self.options, changed, f"{self.name}.with_options"))
+        return Flow(self.fn, _options(self.options, changed, f"{self.name}.with_options"))
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return got_from(self, instance, owner, "flow")
@@ -144,7 +147,7 @@ class Flow(Generic[P, R]):
             identity,
             LocalResult(project.place),
             folder / "log",
-            force=_names(self.options.force),
+            force=frozenset(self.options.force),
             verbose=self.options.verbose or bool(os.environ.get(VERBOSE)),
         )
         show.begin(f"{self.name} · run {run.id} · project {project.root}")
@@ -210,7 +213,7 @@ class Flow(Generic[P, R]):
         _texts(self.fn, args, kwargs)
         project = _project(self.options.root, self.fn)
         runners = runners_of(self.options.runner, project)
-        force = _names(self.options.force)
+        force = frozenset(self.options.force)
         outlook = Outlook(project, self.name, LocalResult(project.place), runners, force)
         token = current.set(outlook.graph)
         try:
@@ -323,7 +326,7 @@ def flow(function: Any = None, /, **options: Any) -> Any:
     >>> study([1, 2])
     [2, 4]
     """
-    given = changed_options(Options(), options, "flow")
+    given = _options(Options(), options, "flow")
     if is_asynchronous(function):
         raise GraphError(
             "flow: async functions are run by an event loop, and flows are not. Write a plain "
@@ -375,7 +378,7 @@ def _elsewhere(project: Project, function: Any) -> str:
     file = written_in(function)
     if project.is_found or not file or is_cell(file):
         return ""
-    beside = Path(file).absolute().parent
+    beside = Path(os.path.abspath(file)).parent
     if same_folder(beside, project.root):
         return ""
     return (
@@ -385,8 +388,22 @@ def _elsewhere(project: Project, function: Any) -> str:
     )
 
 
-def _names(given: Sequence[str]) -> frozenset[str]:
-    return frozenset([given] if isinstance(given, str) else given)
+def _options(options: Options, changed: Mapping[str, Any], who: str) -> Options:
+    """Return options of a flow with some of them changed, once what was given can be meant."""
+    given = changed_options(options, changed, who)
+    if given.on_error not in ON_ERROR:
+        meant = did_you_mean(str(given.on_error), ON_ERROR)
+        raise GraphError(
+            f"{who}: on_error={given.on_error!r} is unknown{meant}. Known are "
+            f"{' and '.join(map(repr, ON_ERROR))}."
+        )
+    force: Any = [given.force] if isinstance(given.force, str | Step) else given.force
+    if not isinstance(force, Iterable):
+        raise GraphError(f"{who}: force={force!r}: a list of names of tasks was expected.")
+    names = tuple(one.name if isinstance(one, Step) else one for one in force)
+    if wrong := [one for one in names if not isinstance(one, str)]:
+        raise GraphError(f"{who}: force= takes names of tasks, and {wrong[0]!r} is none.")
+    return replace(given, force=names)
 
 
 def _project(root: Any, function: Any) -> Project:

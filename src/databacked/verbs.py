@@ -51,9 +51,10 @@ def describe(what: str | os.PathLike[str] | Any) -> Provenance | Contents | Plac
     path = Path(os.path.abspath(os.path.expanduser(os.fspath(what))))
     if is_place(path):
         return contents_of(path, BESIDE)
-    place = place_above(path)
-    if place is not None:
-        return provenance_of(path, place)
+    for one in (path, Path(os.path.realpath(path))):  # or a link to what lies in a place
+        place = place_above(one)
+        if place is not None:
+            return provenance_of(one, place, BESIDE)
     if path.is_dir():
         places = Places(contents_of(one, BESIDE) for one in places_below(path))
         if places:

@@ -223,6 +223,21 @@ def test_a_file_that_was_changed_since_it_was_loaded_is_an_error(load, tmp_path)
         code_fingerprint(module.f, root=tmp_path)
 
 
+@pytest.mark.parametrize("looked_at", [False, True])
+def test_an_older_file_that_took_its_place_is_an_error_too(load, tmp_path, looked_at):
+    """A backup that is moved there keeps its time, and may have the same size."""
+    module = load("def f(x):\n    return x + 1\n")
+    file = tmp_path / "lab_main.py"
+    os.utime(file, (10**9, 10**9))
+    if looked_at:
+        code_fingerprint(module.f, root=tmp_path)
+    (tmp_path / "backup").write_text("def f(x):\n    return x + 2\n")
+    os.utime(tmp_path / "backup", (10**9, 10**9))
+    os.replace(tmp_path / "backup", file)
+    with pytest.raises(FingerprintError, match=r"lab_main.py was changed since f was loaded"):
+        code_fingerprint(module.f, root=tmp_path)
+
+
 def test_a_method_that_was_changed_since_it_was_loaded_is_an_error(load, tmp_path):
     """The methods of a class are looked at one by one."""
     text = "class Box:\n    def x(self):\n        return 1\ndef f(x):\n    return Box().x()\n"

@@ -7,9 +7,9 @@ import datetime
 import enum
 import functools
 import pickle
-from collections import Counter, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -302,6 +302,25 @@ def test_what_a_task_can_see_counts(family):
         if said[one] == said[other]
     ]
     assert same == []
+
+
+def test_what_is_seen_through_another_value_counts():
+    """What a view of a dict gives for a missing key, whether bytes can be written, lazy masks."""
+    views: list[Any] = [{"a": 1}, defaultdict(int, a=1), defaultdict(list, a=1), OrderedDict(a=1)]
+    plain, masked = np.zeros(4), np.ma.masked_array(np.zeros(4), np.arange(4) == 0)
+    others = [np.ma.masked_array(np.zeros(4), np.arange(4) == 1), np.ma.masked]
+    dask = pytest.importorskip("dask.array")
+    values = [
+        *map(MappingProxyType, views),
+        memoryview(b"a"),
+        memoryview(bytearray(b"a")),
+        *(dask.from_array(one, asarray=False) for one in (plain, masked, others[0])),
+        *others,
+    ]
+    assert len(set(tokens(values))) == len(values)
+    assert [token(copied(value)) for value in values] == tokens(values)
+    assert copied(MappingProxyType(views[1]))["missing"] == 0
+    assert views[1] == {"a": 1}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -9,13 +9,24 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import xarray
+from PIL import Image as Pillow
 
-from databacked import ArrayToDefaultWriter, ArrayToOmeTiff, ArrayToOmeZarr, Image, flow, task
+from databacked import (
+    ArrayToDefaultWriter,
+    ArrayToOmeTiff,
+    ArrayToOmeZarr,
+    Image,
+    LocalResult,
+    flow,
+    task,
+)
 from databacked.datasets.manifest import check_table
 from databacked.errors import DatabackedError, SerializerError
 from databacked.serializers.base import Serializer
+from databacked.serializers.corrections import type_of
 from databacked.serializers.pickle import ToPickle
 from databacked.serializers.sameness import difference
 from databacked.testing.serializers import check_serializer
@@ -60,6 +71,12 @@ def back(value, path, writer=None):
         (GREY.view(Length), "Length would come back"),
         (GREY.view(np.matrix), "matrix would come back"),
         (pd.DataFrame(GREY), "without its index and names"),
+        (pa.table({"a": [1, 2]}), "without its index and names"),
+        (pa.array([1, None]), "without its index and names"),
+        (GREY.astype(np.dtype("u1", metadata={"px": 1})), "has metadata"),
+        (Pillow.fromarray(GREY).convert("P"), "colours of mode 'P'"),
+        (Pillow.new("CMYK", (4, 4)), "colours of mode 'CMYK'"),
+        (Pillow.new("YCbCr", (4, 4)), "colours of mode 'YCbCr'"),
         ([[1, 2.5], [3, 4]], "numbers of one type"),
         ([[1, 2], [3]], "is no array"),
         (collections.deque([GREY, GREY]), "return an array"),
@@ -97,6 +114,7 @@ def test_structured_arrays_keep_their_fields(tmp_path):
     ):
         array = np.zeros(3, dtype)
         assert difference(array, back(array, tmp_path / "a.npy")) is None
+        assert type_of(str(array.dtype)) == array.dtype
     overlap = np.dtype({"names": ["a", "b"], "formats": ["i4", "i2"], "offsets": [0, 0]})
     for dtype in (overlap, np.dtype((np.record, [("a", "i4")]))):
         assert "fields that follow" in refused(np.zeros(2, dtype), tmp_path / "b.npy")
@@ -364,6 +382,43 @@ def test_a_kept_value_is_the_same_in_the_next_run(project):
         return list(told.map(kept.map([1])))
 
     assert go() == go() == [repr(kept.fn(1))]
+
+
+def test_readers_of_a_structured_array_know_its_fields(project):
+    """Of its file, too, and of one that was saved over it by hand."""
+    cells = np.array([(1, 2.0), (2, 3.5)], [("label", "i4"), ("area", "f8")])
+
+    @task(result=LocalResult("out"), target="cells.npy")
+    def kept():
+        return cells
+
+    @task
+    def told(x):
+        return x.dtype, x["area"].tolist(), x.dtype.names
+
+    @flow(quiet=True)
+    def go():
+        return told(kept())
+
+    assert go() == go() == (cells.dtype, [2.0, 3.5], ("label", "area"))
+    np.save(project / "out/cells.npy", cells[::-1])
+    assert go() == (cells.dtype, [3.5, 2.0], ("label", "area"))
+
+
+def test_metadata_of_a_type_are_kept_in_no_record(project):
+    """They were gone in the second run, and what read them was made again."""
+
+    @task(keep=True)
+    def kept():
+        return np.zeros(2, np.dtype("f8", metadata={"px": 1}))
+
+    with pytest.raises(DatabackedError, match=r"metadata .* of its type came back as None"):
+        kept()
+
+
+def test_a_class_is_a_value_like_any_other(tmp_path):
+    """It has a shape and a type that are none."""
+    assert back(np.float64, tmp_path / "a.pkl", ToPickle()) is np.float64
 
 
 @pytest.mark.parametrize("value", [MASKED, GREY.view(np.matrix), GREY.view(Length), Kind.CELL, {1}])

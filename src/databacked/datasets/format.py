@@ -85,7 +85,7 @@ class DatasetFormat(Format):
     ) -> Any:
         return part_of(self._whole(place, record, value), keys)
 
-    def file(self, record: Record, keys: tuple[Any, ...] = ()) -> str | None:
+    def file(self, record: Record, keys: tuple[Any, ...] = ()) -> Record | None:
         return self.manifest.file(record, keys)
 
     def _whole(self, place: Place, record: Record, value: Any) -> Any:

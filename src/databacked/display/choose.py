@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -31,6 +32,8 @@ def is_in_notebook() -> bool:
 
 
 def _is_terminal(stream: Any) -> bool:
+    if os.environ.get("TERM", "").lower() in ("dumb", "unknown"):  # nothing is drawn anew there
+        return False
     try:
         return bool(stream.isatty())
     except (AttributeError, ValueError):  # closed, or no file at all

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import sys
 from html import escape
@@ -44,7 +45,7 @@ class NotebookShow(Show):
             self._show()
 
     def show_heard(self, item: str, text: str) -> None:
-        self._items_said.append(f"{item}: {text}")
+        self._items_said.append(f"{item}: {_COLOURS.sub('', text)}")
         if not self._draws:
             super().say(self._items_said[-1])
 
@@ -97,6 +98,8 @@ class NotebookShow(Show):
 _SMALL = "font-size:85%;opacity:0.75;overflow-wrap:anywhere"
 _PLAIN = "white-space:pre-wrap;overflow-wrap:anywhere;margin:2px 0"
 _MONO = f"{_PLAIN};font-family:monospace;font-size:90%"
+_COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+"""What a terminal takes for colours and moves, and a notebook would show as letters."""
 _WIDTH = 160
 """Pixels of a whole bar."""
 
@@ -107,7 +110,9 @@ def _block(lines: list[str], *, mono: bool = False) -> str:
 
 
 def _row(name: str, one: Any, ended: bool) -> str:
-    said = " · ".join(filter(None, (one.said or ("nothing to do" if ended else ""), one.cost)))
+    said = " · ".join(
+        filter(None, ((one.outcome or "nothing to do") if ended else one.said, one.cost))
+    )
     cells = [f'<th style="text-align:left">{escape(name)}</th>']
     if not ended:
         part = round(_WIDTH * one.done / one.total) if one.total else 0

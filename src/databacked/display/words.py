@@ -36,6 +36,12 @@ class Progress:
         return ", ".join(f"{self.counts[word]:,} {word}" for word in WORDS if self.counts.get(word))
 
     @property
+    def outcome(self) -> str:
+        """What became of them in the end; what a run that was stopped did not come to is left."""
+        left = self.total - self.done
+        return ", ".join(filter(None, (self.said, f"{left:,} left" if left > 0 else "")))
+
+    @property
     def cost(self) -> str:
         """Seconds and bytes, as far as they are known."""
         took = [] if self.seconds is None else [seconds_in_words(self.seconds)]
@@ -59,7 +65,7 @@ def summary(tasks: Progresses) -> list[str]:
     """Return a line a task: what was made, reused, failed and skipped, and what that took."""
     width = max((len(name) for name in tasks), default=0)
     return [
-        f"  {name:<{width}}  {' · '.join(filter(None, (one.said or 'nothing to do', one.cost)))}"
+        f"  {name:<{width}}  {' · '.join(filter(None, (one.outcome or 'nothing to do', one.cost)))}"
         for name, one in tasks.items()
     ]
 

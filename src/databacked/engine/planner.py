@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from databacked.engine.tokens import (
     unread,
 )
 from databacked.engine.verdict import Draft, Verdict
-from databacked.errors import GraphError
+from databacked.errors import GraphError, StorageError, is_due_to
 from databacked.graph.inputs import Column, Plain
 from databacked.graph.nodes import Item
 from databacked.graph.sketch import content_of_known
@@ -226,7 +227,7 @@ class Planner:
         """Compare all items of a node with their records, at once."""
         assert items.targets is not None
         node, targets = items.node, items.targets
-        stats = place.find(dict.fromkeys(one for one in targets if one is not None))
+        stats, barred = _found_at(place, dict.fromkeys(one for one in targets if one is not None))
         folder, claims = str(place.folder), self.claims
         owner = items.spec.owner
         chosen = targets if len(rows) == items.n else [targets[row] for row in rows]
@@ -245,6 +246,7 @@ class Planner:
         fresh = draft.fresh
         whole = (
             None not in fitting
+            and not barred
             and not place.format.names()
             and claims.claim_all(folder, chosen, node, rows)  # type: ignore[arg-type]
         )
@@ -261,6 +263,9 @@ class Planner:
             other = claims.claim(folder, target, (node, row))
             if other[0] is not node or other[1] != row:
                 self._pair(items, row, other, target, draft)
+                continue
+            if target in barred:
+                draft.errors[row] = barred[target]
                 continue
             if fits is not None:
                 fresh[row] = "c:" + fits[0]
@@ -385,3 +390,22 @@ def _holds_backed(arg: Any) -> bool:
     if isinstance(arg, Column):
         return any(isinstance(value, Backed) for value in arg.values)
     return isinstance(getattr(arg, "value", None), Backed)
+
+
+def _found_at(
+    place: Place, targets: Iterable[str]
+) -> tuple[dict[str, Stat], dict[str, StorageError]]:
+    """Return what lies at the targets, and which of them nobody lets us look at."""
+    try:
+        return place.find(targets), {}
+    except StorageError as error:
+        if not is_due_to(error, {errno.EACCES, errno.EPERM}):
+            raise
+    found: dict[str, Stat] = {}
+    barred: dict[str, StorageError] = {}
+    for target in targets:
+        try:
+            found.update(place.find([target]))
+        except StorageError as error:
+            barred[target] = error
+    return found, barred

@@ -336,7 +336,8 @@ class Recorder:
 
 def _replaced(name: str, reason: str, count: int) -> str:
     parameter = reason.removeprefix("parameter ").partition(" ")[0]
+    results = "result is" if count == 1 else "results are"
     return (
-        f"{name}: {count:,} results are replaced ({reason}); add {{{parameter}}} to the target to "
+        f"{name}: {count:,} {results} replaced ({reason}); add {{{parameter}}} to the target to "
         "keep both"
     )

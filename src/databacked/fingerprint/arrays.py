@@ -20,6 +20,8 @@ def of_numpy(walk: Walk, value: Any, where: str) -> str | None:
     """Return the token of what numpy made; None for everything else."""
     import numpy as np
 
+    if value is np.ma.masked:
+        return walk.hash("masked")
     if isinstance(value, np.ndarray):
         return _of_array(walk, value, where)
     if isinstance(value, np.generic):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import gc
 import typing
-from types import FunctionType
+from types import FunctionType, MappingProxyType
 from typing import Any
 
 
@@ -59,6 +60,11 @@ def slots_of(kind: type) -> list[str]:
         for name in names
         if name not in ("__dict__", "__weakref__")
     ]
+
+
+def held_by(proxy: MappingProxyType[Any, Any]) -> Any:
+    """Return the mapping that a read-only view of one shows."""
+    return gc.get_referents(proxy)[0]
 
 
 def is_plain_class(kind: type) -> bool:

@@ -80,7 +80,8 @@ def _as_numpy(said: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for kind in _NUMBERS:
         try:
-            one = kind(value)
+            with np.errstate(over="ignore"):
+                one = kind(value)
         except OverflowError:
             continue
         if repr(one.item()) == repr(value):

@@ -29,7 +29,13 @@ from databacked.callables import is_library
 from databacked.errors import FingerprintError
 from databacked.fingerprint.arrays import of_numpy, of_xarray
 from databacked.fingerprint.hashes import hash_bytes, hash_texts
-from databacked.fingerprint.objects import is_more_than_fields, is_plain_class, name_of, state_of
+from databacked.fingerprint.objects import (
+    held_by,
+    is_more_than_fields,
+    is_plain_class,
+    name_of,
+    state_of,
+)
 from databacked.fingerprint.tables import of_pandas
 
 SHORT = 64
@@ -208,7 +214,9 @@ class Tokens:
         if kind is types.SimpleNamespace:
             return self.hash("namespace", self.of(vars(value), where))
         if kind is types.MappingProxyType:
-            return self.hash("mappingproxy", *self.pairs(value, where))
+            held = held_by(value)  # what a missing key gives is said by it alone
+            inner = self.pairs(held, where) if type(held) is dict else [self.of(held, where)]
+            return self.hash("mappingproxy", *inner)
         if isinstance(value, PurePath):
             path = self.of_path(value, where)
             if kind in _FILES:
@@ -234,9 +242,12 @@ class Tokens:
         if kind is bytearray:
             return self.hash("bytearray", hash_bytes(value))
         if kind is memoryview:
-            return self.hash(
-                "memoryview", value.format, repr(value.shape), hash_bytes(value.tobytes())
-            )
+            form = [
+                value.format,
+                repr(value.shape),
+                *self.more(writable=not value.readonly or None),
+            ]
+            return self.hash("memoryview", *form, hash_bytes(value.tobytes()))
         if isinstance(value, ModuleType):
             return self.hash("module", value.__name__)
         found = self._of_library(value, where)
@@ -301,7 +312,7 @@ class Tokens:
             import numpy as np
 
             parts = [
-                of_numpy(self, np.asarray(block.compute()), where) or ""
+                self.of(np.asanyarray(block.compute()), where)  # a mask counts, too
                 for block in value.to_delayed().ravel()
             ]
             return self.hash("dask", repr(value.shape), repr(value.chunks), *parts)

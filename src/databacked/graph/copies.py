@@ -14,6 +14,7 @@ import datetime
 import decimal
 import enum
 import fractions
+import functools
 import re
 import types
 import uuid
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from databacked.errors import FingerprintError
-from databacked.fingerprint.objects import is_plain_class, state_of
+from databacked.fingerprint.objects import held_by, is_plain_class, state_of
 from databacked.places.backed import Backed
 from databacked.places.image import Image
 from databacked.types import Unlooked
@@ -39,7 +40,7 @@ FIXED = frozenset(
         str, int, float, bool, complex, bytes, type(None), type(Ellipsis), range, slice, type,
         datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone,
         decimal.Decimal, fractions.Fraction, uuid.UUID, zoneinfo.ZoneInfo, re.Pattern,
-        types.FunctionType, types.ModuleType, types.CodeType,
+        types.FunctionType, types.ModuleType, types.CodeType, np.ma.core.MaskedConstant,
         type(NotImplemented), types.GenericAlias, types.UnionType, Unlooked,
     }
 )  # fmt: skip
@@ -82,41 +83,62 @@ def parts_of(value: Any, wanted: type | tuple[type, ...]) -> Iterator[Any]:
     """Yield everything of some types in a value, wherever copies look."""
     kind = type(value)
     if kind in FIXED or (kind is np.ndarray and value.dtype.kind != "O"):
-        return
-    if isinstance(value, wanted):
-        yield value
-    elif isinstance(value, dict | types.MappingProxyType):
-        yield from _parts_of_all([*value, *value.values()], wanted)
-    elif isinstance(value, list | tuple | set | frozenset | collections.deque):
-        yield from _parts_of_all(value, wanted)
-    elif isinstance(value, np.ndarray):
-        if value.dtype.kind == "O":
-            yield from _parts_of_all(value.ravel().tolist(), wanted)
-    elif isinstance(value, Image):
-        yield from parts_of(value.data, wanted)
-    elif kind.__module__.partition(".")[0] == "pandas":
-        if hasattr(value, "columns"):
-            for number in range(value.shape[1]):
-                yield from parts_of(value.iloc[:, number], wanted)
-        elif str(getattr(value, "dtype", "")) == "object":
-            yield from _parts_of_all(value.tolist(), wanted)
-    elif kind is types.SimpleNamespace or (
-        is_plain_class(kind)
-        and not hasattr(kind, "__databacked_token__")
-        and not kind.__module__.startswith("databacked.")
-    ):
-        yield from _parts_of_all(list(state_of(value).values()), wanted)
+        return iter(())
+    return _Parts(wanted).of(value)
 
 
-def _parts_of_all(values: Any, wanted: type | tuple[type, ...]) -> Iterator[Any]:
-    if not FIXED.issuperset(map(type, values)):
-        for one in values:
-            if type(one) not in FIXED:
-                yield from parts_of(one, wanted)
+class _Parts:
+    """One walk through a value that yields what is of some types; an object is looked at once."""
+
+    def __init__(self, wanted: type | tuple[type, ...]) -> None:
+        self.wanted = wanted
+        self.seen: dict[int, Any] = {}
+
+    def of(self, value: Any) -> Iterator[Any]:
+        kind = type(value)
+        if isinstance(value, self.wanted):
+            yield value
+            return
+        if id(value) in self.seen:
+            return
+        self.seen[id(value)] = value  # kept, so that no other one gets its address
+        if isinstance(value, dict):  # past its own code: some sparse matrices are dicts
+            yield from self.of_all([*dict.__iter__(value), *dict.values(value)])
+        elif isinstance(value, types.MappingProxyType):
+            yield from self.of(held_by(value))
+        elif isinstance(value, list | tuple | set | frozenset | collections.deque):
+            yield from self.of_all(value)
+        elif isinstance(value, np.ndarray):
+            if value.dtype.kind == "O":
+                yield from self.of_all(value.ravel().tolist())
+        elif isinstance(value, Image):
+            yield from self.of(value.data)
+        elif kind is functools.partial:
+            yield from self.of_all([value.func, *value.args, *value.keywords.values()])
+        elif kind.__module__.partition(".")[0] == "pandas":
+            if hasattr(value, "columns"):
+                for number in range(value.shape[1]):
+                    yield from self.of(value.iloc[:, number])
+            elif str(getattr(value, "dtype", "")) == "object":
+                yield from self.of_all(value.tolist())
+        elif kind is types.SimpleNamespace or (
+            is_plain_class(kind)
+            and not _is_itself(kind)
+            and not kind.__module__.startswith("databacked.")
+        ):
+            yield from self.of_all(list(state_of(value).values()))
+
+    def of_all(self, values: Any) -> Iterator[Any]:
+        if not FIXED.issuperset(map(type, values)):
+            for one in values:
+                if type(one) not in FIXED:
+                    yield from self.of(one)
 
 
 def read_only(value: Any) -> Any:
     """Return a value whose arrays cannot be changed in place by one of several readers."""
+    if type(value) in FIXED:
+        return value
     if isinstance(value, np.ndarray):
         return _locked(value)
     if type(value) in (list, tuple):
@@ -127,7 +149,7 @@ def read_only(value: Any) -> Any:
 
 
 class _Copies:
-    """One walk through a value.
+    """One walk through a value; what stands in it twice, or holds itself, does so in the copy.
 
     Parameters
     ----------
@@ -150,6 +172,8 @@ class _Copies:
         self.at_call = at_call
         self.kinds, self.make, self.copies = kinds, make, copies
         self.large = False
+        self._made: dict[int, Any] = {}
+        self._kept: list[Any] = []  # what was copied, so that nothing else gets its address
 
     def of(self, value: Any) -> Any:
         kind = type(value)
@@ -157,6 +181,19 @@ class _Copies:
             return value
         if kind in self.kinds and self.make is not None:
             return self.make(value)
+        if (made := self._made.get(id(value), self)) is not self:
+            return made
+        self._kept.append(value)
+        made = self._made[id(value)] = self._of(value)
+        return made
+
+    def begun(self, value: Any, new: Any) -> Any:
+        """Note the copy of a value before it is filled: what the value holds may hold the value."""
+        self._made[id(value)] = new
+        return new
+
+    def _of(self, value: Any) -> Any:
+        kind = type(value)
         walked = self.copies or kind in (list, tuple, dict)
         if not walked and next(parts_of(value, self.kinds), self) is self:
             return value
@@ -171,9 +208,7 @@ class _Copies:
             return dataclasses.replace(value, data=self.of(value.data))
         if kind.__module__.startswith("databacked.") and isinstance(value, list):
             return self.many(value)  # the answer of a map: a list like any other one
-        if hasattr(kind, "__databacked_token__") or kind.__module__.startswith("databacked."):
-            return value
-        if _is_bare(value):
+        if _is_itself(kind) or kind.__module__.startswith("databacked.") or _is_bare(value):
             return value
         if issubclass(kind, tuple) and hasattr(kind, "_fields"):
             return self._state(tuple.__new__(kind, [self.of(item) for item in value]), value)
@@ -188,7 +223,7 @@ class _Copies:
         if library == "dask":
             return value
         if is_plain_class(kind):
-            return self._state(object.__new__(kind), value)
+            return self._state(self.begun(value, object.__new__(kind)), value)
         if self.make is not None and next(parts_of(value, self.kinds), self) is not self:
             raise FingerprintError(
                 f"a {kind.__qualname__} holds a value of a task, where it is not looked for: pass "
@@ -227,7 +262,7 @@ class _Copies:
     def _objects(self, value: Any) -> Any:
         if value.dtype.kind != "O":
             return copy.deepcopy(value)
-        new = value.copy()
+        new = self.begun(value, value.copy())
         plain = new.view(np.ndarray)
         for place, one in np.ndenumerate(plain):
             plain[place] = self.of(one)
@@ -249,7 +284,7 @@ class _Copies:
             for number in range(value.shape[1]):
                 column = value.iloc[:, number]
                 if _may_change(column):
-                    new.isetitem(number, column._constructor(self._cells(column), column.index))
+                    new.isetitem(number, self._column(column))
         elif hasattr(value, "iloc") and _may_change(value):
             new.iloc[:] = self._cells(value)
         if type(new) is not type(value):  # a class that does not say what its copies are
@@ -261,6 +296,10 @@ class _Copies:
             if name in vars(value):
                 object.__setattr__(new, name, self.of(vars(value)[name]))
         return new
+
+    def _column(self, column: Any) -> Any:
+        # pandas makes another type of cells that are all texts or times, for example.
+        return column._constructor(self._cells(column), column.index, dtype=object)
 
     def _cells(self, column: Any) -> Any:
         cells = np.empty(len(column), object)
@@ -278,6 +317,11 @@ class _Copies:
                 one.attrs = self.of(one.attrs)
             new.attrs = self.of(new.attrs)
         return new
+
+
+def _is_itself(kind: type) -> bool:
+    """Whether objects of a class stand for themselves: loggers, annotations, what has a token."""
+    return hasattr(kind, "__databacked_token__") or kind.__module__ in ("logging", "typing")
 
 
 def _is_bare(value: Any) -> bool:
@@ -335,16 +379,36 @@ def _of_c(copies: _Copies, value: Any) -> Any:
     return getattr(copies.of(owner), value.__name__)
 
 
-def _default(copies: _Copies, value: Any) -> Any:
-    made: Any = collections.defaultdict(value.default_factory)
-    made.update(copies.pairs(value))
-    return made
+def _list(copies: _Copies, value: list[Any]) -> list[Any]:
+    new: list[Any] = copies.begun(value, [])
+    new += copies.many(value)
+    return new
 
 
-def _counted(copies: _Copies, value: Any) -> Any:
-    made: collections.Counter[Any] = collections.Counter()
-    dict.update(made, copies.pairs(value))
-    return made
+def _deque(copies: _Copies, value: Any) -> Any:
+    new = copies.begun(value, collections.deque(maxlen=value.maxlen))
+    new += copies.many(value)
+    return new
+
+
+def _dict(copies: _Copies, value: dict[Any, Any]) -> dict[Any, Any]:
+    new: dict[Any, Any] = copies.begun(value, {})
+    new.update(copies.pairs(value))
+    return new
+
+
+def _mapping(copies: _Copies, value: Any) -> Any:
+    is_default = isinstance(value, collections.defaultdict)
+    new = copies.begun(value, type(value)(*[value.default_factory] if is_default else ()))
+    for key, one in copies.pairs(value).items():
+        new[key] = one
+    return new
+
+
+def _namespace(copies: _Copies, value: Any) -> Any:
+    new = copies.begun(value, types.SimpleNamespace())
+    vars(new).update(copies.pairs(vars(value)))
+    return new
 
 
 def _tuple(copies: _Copies, value: Any) -> Any:
@@ -356,21 +420,30 @@ def _is(one: Any, other: Any) -> bool:
     return one is other
 
 
+def _partial(copies: _Copies, value: Any) -> Any:
+    new = functools.partial(
+        copies.of(value.func), *copies.many(value.args), **copies.pairs(value.keywords)
+    )
+    vars(new).update(copies.pairs(vars(value)))
+    return new
+
+
 _MAKERS: dict[type, Any] = {
-    list: lambda copies, value: copies.many(value),
+    list: _list,
     tuple: _tuple,
-    dict: lambda copies, value: copies.pairs(value),
+    dict: _dict,
     set: lambda copies, value: set(copies.many(value)),
     frozenset: lambda copies, value: frozenset(copies.many(value)),
     bytearray: lambda copies, value: bytearray(value),
     memoryview: _memory,
     types.BuiltinFunctionType: _of_c,
-    collections.OrderedDict: lambda copies, value: collections.OrderedDict(copies.pairs(value)),
-    collections.Counter: _counted,
-    collections.defaultdict: _default,
-    collections.deque: lambda copies, value: collections.deque(copies.many(value), value.maxlen),
-    types.SimpleNamespace: lambda copies, value: types.SimpleNamespace(**copies.pairs(vars(value))),
-    types.MappingProxyType: lambda copies, value: types.MappingProxyType(copies.pairs(value)),
+    collections.OrderedDict: _mapping,
+    collections.Counter: _mapping,
+    collections.defaultdict: _mapping,
+    collections.deque: _deque,
+    types.SimpleNamespace: _namespace,
+    types.MappingProxyType: lambda copies, value: types.MappingProxyType(copies.of(held_by(value))),
+    functools.partial: _partial,
     types.MethodType: lambda copies, value: types.MethodType(
         value.__func__, copies.of(value.__self__)
     ),

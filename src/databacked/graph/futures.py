@@ -10,6 +10,7 @@ from databacked.graph.copies import parts_of, replaced
 from databacked.graph.nodes import AnyNode, Item, Key, Node
 
 if TYPE_CHECKING:
+    import pandas as pd
     from typing_extensions import TypeVar
 
     T = TypeVar("T", default=Any)
@@ -197,9 +198,10 @@ class Futures(_Answer[T]):
         return [item for item in items for _ in range(node.repeat)]
 
     @property
-    def table(self) -> Any:
+    def table(self) -> pd.DataFrame:
         """What is known of each item by now: parameters, state, and where it lies; a DataFrame."""
-        return self.node.session.table(self)
+        found: pd.DataFrame = self.node.session.table(self)
+        return found
 
 
 class Values(list[T]):
@@ -232,7 +234,7 @@ class Values(list[T]):
         return self
 
     @property
-    def table(self) -> Any:
+    def table(self) -> pd.DataFrame:
         """Parameters, state and place of each item, as a DataFrame.
 
         Raises

@@ -25,7 +25,7 @@ from databacked.types import Unlooked
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 
-TOO_DEEP = "is nested too deeply to be looked at. Pass it flat, for example as one list."
+TOO_DEEP = "it is nested too deeply to be looked at. Pass it flat, for example as one list."
 
 
 class Taking:
@@ -128,7 +128,7 @@ def named(task: Step, name: str) -> Iterator[None]:
     try:
         yield
     except RecursionError:
-        raise GraphError(f"{task.name}: the argument {name!r} {TOO_DEEP}") from None
+        raise GraphError(f"{task.name}: the argument {name!r}: {TOO_DEEP}") from None
     except FingerprintError as error:
         raise FingerprintError(f"{task.name}: the argument {name!r}: {error}") from None
 

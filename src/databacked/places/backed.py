@@ -24,6 +24,7 @@ from databacked.places.like_numpy import CHANGE_FIRST, IN_PLACE, LikeNumpy
 from databacked.provenance.file import Provenance, provenance_of
 from databacked.records.book import records_of
 from databacked.serializers.base import Serializer
+from databacked.serializers.corrections import type_of
 from databacked.storage.looks import Stat, stat_of
 from databacked.types import Description, PhysicalPixelSizes
 
@@ -241,7 +242,7 @@ class BackedArray(Backed, LikeNumpy):
         if self._description.dtype is None:
             dtype: np.dtype[Any] = np.dtype(self._open().dtype)
             return dtype
-        return np.dtype(self._description.dtype)
+        return type_of(self._description.dtype)
 
     @property
     def ndim(self) -> int:

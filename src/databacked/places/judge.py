@@ -55,6 +55,10 @@ class Found:
     """Of an item with several files: whether only some were edited, the others being its task's."""
 
 
+MEANWHILE = "changed while it ran"
+"""Stands in records for the token of an input that did not stay as it was: no recipe's."""
+
+
 MISSING = Found("missing")
 """Nothing lies there, and nothing is recorded."""
 
@@ -169,16 +173,18 @@ def rejoined(parts: Mapping[str, Found], stat: Stat, claims: Sequence[Record]) -
     claims
         The records of the item as a whole, of this task.
     """
-    for name, part in parts.items():
-        if part.kind in ("foreign", "unusable"):
-            return Found(part.kind, stat, why=f"{name}: {part.why}")
+    kinds: tuple[Kind, ...] = ("unusable", "foreign")  # what somebody worked on, before all else
+    for kind in kinds:
+        for name, part in parts.items():
+            if part.kind == kind:
+                return Found(kind, stat, why=f"{name}: {part.why}")
     now = {name: NONE if part.stat is None else part.content for name, part in parts.items()}
     joined = ",".join(f"{name}={content}" for name, content in now.items())
     fitting = tuple(claim for claim in claims if claim.content == joined)
     edited = {name for name, part in parts.items() if part.kind == "edited"}
     partly = len(edited) < len(parts)
     if fitting:
-        kind: Kind = "edited" if fitting[-1].state != "w" else "ours"
+        kind = "edited" if fitting[-1].state != "w" else "ours"
         return Found(kind, stat, fitting, joined, partly=partly)
     for claim in reversed(claims):
         before = contents(claim.content)
@@ -252,6 +258,11 @@ def why_stale(
     changed += [f"{name} is gone" for name in old.parameters if name not in new.parameters]
     reasons += [f"parameter {text}" for text in changed]
     inputs = [name for name, token in new.inputs.items() if old.inputs.get(name) != token]
+    inputs += [
+        name
+        for name, token in old.inputs.items()
+        if token == MEANWHILE and name not in new.inputs  # in a list, or what the code reads
+    ]
     if inputs:
         reasons.append(f"input {', '.join(inputs)} changed")
     if old.serializer != new.serializer:

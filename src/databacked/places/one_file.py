@@ -84,8 +84,8 @@ class OneFile(Format):
     ) -> Any:
         return part_of(self._whole(place, record, value), keys)
 
-    def file(self, record: Record, keys: tuple[Any, ...] = ()) -> str | None:
-        return None if keys or record.size < 0 else record.target
+    def file(self, record: Record, keys: tuple[Any, ...] = ()) -> Record | None:
+        return None if keys or record.size < 0 else record
 
     def _whole(self, place: Place, record: Record, value: Any) -> Any:
         if record.size < 0:
@@ -171,6 +171,11 @@ class OneFile(Format):
         place.append(record, claim)
         notes: list[str] = []
         for _ in range(TRIES):
+            if judged.kind == "unusable" and not replaces(judged, place.rules):
+                raise CorrectionError(
+                    f"{place.path(target)} was changed by hand while it was being made, and cannot "
+                    f"be used as it is: {judged.why}. Or move it away, to have it made again."
+                )
             if judged.kind in ("foreign", "edited", "unusable"):  # not proved to be ours
                 why = judged.why or "edited by hand"
                 try:
@@ -188,17 +193,9 @@ class OneFile(Format):
                 return record, tuple(notes)
             # Something else lies there by now: read the journals on, and judge again.
             now = place.storage.stat(target)
-            if now is None and place.path(target).is_symlink():
-                place.storage.move_aside(target, claim.run)
-                notes.append(f"moved aside to {place.aside(claim.run)}: a link to nothing")
             judged = self.look(
                 place, target, now, claim.owner, place.records, without=(record, *without)
             )
-            if judged.kind == "unusable" and not replaces(judged, place.rules):
-                raise CorrectionError(
-                    f"{place.path(target)} was changed by hand while it was being made, and cannot "
-                    f"be used as it is: {judged.why}. Or move it away, to have it made again."
-                )
             if is_hit(judged, claim.recipe) and not place.rules.always:
                 if judged.kind == "edited" and place.rules.when_edited == "replace":
                     continue
@@ -208,6 +205,9 @@ class OneFile(Format):
                     notes.append("edited: saved by hand while it was being made")
                     return place.settle(judged, target, claim), tuple(notes)
                 return judged.records[-1], ("made by another run meanwhile",)
+            if judged.kind in ("missing", "ours") and place.path(target).is_symlink():
+                why = "a link" if now else "a link to nothing"
+                judged = Found("foreign", now, why=why)  # what it leads to may be ours, it is not
         raise StorageError(
             f"{place.path(target)} keeps changing while it is being written. Something else "
             "writes to it; stop that, and run again."

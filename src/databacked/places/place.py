@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from databacked.fingerprint.hashes import hash_texts
+from databacked.places.backed import BackedFile
 from databacked.places.claim import Claim
 from databacked.places.judge import Found
 from databacked.places.rules import Rules
@@ -94,8 +95,8 @@ class Format(ABC):
         """
 
     @abstractmethod
-    def file(self, record: Record, keys: tuple[Any, ...] = ()) -> str | None:
-        """Return the name of the file that holds the value of a record, or a part of it.
+    def file(self, record: Record, keys: tuple[Any, ...] = ()) -> Record | None:
+        """Return the record of the file that holds the value of a record, or a part of it.
 
         None if there is none: the value was None, or the part is not a file of its own.
         """
@@ -211,10 +212,12 @@ class Place:
         """Return the value of a record as readers get it (see `Format.value`)."""
         return self.format.value(self, record, value, keys)
 
-    def file(self, record: Record, keys: tuple[Any, ...] = ()) -> Path | None:
+    def file(self, record: Record, keys: tuple[Any, ...] = ()) -> BackedFile | None:
         """Return the file that holds the value of a record, or a part of it (see `Format.file`)."""
-        name = self.format.file(record, keys)
-        return None if name is None else self.path(name)
+        one = self.format.file(record, keys)
+        if one is None:
+            return None
+        return BackedFile(self.path(one.target), one.stat, one.content, self.folder)
 
     def acceptable(self, found: Found, target: str) -> Found | None:
         """Return a file of unknown origin as what can be accepted, if it opens; reads only."""

@@ -100,25 +100,14 @@ class SeveralFiles(Format):
         return part_of(every, keys)
 
     def _part(self, place: Place, record: Record, value: Any, name: str) -> Any:
-        said = record.details["outputs"][name]
-        one = Record(
-            record.state,
-            said["target"],
-            record.recipe,
-            record.resolved,
-            said["content"],
-            said["size"],
-            said["mtime_ns"],
-            record.context,
-            details(**said),
-        )
+        one = _record_of(record, name)
         return self.parts[name].value(place, one, None if value is None else value[name])
 
-    def file(self, record: Record, keys: tuple[Any, ...] = ()) -> str | None:
+    def file(self, record: Record, keys: tuple[Any, ...] = ()) -> Record | None:
         if len(keys) != 1 or keys[0] not in self.parts or record.size < 0:
             return None
-        said = record.details["outputs"][keys[0]]
-        return None if said["size"] < 0 else str(said["target"])
+        one = _record_of(record, keys[0])
+        return None if one.size < 0 else one
 
     # Writing
 
@@ -162,7 +151,7 @@ class SeveralFiles(Format):
         finally:
             for path in left.values():
                 remove(path)
-        if value is None:
+        if all(one.size < 0 for one in made.values()):
             record = record_of("w", target, NOTHING, NONE, Description(), claim)
         else:
             record = self._joined("w", target, made, claim)
@@ -229,3 +218,19 @@ class SeveralFiles(Format):
             contents[name] = taken.content
         joined = ",".join(f"{name}={content}" for name, content in contents.items())
         return Found("foreign", found.stat, (), joined, found.why)
+
+
+def _record_of(record: Record, name: str) -> Record:
+    """Return what the record of an item says of one of its outputs, as a record of that alone."""
+    said = record.details["outputs"][name]
+    return Record(
+        record.state,
+        said["target"],
+        record.recipe,
+        record.resolved,
+        said["content"],
+        said["size"],
+        said["mtime_ns"],
+        record.context,
+        details(**said),
+    )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,14 +30,21 @@ def older_than_files(symbols: Iterable[str], root: Path) -> list[str]:
     symbols
         What code reaches, as records know it: file below the root (or module), and name.
     """
-    files = {_file_of(symbol.rpartition(":")[0], root) for symbol in symbols} - {""}
+    reached: dict[str, set[str]] = {}
+    for symbol in symbols:
+        place, _, name = symbol.rpartition(":")
+        reached.setdefault(_file_of(place, root), set()).add(name.partition(".")[0])
     modules = {
         os.path.realpath(file): module
         for module in list(sys.modules.values())
         if (file := getattr(module, "__file__", None))
     }
-    found = ((modules.get(file), file) for file in sorted(files))
-    return [one.__name__ for one, file in found if one is not None and _is_older(one, file)]
+    found = ((modules.get(file), file) for file in sorted(reached) if file)
+    return [
+        one.__name__
+        for one, file in found
+        if one is not None and _is_older(one, file) and _differs(vars(one), file, reached[file])
+    ]
 
 
 def _file_of(place: str, root: Path) -> str:
@@ -74,3 +82,47 @@ def _was_compiled_before(spec: Any, file: str) -> bool:
         return False
     told = (int.from_bytes(header[8:12], "little"), int.from_bytes(header[12:16], "little"))
     return told != (int(info.st_mtime) & 0xFFFFFFFF, info.st_size & 0xFFFFFFFF)
+
+
+def _differs(space: Mapping[str, Any], file: str, names: set[str]) -> bool:
+    """Whether names may have other values than stand in a file.
+
+    It may only have been touched, or what stands there was put into the module by ``%autoreload``.
+    """
+    try:
+        with open(file, "rb") as opened:
+            body = ast.parse(opened.read()).body
+    except (OSError, SyntaxError, ValueError):
+        return True
+    bound = [(_bound(one), one) for one in body]
+    known = {name for name, _ in bound}
+    return not names <= known or any(_is_other(one, space) for name, one in bound if name in names)
+
+
+def _bound(statement: ast.stmt) -> str:
+    """Return the name that a statement gives a value; empty where it is none, or several."""
+    match statement:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            return name
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+            return name
+    return ""
+
+
+def _is_other(statement: ast.stmt, space: Mapping[str, Any]) -> bool:
+    """Whether a name has another value than a statement gives it, or nobody can tell."""
+    name = _bound(statement)
+    match statement:
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            return False  # another one is an error before anything runs
+        case ast.ClassDef(body=body):
+            inner = getattr(space.get(name), "__dict__", {})
+            return any(_is_other(one, inner) for one in body)
+        case ast.Pass() | ast.Expr(value=ast.Constant()) | ast.AnnAssign(value=None):
+            return False
+        case ast.Assign(value=value) | ast.AnnAssign(value=ast.expr() as value) if name in space:
+            try:
+                return repr(ast.literal_eval(value)) != repr(space[name])
+            except ValueError:
+                return True
+    return True

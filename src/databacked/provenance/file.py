@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,10 +23,13 @@ from databacked.records.marks import is_marked, time_written
 from databacked.records.record import Record
 from databacked.storage.looks import Stat, stat_of
 
-State: TypeAlias = Literal["made", "edited", "accepted", "changed", "lost", "unknown", "missing"]
+State: TypeAlias = Literal[
+    "made", "none", "edited", "accepted", "changed", "lost", "unknown", "missing"
+]
 
 STATES: Mapping[State, str] = {
     "made": "as it was made",
+    "none": "None was made, so there is no file",
     "edited": "edited by hand since; used as it is",
     "accepted": "found there and accepted; used as it is",
     "changed": "changed since it was made; the next run of its task says whether it can be used",
@@ -48,8 +51,9 @@ class Provenance:
     """The place that it lies in."""
 
     state: State
-    """``made``, and so since; ``edited`` by hand, or ``accepted`` as it was found; ``changed``
-    since any record; ``lost``: a result without a record; ``unknown``; ``missing``."""
+    """``made``, and so since; ``none``: its value is None; ``edited`` by hand, or ``accepted`` as
+    it was found; ``changed`` since any record; ``lost``: a result without a record; ``unknown``;
+    ``missing``."""
 
     nbytes: int | None = None
     """Size of what lies there now, in bytes; None where nothing does."""
@@ -144,7 +148,7 @@ class Provenance:
             if said:
                 facts[name] = ", ".join(f"{key} {one}".rstrip() for key, one in said.items())
         if self.serializer:
-            facts["written by"] = _serializer(self.serializer)
+            facts["written by"] = _serializers(self.serializer)
         return facts
 
     def __str__(self) -> str:
@@ -158,8 +162,15 @@ class Provenance:
         return f'<div class="databacked">{table}</div>'
 
 
-def provenance_of(path: Path, place: Path) -> Provenance:
+def provenance_of(
+    path: Path, place: Path, beside: Mapping[str, Iterable[str]] | None = None
+) -> Provenance:
     """Return what is recorded of a file in a place; reads it only where size and time do not tell.
+
+    Parameters
+    ----------
+    beside
+        Files that are part of a result, by the target that its record names.
 
     Raises
     ------
@@ -168,8 +179,9 @@ def provenance_of(path: Path, place: Path) -> Provenance:
     """
     records = records_of(place)
     below = Path(os.path.relpath(path, place))
-    # A chunk of a folder that is a result belongs to that one.
-    known = (one for one in (below, *below.parents) if records.has(one.as_posix()))
+    # A chunk of a folder that is a result belongs to that one, and so does a part of a dataset.
+    wholes = (Path(whole) for whole, parts in (beside or {}).items() if below.as_posix() in parts)
+    known = (one for one in (below, *below.parents, *wholes) if records.has(one.as_posix()))
     below = next(known, below)
     path, target = place / below, below.as_posix()
     claims = records.of(target)
@@ -178,19 +190,21 @@ def provenance_of(path: Path, place: Path) -> Provenance:
     except OSError:
         stat = None
     if stat is None and not claims:
-        raise RecordError(f"{path}: no such file, and {place} has no record of it.")
-    state, record, content = _judged(path, target, stat, claims)
+        raise RecordError(
+            f"{from_here(path)}: no such file, and {from_here(place)} has no record of it."
+        )
+    state, record, content = judged(path, target, stat, claims)
     found = Provenance(path, place, state, None if stat is None else stat.size, content)
     return found if record is None else _with_record(found, records, record)
 
 
-def _judged(
+def judged(
     path: Path, target: str, stat: Stat | None, claims: Sequence[Record]
 ) -> tuple[State, Record | None, str]:
     """Return what a file is, the record that tells most of it, and its content where known."""
     files = [claim for claim in claims if claim.size >= 0]
     if stat is None:
-        return "missing", (files or list(claims))[-1], ""
+        return "none" if claims[-1].size < 0 else "missing", claims[-1], ""
     fitting = [claim for claim in files if claim.stat == stat]
     if len({claim.content for claim in fitting}) != 1:  # the bytes decide, as they do in a run
         content = content_of(path)
@@ -243,10 +257,15 @@ _HOLDS = ("shape", "dtype", "dim_order", "channel_names", "physical_pixel_sizes"
 
 def _run(place: Path, context: Mapping[str, Any], run: str) -> Mapping[str, Any]:
     """Return what a run said of itself; nothing where its project is elsewhere or was cleared."""
-    root = os.path.normpath(os.path.join(place, context.get("root", "")))
-    try:
-        about = json.loads(Path(root, STATE, "runs", run, "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    for seen in (place, os.path.realpath(place)):  # a link may lead to the place, or the place out
+        root = os.path.normpath(os.path.join(seen, context.get("root", "")))
+        try:
+            file = Path(root, STATE, "runs", run, "run.json")
+            about = json.loads(file.read_text(encoding="utf-8"))
+            break
+        except (OSError, ValueError):
+            continue
+    else:
         return {}
     return about if isinstance(about, dict) else {}
 
@@ -297,6 +316,14 @@ def _code(code: Mapping[str, str]) -> dict[str, str]:
     """Return constants with their values, and the names of all else."""
     digests = {name for name, said in code.items() if len(said) == 32 and said.isalnum()}
     return {name: "" if name in digests else f"= {said}" for name, said in code.items()}
+
+
+def _serializers(said: Mapping[str, Any]) -> str:
+    """Return what wrote a file; of several outputs what wrote each, once where it is the same."""
+    each = {name: _serializer(one) for name, one in said.get("outputs", {}).items()}
+    if len(set(each.values())) > 1:
+        return ", ".join(f"{name} {one}" for name, one in each.items())
+    return next(iter(each.values()), "") or _serializer(said)
 
 
 def _serializer(said: Mapping[str, Any]) -> str:

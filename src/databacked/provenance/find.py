@@ -11,7 +11,7 @@ from databacked.project.folders import STATE
 
 def is_place(folder: Path) -> bool:
     """Whether a folder is a place: records lie in it."""
-    return (folder / STATE / "journals").is_dir()
+    return os.path.isdir(folder / STATE / "journals")  # one that is closed to us is none
 
 
 def place_above(path: Path) -> Path | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from databacked.display.words import size_in_words, some
 from databacked.project.folders import STATE, from_here
+from databacked.provenance.file import State, judged
 from databacked.records.book import records_of
 from databacked.records.record import JOIN, Record
 from databacked.storage.local import LocalStorage
@@ -88,7 +89,7 @@ class Contents:
 
     def notes(self) -> list[str]:
         """Return what else lies there, in words."""
-        notes = []
+        notes = [] if self.tasks or self.unknown else ["no results"]
         if self.unknown:
             named = some(self.unknown[:NAMED], len(self.unknown))
             notes.append(
@@ -119,7 +120,7 @@ class Contents:
 
 
 def contents_of(place: Path, beside: Mapping[str, Iterable[str]] | None = None) -> Contents:
-    """Return what lies in a place by task; looks at each file, and reads none.
+    """Return what lies in a place by task; reads only files of which size and time do not tell.
 
     Parameters
     ----------
@@ -129,18 +130,19 @@ def contents_of(place: Path, beside: Mapping[str, Iterable[str]] | None = None) 
     records = records_of(place)
     targets = [target for target in records.targets() if JOIN not in target]
     looks = LocalStorage(place).find(targets)
-    claims: dict[str, list[tuple[Record, Stat | None]]] = {}
+    claims: dict[str, list[tuple[Record, Stat | None, State]]] = {}
     for target in targets:
         found = records.of(target)
+        if not found:
+            continue
         look = looks.get(target)
-        fitting = [claim for claim in found if claim.size >= 0 and claim.stat == look]
-        if look is None:
-            if not found or found[-1].size >= 0:
-                continue  # it was removed, or never came to be
-            fitting = found[-1:]
-        if found:
-            one = (fitting or found)[-1]
-            claims.setdefault(records.task_of(one), []).append((one, look))
+        try:
+            state, record, _ = judged(place / target, target, look, found)
+        except OSError:  # it went meanwhile, or is nobody's to read
+            state, record = "changed", None
+        if state != "missing":
+            one = record or found[-1]
+            claims.setdefault(records.task_of(one), []).append((one, look, state))
     parts = [name for target, names in (beside or {}).items() if target in looks for name in names]
     unknown = sorted(_unknown(place, {*looks, *parts}))
     return Contents(
@@ -152,17 +154,16 @@ def contents_of(place: Path, beside: Mapping[str, Iterable[str]] | None = None) 
     )
 
 
-def _of_task(found: Sequence[tuple[Record, Stat | None]]) -> Share:
-    there = [(claim, look) for claim, look in found if look is not None]
-    by_hand = sum(claim.state != "w" or claim.stat != look for claim, look in there)
-    starts = [claim.details.get("start") for claim, _ in found]
+def _of_task(found: Sequence[tuple[Record, Stat | None, State]]) -> Share:
+    sizes = [look.size for _, look, _ in found if look is not None]
+    starts = [claim.details.get("start") for claim, _, _ in found]
     known = [start for start in starts if start is not None]
     return Share(
-        len(there),
-        sum(look.size for _, look in there),
-        by_hand,
-        len(found) - len(there),
-        sum(claim.details.get("seconds") or 0.0 for claim, _ in found),
+        len(sizes),
+        sum(sizes),
+        sum(state in ("edited", "accepted", "changed") for _, _, state in found),
+        len(found) - len(sizes),
+        sum(claim.details.get("seconds") or 0.0 for claim, _, _ in found),
         datetime.fromtimestamp(max(known), UTC) if known else None,
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from databacked.errors import RecordError
 from databacked.project.folders import STATE, obstacle, owner_of
 from databacked.records.record import FORMAT, HEADER
-from databacked.storage.live import JOURNAL, is_live, open_journal
+from databacked.storage.live import JOURNAL, is_live, open_regular
 
 _is_named = re.compile(rf"{JOURNAL}.*\.tsv").fullmatch
 
@@ -78,7 +78,7 @@ class LocalJournals:
         path = self.folder / name
         offset = self.read.get(name, 0)
         try:
-            with open(path, "rb", opener=open_journal) as file:
+            with open(path, "rb", opener=open_regular) as file:
                 file.seek(offset)
                 data = file.read()
         except FileNotFoundError:
@@ -88,15 +88,17 @@ class LocalJournals:
         if offset == 0 and not _is_named(name) and not data.startswith(b"#databacked"):
             self._pass_over([name])  # somebody's own table
             return b""
-        if offset == 0 and data:
-            version = data[: data.find(b"\n") + 1]
+        end = data.rfind(b"\n") + 1
+        # As an editor or a program that copies between systems may have saved it.
+        lines = data[:end].replace(b"\r\n", b"\n") if b"\r" in data else data[:end]
+        if offset == 0:
+            version = lines[: lines.find(b"\n") + 1]
             if version and version != HEADER % FORMAT:
                 raise RecordError(
                     f"The journal {path} begins with {version[:40]!r}, which this databacked does "
                     f"not know (it knows format {FORMAT}). If a newer databacked wrote it, "
                     "upgrade; if it is damaged, move it away: its results are then unknown files."
                 )
-        end = data.rfind(b"\n") + 1
         self.read[name] = offset + end
         if end < len(data) and name not in self._noted and not is_live(path):
             self._noted.add(name)
@@ -104,4 +106,4 @@ class LocalJournals:
                 f"The last line of {path} is cut (a process was stopped while it wrote); "
                 "it is ignored, and its item is made again."
             )
-        return data[:end]
+        return lines

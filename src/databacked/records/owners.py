@@ -24,6 +24,7 @@ from databacked.callables import LIBRARIES
 from databacked.fingerprint.hashes import hash_texts
 from databacked.project.folders import STATE, make_state_folder
 from databacked.project.notebook import UNNAMED
+from databacked.storage.live import open_regular
 
 Relation = Literal["mine", "alike", "other"]
 """``mine``: to be used and replaced. ``alike``: the same task elsewhere, whose recipe makes a hit,
@@ -119,7 +120,8 @@ def project_id(root: Path) -> str:
 
 def _known_id(root: Path) -> str:
     try:
-        said = (root / STATE / "project").read_text(encoding="ascii").strip()
+        with open(root / STATE / "project", "rb", opener=open_regular) as file:
+            said = file.read(100).decode("ascii").strip()
     except (OSError, ValueError):
         return ""
     return said if said.isalnum() else ""

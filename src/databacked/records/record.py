@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from databacked.fingerprint.hashes import hash_texts
+from databacked.fingerprint.values import QUICK
 from databacked.storage.looks import Stat
 from databacked.types import Description, Json
 
@@ -150,10 +151,17 @@ def details(**fields: Any) -> bytes:
     return _encode({name: value for name, value in fields.items() if value is not None}).encode()
 
 
+def _of_int(value: int) -> str:
+    try:
+        return int.__repr__(value)
+    except ValueError:  # Python writes no more than 4300 digits
+        return json.dumps({"token": QUICK[int](value)})
+
+
 JSON: dict[type, Callable[[Any], str]] = {
     type(None): lambda value: "null",
     bool: lambda value: "true" if value else "false",
-    int: int.__repr__,
+    int: _of_int,
     float: json.dumps,
     str: json.dumps,
 }

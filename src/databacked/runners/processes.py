@@ -56,6 +56,12 @@ class ProcessRunner(Runner):
         self.resources = dict(resources or {})
 
     def open(self, make_worker: Callable[[Mapping[int, Any], Any], Works], scratch: Path) -> None:
+        here = current_folder()
+        if here is not None and not os.access(here, os.X_OK):
+            raise DatabackedError(
+                f"Processes start in the current folder, and {here} is one that this user may not "
+                'enter. Change to another folder, or use runner="threads".'
+            )
         self._scratch = scratch
         self._names: dict[int, str] = {}
         scratch.mkdir(parents=True, exist_ok=True)

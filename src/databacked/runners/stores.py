@@ -11,7 +11,7 @@ from typing import Any
 
 import cloudpickle
 
-from databacked.errors import DatabackedError
+from databacked.errors import DatabackedError, StorageError
 from databacked.runners.base import Key
 from databacked.runners.sending import sending
 
@@ -86,8 +86,16 @@ class FolderStore:
 
     def get(self, key: Key) -> Any:
         """Return a held value; arrays are read-only if they were."""
-        with open(self._path(key), "rb") as file:
-            return pickle.load(file)
+        try:
+            with open(self._path(key), "rb") as file:
+                return pickle.load(file)
+        except FileNotFoundError:
+            if self._path(key).exists():
+                raise  # the value's own code
+            raise StorageError(
+                f"{self.folder}, where values wait that are not kept, was cleared by something "
+                "else during the run. Run again: what is done is kept."
+            ) from None
 
     def drop(self, key: Key) -> None:
         """Let a value go."""

@@ -142,7 +142,7 @@ class Serializer(ABC):
         """
         value = self.read(path)
         shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
-        if shape is None or dtype is None:
+        if not isinstance(shape, tuple) or dtype is None:  # of a class they are descriptors
             return Description()
         return Description(shape=tuple(int(n) for n in shape), dtype=str(dtype))
 

@@ -7,13 +7,14 @@ used; where a value would be another one, it is not, and what would make it usab
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from databacked.types import Description
+from databacked.types import Description, PhysicalPixelSizes
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,26 @@ def fit(recorded: Description, held: Description, read: Callable[[], Any]) -> Co
                 "with the same axes",
             )
         form |= arranged
-    typed = _typed(np.dtype(recorded.dtype), np.dtype(held.dtype), read)
+    typed = _typed(type_of(recorded.dtype), type_of(held.dtype), read)
     if isinstance(typed, str):
         return Correction(held, problem=typed)
     if typed is not None:
         form["dtype"] = str(typed)
     dtype = form.get("dtype", held.dtype)
-    seen = replace(recorded, dtype=dtype, chunks=None if form else held.chunks)
+    seen = replace(
+        recorded,
+        dtype=dtype,
+        chunks=None if form else held.chunks,
+        channel_names=held.channel_names or recorded.channel_names,
+        physical_pixel_sizes=_sizes(recorded, held),
+    )
     return Correction(seen, form or None)
+
+
+def type_of(name: str) -> np.dtype[Any]:
+    """Return the type that a description names; the name of a structured one lists its fields."""
+    found: np.dtype[Any] = np.dtype(ast.literal_eval(name) if name[:1] in "[{(" else name)
+    return found
 
 
 def conform(array: Any, form: Mapping[str, Any]) -> Any:
@@ -107,6 +120,14 @@ class Conformed:
 
     def __getitem__(self, key: Any) -> Any:
         return conform(self._opened[key], self._form)
+
+
+def _sizes(recorded: Description, held: Description) -> PhysicalPixelSizes | None:
+    """Return the pixel sizes that a file says itself, and for other axes those recorded."""
+    one, other = recorded.physical_pixel_sizes, held.physical_pixel_sizes
+    if one is None or other is None:
+        return other or one
+    return PhysicalPixelSizes(*(b if a is None else a for a, b in zip(other, one, strict=True)))
 
 
 def _said(description: Description) -> str:

@@ -130,6 +130,9 @@ def _same(value: Any, back: Any) -> bool:
 def _of_arrays(value: Any, back: Any, where: str) -> str | None:
     if value.dtype != back.dtype or value.dtype.type is not back.dtype.type:
         return _at(where, f"{value.dtype} came back as {back.dtype}")
+    if value.dtype.metadata != back.dtype.metadata:
+        kept, its = value.dtype.metadata, back.dtype.metadata
+        return _at(where, f"metadata {shortly(kept)} of its type came back as {shortly(its)}")
     if value.shape != back.shape:
         return _at(where, f"the shape {value.shape} came back as {back.shape}")
     if isinstance(value, np.ma.MaskedArray):
@@ -326,7 +329,9 @@ def check_parts(value: Any, place: str) -> None:
     """Raise if a value has parts that an array of plain pixels has not."""
     if type(value).__name__ in ("Image", "DataArray"):  # their own __array__ drops a mask
         value = getattr(value, "data", value)
-    kind = type(getattr(value, "_meta", value) if hasattr(value, "dask") else value)
+    held = getattr(value, "_meta", value) if hasattr(value, "dask") else value
+    kind = type(held)
+    library = kind.__module__.partition(".")[0]
     if issubclass(kind, np.ma.MaskedArray):
         raise SerializerError(
             f"this {kind.__name__} has a mask, which {place} cannot keep; return x.filled(…), and "
@@ -337,11 +342,26 @@ def check_parts(value: Any, place: str) -> None:
             f"this {kind.__name__} would come back from {place} as a plain array; return "
             "np.asarray(x), and what else it holds beside it."
         )
-    if kind.__module__.partition(".")[0] == "pandas":
+    if library in ("pandas", "polars", "pyarrow"):
         raise SerializerError(
             f"this {kind.__name__} would come back from {place} as a plain array, without its "
-            "index and names; return x.to_numpy(), or a DataFrame to .parquet."
+            "index and names; return an array of numpy, or a DataFrame of pandas to .parquet."
         )
+    if isinstance(held, np.ndarray) and held.dtype.metadata:
+        said = shortly(dict(held.dtype.metadata))
+        raise SerializerError(
+            f"the type of this {kind.__name__} has metadata ({said}), "
+            f"which {place} cannot keep; return x.astype(x.dtype.str), and what they say beside it."
+        )
+    if library == "PIL" and value.mode in _OTHER_COLOURS:
+        raise SerializerError(
+            f"this {kind.__name__} has colours of mode {value.mode!r}, which {place} would take "
+            "for others; return x.convert('RGB'), or np.asarray(x) for its numbers."
+        )
+
+
+_OTHER_COLOURS = frozenset({"P", "PA", "CMYK", "YCbCr", "LAB", "HSV", "La", "RGBa"})
+"""Modes of Pillow's images whose numbers are no gray and no red, green and blue."""
 
 
 _LETTERS = {int: "iu", float: "f", bool: "b", complex: "c"}

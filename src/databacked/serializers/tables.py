@@ -98,10 +98,8 @@ def dialect_of(data: bytes, recorded: Description) -> dict[str, str]:
     """
     columns = recorded.shape[-1] if recorded.shape else 1
     found: dict[str, str] = {}
-    encodings = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-    for mark, encoding in encodings.items():
-        if data.startswith(mark):
-            found["encoding"] = encoding
+    if marked := marked_encoding(data):
+        found["encoding"] = marked
     try:
         text = data.decode(found.get("encoding", "utf-8"))
     except UnicodeDecodeError:
@@ -119,6 +117,25 @@ def dialect_of(data: bytes, recorded: Description) -> dict[str, str]:
     if any(map(_COMMA, cells)) and not any(map(_POINT, cells)):
         found["decimal"] = ","
     return found
+
+
+def numbers_for_texts(table: Any, recorded: Description) -> dict[str, str]:
+    """Return the columns that were texts and now read as something else, with their type.
+
+    Where the rows with letters went, ``7`` is still the text of a name, and no number.
+    """
+    texts = [name for name, kind in recorded.columns or () if kind == "text" and name in table]
+    return {
+        name: "str"
+        for name in texts
+        if table[name].dtype.kind in "biuf" and table[name].notna().any()
+    }
+
+
+def marked_encoding(data: bytes) -> str:
+    """Return the encoding that a text names by its first bytes; empty if it names none."""
+    marks = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+    return next((name for mark, name in marks.items() if data.startswith(mark)), "")
 
 
 _COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?").fullmatch

@@ -15,7 +15,7 @@ JOURNAL = r"\d{19,}-[0-9a-f]{8}"
 def is_live(path: Path) -> bool:
     """Whether the process that writes this journal is still there (here or on another host)."""
     try:
-        file = open_journal(str(path), os.O_RDONLY)
+        file = open_regular(str(path), os.O_RDONLY)
     except FileNotFoundError:
         return False
     except OSError:
@@ -29,7 +29,7 @@ def is_live(path: Path) -> bool:
     return False
 
 
-def open_journal(path: str, flags: int) -> int:
+def open_regular(path: str, flags: int) -> int:
     """Open what is a regular file; nothing else is waited for, and no link is followed."""
     number = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(number).st_mode):

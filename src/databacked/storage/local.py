@@ -148,7 +148,7 @@ class LocalStorage(Storage):
             return True
         # What came out lies at the temporary name now: if it is not what was judged, both
         # go back to where they were.
-        if stat_of(temporary) != judged:
+        if _stat_itself(temporary) != judged:
             exchange(temporary, final)
             return False
         remove(temporary)
@@ -195,7 +195,7 @@ class LocalStorage(Storage):
                     return self.withdraw(target, judged, self._beside(temporary, target))
                 remove(final)  # a folder in a lower layer of an overlay
                 return True
-            if stat_of(temporary) != judged:
+            if _stat_itself(temporary) != judged:
                 if not rename_new(temporary, final):  # a third one took its place: keep both
                     self._keep_aside(temporary, "conflict", target)
                 return False
@@ -235,9 +235,17 @@ def _stat_if_there(folder: str, entry: os.DirEntry[str]) -> Stat | None:
         info = entry.stat()
         if S_ISDIR(info.st_mode):
             return stat_of(f"{folder}{os.sep}{entry.name}")
-    except OSError:
-        return None  # gone since it was listed
+    except OSError as error:
+        if _is_missing(error):
+            return None  # gone since it was listed
+        raise
     return tuple.__new__(Stat, (info.st_size, info.st_mtime_ns))  # as `Stat(…)`, in half the time
+
+
+def _stat_itself(path: str) -> Stat:
+    """Return what lies at a path; a link is itself, and not what it leads to."""
+    info = os.lstat(path)
+    return stat_of(path) if S_ISDIR(info.st_mode) else Stat(info.st_size, info.st_mtime_ns)
 
 
 def _is_missing(error: OSError) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from databacked import capture
@@ -14,6 +13,7 @@ from databacked.fingerprint.files import SeenFiles, refusal
 from databacked.fingerprint.parameters import content as content_of_value
 from databacked.fingerprint.parameters import token as token_of_value
 from databacked.graph.copies import copied, replaced
+from databacked.places.backed import BackedFile
 from databacked.places.parts import Lazily, get_keys
 from databacked.types import Failure
 from databacked.worker.arrive import short
@@ -194,7 +194,7 @@ class Chain:
                 raise FingerprintError(f"{spec.name}: {name} names {why}.")
         return values
 
-    def _file(self, source: Any) -> Path | None:
+    def _file(self, source: Any) -> BackedFile | None:
         """Return the file of a kept value, for who asks for one: whatever a reader would get."""
         if type(source) is Kept:
             return source.place.file(source.record, source.keys)

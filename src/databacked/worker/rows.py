@@ -5,6 +5,7 @@ What befalls one of them stays its own: an error, a value that takes more to kee
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -130,9 +131,10 @@ class _Keeping(_Passing):
             value = called(spec, values)
             seconds = time.perf_counter() - started
             judged = batch.judged[index] if batch.judged else None
-            kept = self.keeper.keep(value, target, recipe, judged, made_of(values, began, seconds))
+            made = made_of(values, began, seconds)
+            kept = self.keeper.keep(value, target, recipe, judged, made)
             if kept is None:
-                said = {"parameters": values, "inputs": {}, "start": began, "seconds": seconds}
+                said = json.loads(made)
                 claim = Claim(spec.owner, recipe, recipe, spec.context, spec.fields, said, spec.run)
                 found = MISSING if judged is None else Found("ours", judged)
                 vain = tuple(self.keeper.in_vain)

@@ -21,7 +21,7 @@ from databacked.fingerprint.hashes import hash_texts
 from databacked.graph.copies import FIXED, copied, parts_of, read_only
 from databacked.graph.sketch import remembered, sketch
 from databacked.places.claim import Claim
-from databacked.places.judge import is_hit_resolved
+from databacked.places.judge import MEANWHILE, is_hit_resolved
 from databacked.places.parts import Lazily
 from databacked.places.place import Place
 from databacked.project.folders import current_folder
@@ -245,7 +245,7 @@ class Worker:
             own = look_again()
             if own or slot.changed:
                 slot.changed = ", ".join(own) or slot.changed
-                said["inputs"] = {**said["inputs"], **dict.fromkeys(own, "changed while it ran")}
+                said["inputs"] = {**said["inputs"], **dict.fromkeys(own, MEANWHILE)}
                 nobodys = nobody_asks_for(recipe, spec.run)
                 # Of inputs that are not kept the content that came counts, whatever it came from.
                 exact = resolved if contents and not own else nobodys

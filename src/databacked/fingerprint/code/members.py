@@ -111,19 +111,25 @@ def stored_later(kind: type, spelled: Container[str]) -> set[str]:
         Names by which methods are called in what is reached.
     """
     pieces = [
-        (name, stands[0].piece(stands[1]))
+        (base, name, stands[0].piece(stands[1]))
         for base in kind.__mro__
         for name, member in vars(base).items()
         for function in functions_in(member)
         if (stands := node_of_quietly(function)) is not None
     ]
-    called = {inner for _, piece in pieces for inner in piece.spelled}
+    called = {inner for _, _, piece in pieces for inner in piece.spelled}
     return {
-        attribute
-        for name, piece in pieces
+        _mangled(attribute, base)
+        for base, name, piece in pieces
         if name in spelled or name in called or (name.startswith("__") and name not in CONSTRUCTION)
         for attribute in piece.stores
     }
+
+
+def _mangled(name: str, kind: type) -> str:
+    """Return the name that an attribute has which a class keeps for itself."""
+    private = name.startswith("__") and not name.endswith("__")
+    return f"_{kind.__name__.lstrip('_')}{name}" if private else name
 
 
 def defaults_of(function: FunctionType) -> Iterator[tuple[str, Any]]:

@@ -48,7 +48,7 @@ class Source:
         return found
 
 
-_sources: dict[str, tuple[tuple[int, int], Source | None]] = {}
+_sources: dict[str, tuple[tuple[int, ...], Source | None]] = {}
 
 
 def source_of(file: str) -> Source | None:
@@ -56,13 +56,13 @@ def source_of(file: str) -> Source | None:
     cell = is_cell(file)
     if cell:
         lines = linecache.getlines(file)
-        key = (len(lines), hash("".join(lines)))
+        key: tuple[int, ...] = (len(lines), hash("".join(lines)))
     else:
         try:
             info = os.stat(file)
         except OSError:
             return None
-        key = (info.st_mtime_ns, info.st_size)
+        key = (info.st_mtime_ns, info.st_ctime_ns, info.st_size)
     known = _sources.get(file)
     if known is not None and known[0] == key:
         return known[1]
@@ -102,11 +102,17 @@ def _parse(text: str | bytes, file: str) -> Source:
             inside.append((child, inner))
         waiting += reversed(inside)
     compiled: dict[str, list[CodeType]] | None = None
-    if not is_cell(file) and os.stat(file).st_mtime > _STARTED:
+    if not is_cell(file) and _came(file) > _STARTED:
         compiled = {}
         for one in _codes(compile(tree, file, "exec", dont_inherit=True)):
             compiled.setdefault(one.co_name, []).append(one)
     return Source(file, tree, functions, classes, names_of(tree), compiled)
+
+
+def _came(file: str) -> float:
+    """Return since when a file stands there as it is: what is moved there keeps its own time."""
+    info = os.stat(file)
+    return max(info.st_mtime, info.st_ctime)
 
 
 def node_of(function: FunctionType) -> tuple[Source, ast.AST] | None:

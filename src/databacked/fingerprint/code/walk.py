@@ -169,12 +169,15 @@ class Walk:
     # Functions
 
     def _function(self, function: FunctionType) -> str:
-        function = _as_first_seen(function)
-        code = function.__code__
+        code = _as_first_seen(function).__code__
         if not self.owner.owns_file(code.co_filename, function.__module__ or ""):
             return self._wrapping(function)
         name = self.owner.symbol(code.co_filename, function.__qualname__)
-        return self._meet(function, name, lambda symbol: self._fill_function(symbol, function))
+        return self._meet(
+            function,
+            name,
+            lambda symbol: self._fill_function(symbol, _as_first_seen(function)),
+        )
 
     def _fill_function(self, symbol: Symbol, function: FunctionType) -> None:
         code = function.__code__
@@ -318,8 +321,10 @@ class Walk:
             return
 
         def fill() -> None:
-            if not self._is_changed(kind, name):
-                symbol.parts.append(f"{name}={self._token(symbol, f'.{name}', member)}")
+            token = self._token(symbol, f".{name}", member)
+            if self._is_changed(kind, name) or name in self.stored_later(kind):
+                token = first_seen(kind, token, name)
+            symbol.parts.append(f"{name}={token}")
 
         # What is set from outside, or computed, stands nowhere in the class's own text.
         self._values.append(fill)

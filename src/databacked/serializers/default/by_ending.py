@@ -21,6 +21,7 @@ from databacked.serializers.corrections import Correction, fit
 from databacked.serializers.default.made import Made, of_array, of_picture, put
 from databacked.serializers.default.pictures import (
     PICTURES,
+    cut_colours,
     read_pdf,
     read_picture,
     read_svg,
@@ -40,6 +41,8 @@ from databacked.serializers.images import names_of, sizes_of
 from databacked.serializers.tables import (
     describe_table,
     dialect_of,
+    marked_encoding,
+    numbers_for_texts,
     read_csv,
     read_parquet,
     to_csv,
@@ -179,11 +182,18 @@ class ArrayToDefaultWriter(Serializer):
     def correction(self, path: Path, recorded: Description) -> Correction:
         """Say how a file that was saved by hand is read; a table also as spreadsheets save it."""
         if _ending(path) == ".csv" and recorded.shape is not None:
-            dialect = dialect_of(path.read_bytes(), recorded)
-            if dialect:
-                table = self.read_corrected(path, dialect)
+            form: dict[str, Any] = {**dialect_of(path.read_bytes(), recorded)}
+            if texts := numbers_for_texts(self.read_corrected(path, form), recorded):
+                form["dtype"] = texts
+            if form:
+                table = self.read_corrected(path, form)
                 seen = fit(recorded, describe_table(table), lambda: table)
-                return replace(seen, form=dialect)
+                return replace(seen, form=form)
+        if _ending(path) == ".txt" and (encoding := marked_encoding(path.read_bytes())):
+            self.read_corrected(path, form := {"encoding": encoding})  # if it opens
+            return Correction(Description(), form)
+        if _ending(path) in PICTURES and (problem := cut_colours(path)):
+            return Correction(recorded, problem=problem)
         return super().correction(path, recorded)
 
     def read_corrected(self, path: Path, form: Mapping[str, Any]) -> Any:
@@ -191,6 +201,8 @@ class ArrayToDefaultWriter(Serializer):
         suffix = _ending(path)
         if suffix in (*_TIFF, *_ZARR):
             return self._of_images(suffix).read_corrected(path, form)
+        if suffix == ".txt":
+            return path.read_bytes().decode(form["encoding"])
         return read_csv(path, **form) if suffix == ".csv" else super().read_corrected(path, form)
 
     def kind(self, suffix: str) -> Kind:

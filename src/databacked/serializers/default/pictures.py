@@ -140,13 +140,37 @@ def write_jpg(value: Any, scale: Any) -> Made:
     return file.getvalue(), of_picture(data), notes
 
 
+_MEANT = {"1": "L", "P": "RGB", "LA": "RGBA", "PA": "RGBA", "CMYK": "RGB"}
+"""What other programs make of a picture, and what it shows: numbers of a palette are no pixels."""
+
+
 def read_picture(path: Any) -> Any:
     """Return the pixels of a picture."""
     from PIL import Image
 
     with Image.open(path) as picture:
-        array = np.asarray(picture)
+        if problem := _cut_colours(picture):
+            raise SerializerError(problem)
+        meant = _MEANT.get(picture.mode)
+        if meant == "RGB" and picture.has_transparency_data:
+            meant = "RGBA"
+        array = np.asarray(picture if meant is None else picture.convert(meant))
     return array.astype(np.uint16) if array.dtype == np.int32 else array
+
+
+def cut_colours(path: Path) -> str:
+    """Return why reading a picture would lose some of its colours; empty if it does not."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return _cut_colours(picture)
+
+
+def _cut_colours(picture: Any) -> str:
+    is_deep = any(";16" in str(tile[3]) for tile in picture.tile)
+    if not is_deep or picture.mode.startswith("I"):
+        return ""
+    return "it holds colours of 16 bits, of which 8 would be lost: save it as gray, or with 8 bits"
 
 
 # ---------------------------------------------------------------- figures
