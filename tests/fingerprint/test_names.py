@@ -68,9 +68,10 @@ def test_python_itself_finds_the_same_names(name):
         }
         mine = {use.chain[0] for use in found.pieces[id(node)].uses if use.origin is None}
         # What functions around bind is outside of this one, too: symbol tables call it free.
-        assert sets[0] <= mine | around, (node.name, sets[0] - mine)
+        # Of a class, Python itself brings `__class__` along.
+        assert sets[0] - {"__class__"} <= mine | around, (node.name, sets[0] - mine)
         checked += 1
-    assert checked > 3
+    assert checked > 3 or len(plain) < 10_000
 
 
 def uses(text: str, name: str = "f") -> set[str]:
