@@ -1,7 +1,7 @@
 """Random edits of real packages, copied into a project as its own code: is each one seen?
 
-``python -m tests.fingerprint.fuzz networkx toolz --edits 200 --seed 1`` prints a line a package, and
-the edits that changed the value of a task and not its fingerprint.
+``python -m tests.fingerprint.fuzz networkx toolz --edits 200 --seed 1`` prints a line a package,
+and the edits that changed the value of a task and not its fingerprint.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import random
 import select
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent, indent
 from typing import Any
 
 DRIVERS = {
@@ -78,7 +80,8 @@ DRIVERS = {
         @click.argument("names", nargs=-1)
         def go(n, names):
             click.echo("x" * n + ",".join(names))
-        return [CliRunner().invoke(go, given).output for given in (["--n", "3", "a"], ["--help"], ["--m"])]
+        asked = ["--n", "3", "a"], ["--help"], ["--m"]
+        return [CliRunner().invoke(go, given).output for given in asked]
         """,
     "tifffile": """
         import io, numpy as np, tifffile
@@ -86,7 +89,8 @@ DRIVERS = {
         pixels = np.arange(64, dtype=np.uint16).reshape(8, 8)
         tifffile.imwrite(file, pixels, photometric="minisblack", metadata={"axes": "YX"})
         with tifffile.TiffFile(io.BytesIO(file.getvalue())) as tif:
-            return [int(tif.asarray().sum()), tif.series[0].axes, str(tif.pages[0].tags["ImageWidth"])]
+            tag = str(tif.pages[0].tags["ImageWidth"])
+            return [int(tif.asarray().sum()), tif.series[0].axes, tag]
         """,
 }
 """What a task does with a package: plain values in a list."""
@@ -112,18 +116,23 @@ class Edit:
     """Whether it changes nothing that runs."""
 
 
-def _swapped(one: ast.AST, kinds: dict[type, type]) -> ast.AST | None:
+def _swapped(one: ast.AST, kinds: dict[type, type]) -> Any:
     return kinds[type(one)]() if type(one) in kinds else None
 
 
-COMPARED = {ast.Lt: ast.GtE, ast.Gt: ast.LtE, ast.Eq: ast.NotEq, ast.In: ast.NotIn, ast.Is: ast.IsNot,
-            ast.LtE: ast.Gt, ast.GtE: ast.Lt, ast.NotEq: ast.Eq, ast.NotIn: ast.In, ast.IsNot: ast.Is}  # fmt: skip
-COUNTED = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.FloorDiv: ast.Mult,
-           ast.Div: ast.Mult, ast.Mod: ast.Add, ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr}  # fmt: skip
+_PAIRS = [
+    *((ast.Lt, ast.GtE), (ast.Gt, ast.LtE), (ast.Eq, ast.NotEq), (ast.In, ast.NotIn)),
+    (ast.Is, ast.IsNot),
+]
+COMPARED: dict[type, type] = {a: b for pair in _PAIRS for a, b in (pair, pair[::-1])}
+COUNTED: dict[type, type] = {
+    **{ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.FloorDiv: ast.Mult},
+    **{ast.Div: ast.Mult, ast.Mod: ast.Add, ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr},
+}
 EXPRESSIONS: dict[str, Callable[[Any], Any]] = {
     "number": lambda n: (
         ast.Constant(n.value + 1)
-        if isinstance(n, ast.Constant) and type(n.value) in (int, float)
+        if isinstance(n, ast.Constant) and isinstance(n.value, int | float)
         else None
     ),
     "text": lambda n: (
@@ -324,6 +333,24 @@ def evaluate(folder: Path, *, ran: bool = False) -> dict[str, Any]:
     return found
 
 
+def elsewhere(folder: Path, seed: str) -> list[str]:
+    """Return the fingerprint from a fresh process, with another hash seed."""
+    code = (
+        "import json, sys; from pathlib import Path; from tests.fingerprint.fuzz import _evaluated;"
+        "print(json.dumps(_evaluated(Path(sys.argv[1]), False)['digest']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, str(folder)],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONHASHSEED": seed},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
 def _evaluated(folder: Path, ran: bool) -> dict[str, Any]:
     from databacked.fingerprint.code import code_fingerprint
     from databacked.fingerprint.files import content_of
@@ -353,7 +380,10 @@ def _evaluated(folder: Path, ran: bool) -> dict[str, Any]:
     finally:
         sys.setprofile(None)
     files = [content_of(path) for path in found.paths.values()]
+    after = code_fingerprint(function, root=folder)
+    filled = [name for name, one in after.symbols.items() if found.symbols.get(name) != one]
     return {
+        "filled": filled,
         "digest": [found.digest, *sorted(map(str, files))],
         "value": value,
         "opaque": found.opaque,
@@ -383,7 +413,10 @@ class Judged:
         counts = ", ".join(f"{name} {count}" for name, count in sorted(self.counts.items()))
         unread = self.counts["never run: stale"] + self.counts["never run: fresh"]
         part = self.counts["never run: stale"] / unread if unread else 0.0
-        return f"{self.package}: {self.symbols} symbols, {self.said} lines said; {counts}; {part:.0%} of what never runs is stale"
+        return (
+            f"{self.package}: {self.symbols} symbols, {self.said} lines said; {counts}; "
+            f"{part:.0%} of what never runs is stale"
+        )
 
 
 def judge(package: str, count: int, seed: int, source: Path) -> Judged:
@@ -398,8 +431,6 @@ def judge(package: str, count: int, seed: int, source: Path) -> Judged:
             )
         (folder / "databacked.toml").touch()
         body = DRIVERS[package].strip("\n")
-        from textwrap import dedent, indent
-
         text = (
             f"def work():\n{indent(dedent(body), '    ')}\n\ndef f(x):\n    return repr(work())\n"
         )
@@ -407,6 +438,12 @@ def judge(package: str, count: int, seed: int, source: Path) -> Judged:
         before = evaluate(folder, ran=True)
         if "digest" not in before:
             raise AssertionError(f"{package}: {before}")
+        if before["filled"]:
+            raise AssertionError(f"{package}: {before['filled'][:5]} changed while it ran")
+        for seed_of_hashes in ("1", "2"):
+            other = elsewhere(folder, seed_of_hashes)
+            if other != before["digest"]:
+                raise AssertionError(f"{package}: another fingerprint in another process")
         judged = Judged(package, Counter(), [], [], len(before["symbols"]), len(before["opaque"]))
         ran = {(file, line) for file, line in before["ran"]}
         old = {
@@ -468,14 +505,16 @@ def _count(
 
 def _function_around(text: str, line: int) -> int | None:
     """Return the first line of the innermost function around a line."""
-    found: ast.AST | None = None
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            if node.lineno <= line <= (node.end_lineno or 0):
-                found = node if found is None or node.lineno >= found.lineno else found  # type: ignore[attr-defined]
+    around = [
+        node
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.lineno <= line <= (node.end_lineno or 0)
+    ]
+    found = max(around, key=lambda node: node.lineno, default=None)
     if found is None:
         return None
-    return min([found.lineno, *(one.lineno for one in found.decorator_list)])  # type: ignore[attr-defined, no-any-return]
+    return min([found.lineno, *(one.lineno for one in found.decorator_list)])
 
 
 def sources() -> list[Path]:

@@ -18,7 +18,7 @@ PYTHONS_OWN = frozenset(
         "__class_getitem__", "__dataclass_fields__", "__dataclass_params__", "__dict__", "__doc__",
         "__firstlineno__", "__hash__", "__match_args__", "__module__", "__orig_bases__",
         "__parameters__", "__protocol_attrs__", "__non_callable_proto_members__", "__qualname__",
-        "__signature__", "__slots__", "__static_attributes__", "__subclasshook__",
+        "__signature__", "__slotnames__", "__slots__", "__static_attributes__", "__subclasshook__",
         "__type_params__", "__weakref__", "_abc_impl", "_is_protocol", "_is_runtime_protocol",
         "_member_map_", "_member_names_", "_member_type_", "_value2member_map_",
         "_hashable_values_", "_unhashable_values_", "_unhashable_values_map_", "_new_member_",

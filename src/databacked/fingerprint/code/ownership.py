@@ -69,7 +69,7 @@ class Ownership:
             if module != "__main__" and not looks_like_cell(file):
                 # Made by exec: whose it is says the module that it calls itself.
                 place = getattr(sys.modules.get(module), "__file__", None)
-                if place:
+                if place and place != file and os.path.isfile(place):
                     return self.owns_file(place, module)
             return module == "__main__" or file.startswith("<") or looks_like_cell(file)
         real = self.real(file)

@@ -13,6 +13,7 @@ import importlib.util
 import re
 import reprlib
 import sys
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -749,8 +750,9 @@ _repr.maxstring = _repr.maxother = _repr.maxlong = 120
 _repr.maxlist = _repr.maxtuple = _repr.maxdict = _repr.maxset = _repr.maxfrozenset = 24
 
 
-_written: dict[int, tuple[FunctionType, FunctionType]] = {}
-"""Functions as they were when this process first looked at them."""
+_written: weakref.WeakKeyDictionary[FunctionType, tuple[CodeType, Any, Any, frozenset[str]]]
+_written = weakref.WeakKeyDictionary()
+"""Code that stands in files, defaults, and names of attributes, of functions as first looked at."""
 
 
 def _as_first_seen(function: FunctionType) -> FunctionType:
@@ -760,17 +762,19 @@ def _as_first_seen(function: FunctionType) -> FunctionType:
     """
     code = function.__code__
     if source_of(code.co_filename) is not None:
-        same = FunctionType(
-            code, function.__globals__, function.__name__, function.__defaults__,
-            function.__closure__,
-        )  # fmt: skip
-        same.__kwdefaults__ = function.__kwdefaults__
-        same.__qualname__, same.__module__ = function.__qualname__, function.__module__
-        same.__dict__.update(vars(function))
-        _written[id(function)] = function, same
+        given = function.__defaults__, function.__kwdefaults__
+        _written[function] = code, *given, frozenset(vars(function))
         return function
-    known = _written.get(id(function))
-    return function if known is None else known[1]
+    known, defaults, named, names = _written.get(function, (code, None, None, frozenset()))
+    if known is code or len(known.co_freevars) != len(code.co_freevars):
+        return function
+    same = FunctionType(
+        known, function.__globals__, function.__name__, defaults, function.__closure__
+    )
+    same.__kwdefaults__ = named
+    same.__qualname__, same.__module__ = function.__qualname__, function.__module__
+    same.__dict__.update((name, one) for name, one in vars(function).items() if name in names)
+    return same
 
 
 def _hash(symbol: Symbol, names: Sequence[str]) -> str:
