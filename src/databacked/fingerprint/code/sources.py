@@ -1,0 +1,228 @@
+"""Parsed files: where functions and classes stand, and whether what runs is what stands there."""
+
+from __future__ import annotations
+
+import ast
+import importlib.machinery
+import linecache
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import CodeType, FunctionType
+
+from databacked.errors import FingerprintError
+from databacked.fingerprint.code.names import Names, Piece, names_of
+from databacked.fingerprint.code.normal_form import normal_form
+from databacked.project.notebook import is_cell, is_timed, timed_cells
+
+_STARTED = time.time() - 60
+"""Files that were changed later may not be what was loaded from them."""
+
+
+@dataclass
+class Source:
+    """A parsed file, with what was found in it."""
+
+    file: str
+    tree: ast.Module
+    functions: dict[tuple[int, str], list[ast.AST]]
+    classes: dict[str, list[ast.ClassDef]]
+    names: Names
+    compiled: dict[str, list[CodeType]] | None
+    """Code of the file as it stands now, by name, where it may not be what was loaded."""
+
+    _forms: dict[tuple[int, bool, tuple[int, ...]], str] = field(default_factory=dict)
+
+    def piece(self, node: ast.AST) -> Piece:
+        """Return what a function, a class or a statement of the module takes from outside."""
+        return self.names.pieces[id(node)]
+
+    def form(self, node: ast.AST, *, without: tuple[ast.AST, ...] = (), named: bool = True) -> str:
+        """Return the normal form of a node; made out once."""
+        key = (id(node), named, tuple(map(id, without)))
+        found = self._forms.get(key)
+        if found is None:
+            found = self._forms[key] = normal_form(node, without=without, named=named)
+        return found
+
+
+_sources: dict[str, tuple[tuple[int, ...], Source | None]] = {}
+
+
+def source_of(file: str) -> Source | None:
+    """Return a parsed file, or cell; None if it has no source."""
+    cell = is_cell(file)
+    if cell:
+        lines = linecache.getlines(file)
+        key: tuple[int, ...] = (len(lines), hash("".join(lines)))
+    else:
+        try:
+            info = os.stat(file)
+        except OSError:
+            return None
+        key = (info.st_mtime_ns, info.st_ctime_ns, info.st_size)
+    known = _sources.get(file)
+    if known is not None and known[0] == key:
+        return known[1]
+    try:
+        if cell:
+            text: str | bytes = "".join(linecache.getlines(file))
+        else:
+            with open(file, "rb") as opened:
+                text = opened.read()
+        found = _parse(text, file) if text else None
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        found = None
+    _sources[file] = (key, found)
+    return found
+
+
+def _parse(text: str | bytes, file: str) -> Source:
+    tree = ast.parse(text, file)
+    functions: dict[tuple[int, str], list[ast.AST]] = {}
+    classes: dict[str, list[ast.ClassDef]] = {}
+    waiting: list[tuple[ast.AST, str]] = [(tree, "")]
+    while waiting:
+        node, prefix = waiting.pop()
+        inside: list[tuple[ast.AST, str]] = []
+        for child in ast.iter_child_nodes(node):
+            inner = prefix
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                line = min([child.lineno, *(one.lineno for one in child.decorator_list)])
+                functions.setdefault((line, child.name), []).append(child)
+                inner = f"{prefix}{child.name}.<locals>."
+            elif isinstance(child, ast.Lambda):
+                functions.setdefault((child.lineno, "<lambda>"), []).append(child)
+                inner = f"{prefix}<lambda>.<locals>."
+            elif isinstance(child, ast.ClassDef):
+                classes.setdefault(prefix + child.name, []).append(child)
+                inner = f"{prefix}{child.name}."
+            inside.append((child, inner))
+        waiting += reversed(inside)
+    compiled: dict[str, list[CodeType]] | None = None
+    if not is_cell(file) and _came(file) > _STARTED:
+        compiled = {}
+        for one in _codes(compile(tree, file, "exec", dont_inherit=True)):
+            compiled.setdefault(one.co_name, []).append(one)
+    return Source(file, tree, functions, classes, names_of(tree), compiled)
+
+
+def _came(file: str) -> float:
+    """Return since when a file stands there as it is: what is moved there keeps its own time."""
+    info = os.stat(file)
+    return max(info.st_mtime, info.st_ctime)
+
+
+def node_of(function: FunctionType) -> tuple[Source, ast.AST] | None:
+    """Return where a function stands; None if that cannot be told.
+
+    Raises
+    ------
+    FingerprintError
+        If the file was changed since it was imported: what runs is not what stands there.
+    """
+    code = function.__code__
+    timed = is_timed(code.co_filename)
+    source = _timed_source(code) if timed else source_of(code.co_filename)
+    if source is None:
+        return None
+    module = sys.modules.get(function.__module__ or "")
+    # Others than Python's own loader (pytest's) compile what they made of the source.
+    loader = getattr(getattr(module, "__spec__", None), "loader", None)
+    plain = loader is None or type(loader) is importlib.machinery.SourceFileLoader
+    if source.compiled is None or not plain:
+        node = _node_of(code, source)
+        return None if node is None else (source, node)
+    same = [one for one in source.compiled.get(code.co_name, ()) if _alike(one, code)]
+    if not same:
+        raise FingerprintError(
+            f"{code.co_filename} was changed since {function.__qualname__} was loaded from "
+            "it: what runs is not what stands there. Restart Python (or reload the module, "
+            "and import from it again), and run again."
+        )
+    # What stands above may have become longer since.
+    moved = code.co_firstlineno not in [one.co_firstlineno for one in same]
+    node = _node_of(same[0] if moved else code, source)
+    return None if node is None else (source, node)
+
+
+def node_of_quietly(function: FunctionType) -> tuple[Source, ast.AST] | None:
+    """Return where a function stands, as far as that can be told; says nothing of changes."""
+    try:
+        return node_of(function)
+    except FingerprintError:
+        return None
+
+
+def _timed_source(code: CodeType) -> Source | None:
+    """Return the cell below ``%%time`` that a function stands in: all have one file name."""
+    for text in timed_cells():
+        try:
+            source = _parse(text, code.co_filename)
+            compiled = compile(source.tree, code.co_filename, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError):
+            continue
+        for one in _codes(compiled):
+            same = (one.co_firstlineno, one.co_name) == (code.co_firstlineno, code.co_name)
+            if same and _alike(one, code):
+                return source
+    return None
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    waiting = [code]
+    while waiting:
+        one = waiting.pop()
+        yield one
+        waiting += [inner for inner in one.co_consts if isinstance(inner, CodeType)]
+
+
+def _alike(one: CodeType, other: CodeType) -> bool:
+    """Whether two code objects do the same, wherever they stand in their files."""
+    return (
+        one.co_code == other.co_code
+        and one.co_names == other.co_names
+        and len(one.co_consts) == len(other.co_consts)
+        and all(
+            _alike(a, b)
+            if isinstance(a, CodeType) and isinstance(b, CodeType)
+            else told(a) == told(b)
+            for a, b in zip(one.co_consts, other.co_consts, strict=True)
+        )
+    )
+
+
+def told(constant: object) -> object:
+    """Return a constant of a code object so that equal ones are equal, in every process."""
+    if isinstance(constant, frozenset):
+        return "frozenset", tuple(sorted(repr(told(one)) for one in constant))
+    if isinstance(constant, tuple):
+        return "tuple", tuple(map(told, constant))
+    if isinstance(constant, CodeType):
+        return (
+            "code",
+            constant.co_code.hex(),
+            constant.co_names,
+            tuple(map(told, constant.co_consts)),
+        )
+    return repr(constant)
+
+
+def _node_of(code: CodeType, source: Source) -> ast.AST | None:
+    found = source.functions.get((code.co_firstlineno, code.co_name), [])
+    if len(found) == 1 or not found:
+        return found[0] if found else None
+    places = [(p[0], p[2]) for p in code.co_positions() if p[0] and p[2] is not None and p[3]]
+    best, size = found[0], float("inf")
+    for node in found:
+        body = getattr(node, "body", None)
+        if not isinstance(body, ast.expr):
+            continue
+        start = (body.lineno, body.col_offset)
+        end = (body.end_lineno or 0, body.end_col_offset or 0)
+        width = (end[0] - start[0]) * 10_000 + end[1] - start[1]
+        if places and all(start <= place <= end for place in places[1:] or places) and width < size:
+            best, size = node, width
+    return best
