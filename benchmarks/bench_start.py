@@ -32,11 +32,16 @@ def main() -> None:
     def start(code: str) -> None:
         process(code)
 
+    def ask(*arguments: str) -> None:
+        command = [sys.executable, "-m", "databacked", *arguments]
+        subprocess.run(command, check=True, capture_output=True)
+
     root = tempfile.mkdtemp()
     compare(
         {
             "python -c pass": lambda: start("pass"),
             "import databacked": lambda: start("import databacked"),
+            "databacked --help": lambda: ask("--help"),
             "import numpy": lambda: start("import numpy"),
             "run called → first item": lambda: float(process(FIRST, root, "run")),
             "import → first item": lambda: float(process(FIRST, root, "import")),
