@@ -420,3 +420,38 @@ def test_a_reason_without_a_symbol_names_the_rules():
     """The same symbols with another digest: databacked itself counts differently now."""
     same = _said({"a.py:f": "1"})
     assert explain(same, same) == "the rules of the fingerprint changed"
+
+
+def test_what_is_said_is_short_and_true(load, tmp_path):
+    """No names of annotations, of functions around a decorator, of other Pythons."""
+    module = load(
+        """
+        from __future__ import annotations
+        import sys
+        from typing import TYPE_CHECKING
+        if TYPE_CHECKING:
+            from lab import Image
+        if sys.version_info >= (4, 0):
+            import later
+        def marks(words):
+            def mark(fn):
+                fn.words = words
+                return fn
+            return mark
+        def made(words):
+            @marks(words)
+            def inner(x):
+                return x
+            return inner
+        class Box:
+            image: "Image"
+            other: Image if TYPE_CHECKING else int = 1
+        FIRST, SECOND = made(["a"]), made(["b"])
+        def f(x: Image) -> Image:
+            return FIRST(x), SECOND(x), Box, later.scale if x is None else x, nowhere
+        """
+    )
+    found = code_fingerprint(module.f, root=tmp_path)
+    assert [line.partition(": ")[2] for line in found.opaque] == [
+        "the name 'nowhere' is not defined"
+    ]

@@ -56,7 +56,8 @@ def is_generated(function: FunctionType, kind: type) -> bool:
     if file.startswith("<attrs generated"):
         return True
     name = function.__qualname__
-    return file == "<string>" and name.startswith((kind.__qualname__ + ".", "__create_fn__"))
+    of = f"{kind.__qualname__}.", f"{kind.__name__}.", "__create_fn__"
+    return file == "<string>" and name.startswith(of)
 
 
 def stands_in(function: FunctionType, kind: type, file: str) -> bool:

@@ -369,10 +369,12 @@ class _Walk:
     def _resolve(self, scope: _Scope) -> None:
         for chain, where, hint, statement in scope.loads:
             home, origin = self._home(chain[0], scope, where)
-            use = Use(chain)
+            use, above = Use(chain), _is_above(scope)
             for piece in self._reached(scope, home, statement):
                 piece.uses[use] = None
-                if hint or home.kind == "class":  # of a class around: its members count there
+                # Of a class around the members count there; of a function around, what a
+                # decorator got from it is seen in what it made.
+                if hint or home.kind == "class" or (above and home is not self._module):
                     piece.hints.add(chain)
             if origin is not None:
                 own = Use(chain, origin)
@@ -426,6 +428,14 @@ class _Walk:
             one = one.parent
         if statement is not None:
             yield statement
+
+
+def _is_above(scope: _Scope) -> bool:
+    """Whether something stands in a decorator."""
+    one: _Scope | None = scope
+    while one is not None and one.kind == "comprehension":
+        one = one.parent
+    return one is not None and one.kind == "around"
 
 
 _SAID = frozenset({"__subclasses__", "files", "open_text", "read_text", "open_binary"})

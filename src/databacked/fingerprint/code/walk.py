@@ -46,6 +46,9 @@ SHOWN = 80
 
 _MARKED = re.compile(f"{MARK}(\\d+){MARK}")
 
+_NUMBER = re.compile(r"#\d+$")
+"""What tells apart symbols of one name."""
+
 _COPIED = COPIED | {"__dict__", "__signature__", "__isabstractmethod__"}
 
 
@@ -165,7 +168,7 @@ class Walk:
         return f"{top}.{name}" if name else top
 
     def _say(self, symbol: Symbol, text: str) -> None:
-        self.unfollowed.setdefault(f"{symbol.name}: {text}")
+        self.unfollowed.setdefault(f"{_NUMBER.sub('', symbol.name)}: {text}")
 
     # Functions
 
@@ -558,7 +561,9 @@ class Walk:
             if taken is not None and attributes[:1] != ["modules"]:
                 return taken
             return self._reached(scope.space[name], attributes, symbol, scope, name)
-        if not hasattr(builtins, name) and use.chain not in piece.hints:
+        bound = scope.source.names.bound if scope.source is not None else {}
+        # What the module binds on another system, or another Python, may be missing here.
+        if not (hasattr(builtins, name) or use.chain in piece.hints or name in bound):
             self._say(symbol, f"the name {name!r} is not defined")
         return None
 
