@@ -455,3 +455,15 @@ def test_what_is_said_is_short_and_true(load, tmp_path):
     assert [line.partition(": ")[2] for line in found.opaque] == [
         "the name 'nowhere' is not defined"
     ]
+
+
+def test_a_long_chain_of_branches_and_a_long_sum_are_read(load, tmp_path):
+    """Each is one level more in the syntax tree; its neighbours count by their source, too."""
+    branches = "".join(
+        f"    {'elif' if n else 'if'} x == {n}:\n        return {n}\n" for n in range(500)
+    )
+    text = f"SCALE = 2\ndef f(x):\n{branches}    return SCALE * ({' + '.join(['x'] * 800)})\n"
+    before = code_fingerprint(load(text).f, root=tmp_path)
+    assert before.opaque == ()
+    assert "SCALE" in "".join(before.symbols)
+    assert sys.getrecursionlimit() < 20_000

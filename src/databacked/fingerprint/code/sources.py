@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType
 
@@ -16,6 +17,9 @@ from databacked.errors import FingerprintError
 from databacked.fingerprint.code.names import Names, Piece, names_of
 from databacked.fingerprint.code.normal_form import normal_form
 from databacked.project.notebook import is_cell, is_timed, timed_cells
+
+DEEPEST = 20_000
+"""Calls inside of one another that a syntax tree may take."""
 
 _STARTED = time.time() - 60
 """Files that were changed later may not be what was loaded from them."""
@@ -44,11 +48,26 @@ class Source:
         key = (id(node), named, tuple(map(id, without)))
         found = self._forms.get(key)
         if found is None:
-            found = self._forms[key] = normal_form(node, without=without, named=named)
+            with _deeply():
+                found = self._forms[key] = normal_form(node, without=without, named=named)
         return found
 
 
 _sources: dict[str, tuple[tuple[int, ...], Source | None]] = {}
+
+
+@contextmanager
+def _deeply() -> Iterator[None]:
+    """Let a walk through a syntax tree go deep: an ``elif`` is one level more than the last one.
+
+    No code of others runs meanwhile, whose endless recursion would overflow the stack.
+    """
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, DEEPEST))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def source_of(file: str) -> Source | None:
@@ -72,7 +91,8 @@ def source_of(file: str) -> Source | None:
         else:
             with open(file, "rb") as opened:
                 text = opened.read()
-        found = _parse(text, file) if text else None
+        with _deeply():
+            found = _parse(text, file) if text else None
     except (OSError, SyntaxError, ValueError, RecursionError):
         found = None
     _sources[file] = (key, found)
