@@ -381,7 +381,8 @@ def _evaluated(folder: Path, ran: bool) -> dict[str, Any]:
         sys.setprofile(None)
     files = [content_of(path) for path in found.paths.values()]
     after = code_fingerprint(function, root=folder)
-    filled = [name for name, one in after.symbols.items() if found.symbols.get(name) != one]
+    changed = [name for name, one in after.symbols.items() if found.symbols.get(name) != one]
+    filled = changed if after.digest != found.digest else []  # names alone may change
     return {
         "filled": filled,
         "digest": [found.digest, *sorted(map(str, files))],

@@ -467,3 +467,17 @@ def test_a_long_chain_of_branches_and_a_long_sum_are_read(load, tmp_path):
     assert before.opaque == ()
     assert "SCALE" in "".join(before.symbols)
     assert sys.getrecursionlimit() < 20_000
+
+
+def test_a_version_that_a_module_makes_up_is_not_asked_for(load, tmp_path, monkeypatch):
+    """Its own code may fail, and is nobody's business here."""
+    made_up = ModuleType("madeup")
+
+    def refuse(name: str) -> None:
+        raise LookupError(name)
+
+    monkeypatch.setattr(made_up, "__getattr__", refuse, raising=False)
+    monkeypatch.setitem(sys.modules, "madeup", made_up)
+    version_of.cache_clear()
+    module = load("def f(x):\n    import madeup\n    return madeup.go(x)\n")
+    assert code_fingerprint(module.f, root=tmp_path).packages == {"madeup": "?"}

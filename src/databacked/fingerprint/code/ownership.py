@@ -187,7 +187,8 @@ def home_of(file: str) -> str:
 @functools.cache
 def version_of(name: str) -> str:
     """Return the version of a package; ``?`` where nobody says it."""
-    found = getattr(sys.modules.get(name), "__version__", None)
+    # What stands there, not what a module makes up when it is asked: that is its own code.
+    found = getattr(sys.modules.get(name), "__dict__", {}).get("__version__")
     if isinstance(found, str):
         return found
     try:
