@@ -474,7 +474,7 @@ def test_a_version_that_a_module_makes_up_is_not_asked_for(load, tmp_path, monke
     made_up = ModuleType("madeup")
 
     def refuse(name: str) -> None:
-        raise LookupError(name)
+        raise LookupError(name) if name == "__version__" else AttributeError(name)
 
     monkeypatch.setattr(made_up, "__getattr__", refuse, raising=False)
     monkeypatch.setitem(sys.modules, "madeup", made_up)
