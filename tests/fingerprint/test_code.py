@@ -481,3 +481,28 @@ def test_a_version_that_a_module_makes_up_is_not_asked_for(load, tmp_path, monke
     version_of.cache_clear()
     module = load("def f(x):\n    import madeup\n    return madeup.go(x)\n")
     assert code_fingerprint(module.f, root=tmp_path).packages == {"madeup": "?"}
+
+
+def test_what_a_task_s_own_decorator_is_given_does_not_count(load, tmp_path):
+    """Where a result is kept, and how often it is tried, counts elsewhere or not at all."""
+    text = """
+        from databacked import LocalResult, task
+        def mark(words):
+            def mark(fn):
+                return fn
+            return mark
+        TRIES, WORDS = 2, "a"
+        @mark(WORDS)
+        @task(result=LocalResult("x"), target=lambda x: f"{x}{TRIES}.json", retries=TRIES)
+        def f(x):
+            return x
+        """
+    before = code_fingerprint(load(text).f, root=tmp_path)
+    assert not [name for name in before.symbols if name.endswith("TRIES")]
+    for old, new, counts in (
+        ("TRIES, WORDS = 2", "TRIES, WORDS = 333", False),
+        ('"a"', '"long"', True),
+    ):
+        del sys.modules["lab_main"]
+        after = code_fingerprint(load(text.replace(old, new)).f, root=tmp_path)
+        assert (after.digest != before.digest) is counts

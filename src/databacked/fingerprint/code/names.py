@@ -89,6 +89,23 @@ class Piece:
     """Attributes and short texts: what methods can be called by."""
 
 
+def together(pieces: Sequence[Piece]) -> Piece:
+    """Return several pieces as one."""
+    if len(pieces) == 1:
+        return pieces[0]
+    whole = Piece()
+    for one in pieces:
+        whole.uses |= one.uses
+        whole.hints |= one.hints
+        whole.imports |= one.imports
+        whole.used_imports |= one.used_imports
+        whole.writes |= one.writes
+        whole.stores |= one.stores
+        whole.calls += one.calls
+        whole.spelled |= one.spelled
+    return whole
+
+
 class _Scope:
     def __init__(self, kind: str, parent: _Scope | None, piece: Piece | None) -> None:
         self.kind, self.parent, self.piece = kind, parent, piece
@@ -110,7 +127,8 @@ class Names:
     """What was found in a file."""
 
     pieces: dict[int, Piece]
-    """By the identity of function, class and lambda nodes, and of statements of the module."""
+    """By the identity of function, class and lambda nodes, of decorators of functions, and of
+    statements of the module."""
 
     late: dict[str, str]
     """Modules that a function imports for all others (``global torch``), by name."""
@@ -278,10 +296,9 @@ class _Walk:
         defaults = [*arguments.defaults, *arguments.kw_defaults]
         self._all(defaults, scope, hint)  # of the function itself, the values count
         inner = self._open("function", scope, node)
-        # Decorators belong to the piece, and are seen from around.
-        outer = _Scope("around", scope, inner.piece)
-        self._scopes.append(outer)
-        self._all(getattr(node, "decorator_list", ()), outer, hint)
+        for decorator in getattr(node, "decorator_list", ()):
+            # Each is a piece of its own, as not all of them count; it is seen from around.
+            self._visit(decorator, self._open("around", scope, decorator), hint)
         every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         self._all([*every, arguments.vararg, arguments.kwarg], inner)
         body = node.body if isinstance(node.body, list) else [node.body]

@@ -34,7 +34,7 @@ from databacked.fingerprint.code.members import (
     statement_of,
     stored_later,
 )
-from databacked.fingerprint.code.names import Import, Piece, Use, Write, chain_of, chains
+from databacked.fingerprint.code.names import Import, Piece, Use, Write, chain_of, chains, together
 from databacked.fingerprint.code.ownership import Ownership, files_of
 from databacked.fingerprint.code.sources import Source, node_of, source_of, told
 from databacked.fingerprint.code.state import COPIED, MARK, Constant, first_seen
@@ -196,11 +196,9 @@ class Walk:
             skipped = self._ours(node, scope)
             named = function is not self._first
             symbol.parts.append(source.form(node, without=tuple(skipped), named=named))
-            piece = source.piece(node)
-            without = {chain_of(_called(one)) for one in skipped}
-            if without:
-                rest = {one: None for one in piece.uses if not _is_of(one, without, skipped)}
-                piece = _with(piece, rest)
+            decorators = getattr(node, "decorator_list", ())
+            counted = [node, *(one for one in decorators if one not in skipped)]
+            piece = together([source.piece(one) for one in counted])
             self._file(code.co_filename, function.__globals__)
         self._take(symbol, piece, scope)
         for parameter, default in defaults_of(function):
@@ -810,18 +808,6 @@ def files_of_any(module: Any) -> list[str]:
 
 def _called(node: ast.expr) -> ast.expr:
     return node.func if isinstance(node, ast.Call) else node
-
-
-def _is_of(use: Use, chains: set[Any], skipped: Sequence[ast.expr]) -> bool:
-    """Whether a name stands in decorators that do not count, and nowhere else."""
-    return use.chain in chains
-
-
-def _with(piece: Piece, uses: dict[Use, None]) -> Piece:
-    return Piece(
-        uses, piece.hints, piece.imports, piece.used_imports, piece.writes, piece.stores,
-        piece.calls, piece.spelled,
-    )  # fmt: skip
 
 
 def _text(call: ast.Call) -> str:
