@@ -70,8 +70,6 @@ class Constant(Tokens):
     ----------
     at
         The name that it is known by.
-    changing
-        Attributes of classes, by class and name, that own code sets when it runs.
     """
 
     def __init__(self, looks: Looks, at: str) -> None:
