@@ -160,7 +160,7 @@ SEEN = (
         """,
         "3.0",
         "4.0",
-        reason="main.SETTINGS changed",
+        reason="main.SETTINGS['filters'][1]['sigma'] changed (3.0 → 4.0)",
     ),
     _main(
         "a constant made from another one",
@@ -407,7 +407,7 @@ SEEN = (
         """,
         "Box(2)",
         "Box(3)",
-        reason="main.BOX changed",
+        reason="main.BOX.factor changed (2 → 3)",
     ),
     _main(
         "the class of an object",

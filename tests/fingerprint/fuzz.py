@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import ast
+import compileall
 import contextlib
+import gc
 import importlib
 import io
 import json
@@ -29,6 +31,11 @@ from textwrap import dedent, indent
 from typing import Any
 
 DRIVERS = {
+    "mpmath": """
+        from mpmath import mp
+        return [str(mp.mpf(2) ** 0.5), str(mp.zeta(3)), str(mp.quad(mp.sin, [0, 1])),
+                str(mp.findroot(mp.cos, 1)), str(mp.matrix([[1, 2], [3, 4]]) ** -1)]
+        """,
     "networkx": """
         import networkx as nx
         g = nx.gnp_random_graph(20, 0.3, seed=1)
@@ -357,6 +364,9 @@ def _evaluated(folder: Path, ran: bool) -> dict[str, Any]:
 
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(folder))
+    own = {one.stem for one in folder.iterdir()}
+    for name in [name for name in sys.modules if name.partition(".")[0] in own]:
+        del sys.modules[name]  # a library's, that something else has loaded
     try:
         function = importlib.import_module("main").f
     except BaseException as error:
@@ -380,7 +390,7 @@ def _evaluated(folder: Path, ran: bool) -> dict[str, Any]:
     finally:
         sys.setprofile(None)
     files = [content_of(path) for path in found.paths.values()]
-    after = code_fingerprint(function, root=folder)
+    after = code_fingerprint(function, root=folder) if ran else found
     changed = [name for name, one in after.symbols.items() if found.symbols.get(name) != one]
     filled = changed if after.digest != found.digest else []  # names alone may change
     return {
@@ -420,27 +430,44 @@ class Judged:
         )
 
 
+def project(folder: Path, package: str, source: Path) -> None:
+    """Make a project of a package as own code, with a task that calls it."""
+    shutil.copytree(
+        source / package,
+        folder / package,
+        ignore=shutil.ignore_patterns("__pycache__", "tests"),
+    )
+    (folder / "databacked.toml").touch()
+    body = indent(dedent(DRIVERS[package].strip("\n")), "    ")
+    text = f"def work():\n{body}\n\ndef f(x):\n    return repr(work())\n"
+    (folder / "main.py").write_text(text, encoding="utf-8")
+
+
+def _warm(folder: Path) -> None:
+    """Read and compile all files once: processes that are forked have it at hand."""
+    from databacked.fingerprint.code.sources import source_of
+
+    compileall.compile_dir(folder, quiet=1)
+    for file in folder.rglob("*.py"):
+        source = source_of(str(file))
+        for nodes in source.names.functions.values() if source is not None else ():
+            for node in nodes:
+                source.form(node)
+    gc.freeze()
+
+
 def judge(package: str, count: int, seed: int, source: Path) -> Judged:
     """Edit a package many times."""
     chosen = random.Random(f"{package} {seed}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(os.path.realpath(name))
-        place = source / package
-        if place.is_dir():
-            shutil.copytree(
-                place, folder / package, ignore=shutil.ignore_patterns("__pycache__", "tests")
-            )
-        (folder / "databacked.toml").touch()
-        body = DRIVERS[package].strip("\n")
-        text = (
-            f"def work():\n{indent(dedent(body), '    ')}\n\ndef f(x):\n    return repr(work())\n"
-        )
-        (folder / "main.py").write_text(text, encoding="utf-8")
+        project(folder, package, source)
         before = evaluate(folder, ran=True)
         if "digest" not in before:
             raise AssertionError(f"{package}: {before}")
         if before["filled"]:
             raise AssertionError(f"{package}: {before['filled'][:5]} changed while it ran")
+        _warm(folder)
         for seed_of_hashes in ("1", "2"):
             other = elsewhere(folder, seed_of_hashes)
             if other != before["digest"]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from databacked.fingerprint.code.names import names_of
+from databacked.fingerprint.code.scopes import names_of
 
 STDLIB = Path(json.__file__).parents[1]
 SOME = [

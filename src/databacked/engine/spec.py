@@ -24,6 +24,7 @@ from databacked.places.place import Place
 from databacked.project.folders import STATE, lies_in, same_folder
 from databacked.project.notebook import is_cell, notebook_name
 from databacked.project.root import Project
+from databacked.records.book import records_of
 from databacked.records.owners import Owner, owner_of
 from databacked.records.record import context_of
 from databacked.types import Json
@@ -35,6 +36,21 @@ RULES = 1
 
 ITS_FILE = " (its file)"
 """What follows the name of a symbol that counts by the content of a file."""
+
+
+def as_recorded(
+    contexts: Iterable[Mapping[str, Any]], symbols: Mapping[str, str], digest: str, rules: int
+) -> tuple[str, int]:
+    """Return the digest of code, and the version of its rules, as records know it.
+
+    Where the rules changed since, and each symbol is the same by the old ones and the new ones, the
+    code is: then the old digest stays, so that nothing is made again.
+    """
+    for context in contexts:
+        said = context.get("rules", 0)
+        if said != rules and context.get("symbols") == symbols and "code" in context:
+            return context["code"], said
+    return digest, rules
 
 
 @dataclass(frozen=True)
@@ -234,10 +250,16 @@ class Specs:
         named = {f"{name}{ITS_FILE}": files[str(path)] for name, path in code.paths.items()}
         symbols = {**code.symbols, **named, **further}
         owner = replace(self._owner, task=symbol_of(task.fn, self.project.root))
+        rules = code.rules
+        if place is not None or task.options.keep:
+            folder = self.project.state / "values" if place is None else place.folder
+            records = records_of(folder).contexts.values()
+            digest, rules = as_recorded(records, symbols, digest, rules)
         folder = self.project.state / "values" if place is None else place.folder
         fields: dict[str, Json] = {
             **owner.said(folder),
             "code": digest,
+            "rules": rules,
             "symbols": dict(symbols),
             "values": dict(code.values),
             "serializer": None if place is None else dict(place.format.settings()),

@@ -20,7 +20,7 @@ import sys
 import types
 import typing
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PosixPath, PurePath, PurePosixPath, PureWindowsPath, WindowsPath
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -188,6 +188,9 @@ class Tokens:
     def each(self, values: Any, where: str) -> list[str]:
         return [self.of(item, f"{where}[{number}]") for number, item in enumerate(values)]
 
+    def unordered(self, values: Collection[Any], where: str) -> list[str]:
+        return sorted(self.each(values, where))
+
     def _of(self, value: Any, where: str) -> str:
         kind = type(value)
         if isinstance(value, enum.Enum):
@@ -203,7 +206,7 @@ class Tokens:
         if kind is dict:
             return self.hash("dict", *self.pairs(value, where))
         if kind in (set, frozenset):
-            return self.hash(kind.__name__, *sorted(self.each(value, where)))
+            return self.hash(kind.__name__, *self.unordered(value, where))
         if kind in (collections.OrderedDict, collections.Counter, collections.defaultdict):
             factory = self.of(getattr(value, "default_factory", None), f"{where}.default_factory")
             # An OrderedDict is one because its order counts.

@@ -240,6 +240,12 @@ class Recipe:
     shown: Mapping[str, str] = field(default_factory=dict)
     """Parameters whose values people would read, where their tokens do not tell them."""
 
+    rules: int = 0
+    """Version of the rules by which the code was judged."""
+
+
+RULES_CHANGED = "the rules of the fingerprint changed"
+
 
 def why_stale(
     old: Recipe, new: Recipe, explain_code: Callable[[Recipe, Recipe], str]
@@ -247,7 +253,9 @@ def why_stale(
     """Return why a record does not fit; whether only parameters changed; whether only inputs."""
     reasons: list[str] = []
     if old.code != new.code:
-        reasons.append(explain_code(old, new))
+        # Judged by other rules, each symbol has another digest: none of them says anything.
+        same_rules = old.rules == new.rules
+        reasons.append(explain_code(old, new) if same_rules else RULES_CHANGED)
     changed = [
         f"{name} changed ({_shown(old, name)} → {_shown(new, name)})"
         if name in old.parameters
@@ -269,7 +277,7 @@ def why_stale(
         reasons.append(f"serializer changed ({old.serializer} → {new.serializer})")
     only_parameters = bool(changed) and len(reasons) == len(changed)
     only_inputs = bool(inputs) and len(reasons) == 1
-    why = "; ".join(reasons) or "the rules of the fingerprint changed"
+    why = "; ".join(reasons) or RULES_CHANGED
     return why, only_parameters, only_inputs
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,6 +23,12 @@ def is_session() -> bool:
     return hasattr(sys, "ps1") or "ipykernel" in sys.modules
 
 
+def file_and_name(symbol: str) -> tuple[str, str]:
+    """Return the two parts of what a symbol is called: ``cells.py:SIZES['a:b']``."""
+    file, colon, name = symbol.partition(":")
+    return (file, name) if colon else ("", symbol)
+
+
 def older_than_files(symbols: Iterable[str], root: Path) -> list[str]:
     """Return the modules whose files were changed since they were imported.
 
@@ -32,8 +39,10 @@ def older_than_files(symbols: Iterable[str], root: Path) -> list[str]:
     """
     reached: dict[str, set[str]] = {}
     for symbol in symbols:
-        place, _, name = symbol.rpartition(":")
-        reached.setdefault(_file_of(place, root), set()).add(name.partition(".")[0])
+        place, name = file_and_name(symbol)
+        reached.setdefault(_file_of(place, root), set()).add(
+            re.split(r"[.\[]", name, maxsplit=1)[0]
+        )
     modules = {
         os.path.realpath(file): module
         for module in list(sys.modules.values())

@@ -153,6 +153,7 @@ def reason_of(found: Found, spec: Spec, tokens: Sequence[str | None], place: Pla
         symbols=context.get("symbols", {}),
         values=context.get("values", {}),
         serializer=context.get("serializer"),
+        rules=context.get("rules", 0),
         parameters=before,
         inputs=said.get("inputs", {}),
         shown={
@@ -171,6 +172,7 @@ def reason_of(found: Found, spec: Spec, tokens: Sequence[str | None], place: Pla
         symbols=spec.fields["symbols"],
         values=spec.fields["values"],
         serializer=spec.fields["serializer"],
+        rules=spec.fields["rules"],
         parameters={name: token for name, token in pairs if name not in spec.inputs},
         inputs={name: token for name, token in pairs if name in spec.inputs},
         shown={name: said["shown"] for name, one in spec.plain.items() if (said := _in_short(one))},

@@ -22,7 +22,9 @@ _HARMLESS = frozenset({"sys", "warnings", "logging", "builtins", "atexit", "faul
 
 
 def effects(tree: ast.Module, is_others: Callable[[str], str]) -> Iterator[tuple[ast.stmt, str]]:
-    """Yield the statements of a module that change something elsewhere, and where.
+    """Yield the statements of a module that change something elsewhere, and what.
+
+    Of one inside an ``if`` or ``with`` the whole is yielded: it says whether, and with what.
 
     Parameters
     ----------
@@ -30,10 +32,11 @@ def effects(tree: ast.Module, is_others: Callable[[str], str]) -> Iterator[tuple
         Says what a name of the module stands for: the library that it comes from, the own class
         or module that it is; else "".
     """
-    for statement in _statements(tree.body):
-        found = next(filter(None, (_changed(one, is_others) for one in _parts(statement))), "")
-        if found and found.partition(".")[0] not in _HARMLESS:
-            yield statement, found.removeprefix(OWN)
+    for statement in tree.body:
+        for one in _statements([statement]):
+            found = next(filter(None, (_changed(part, is_others) for part in _parts(one))), "")
+            if found and found.partition(".")[0] not in _HARMLESS:
+                yield statement, found.removeprefix(OWN)
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:

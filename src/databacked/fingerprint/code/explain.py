@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from databacked.project.modules import file_and_name
+
 
 def explain(old: Any, new: Any) -> str:
     """Return in words what differs between two fingerprints, the most basic symbols first."""
@@ -37,13 +39,13 @@ def _moved(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str
     """Return for each symbol of a renamed file the one that it was, where that can be told."""
     gone: dict[str, list[str]] = {}
     for symbol in before.keys() - after.keys():
-        gone.setdefault(symbol.rpartition(":")[2], []).append(symbol)
+        gone.setdefault(file_and_name(symbol)[1], []).append(symbol)
     found = {
-        symbol: gone.get(symbol.rpartition(":")[2], []) for symbol in after.keys() - before.keys()
+        symbol: gone.get(file_and_name(symbol)[1], []) for symbol in after.keys() - before.keys()
     }
     return {symbol: were[0] for symbol, were in found.items() if len(were) == 1}
 
 
 def _shown(symbol: str) -> str:
-    file, _, name = symbol.rpartition(":")
+    file, name = file_and_name(symbol)
     return f"{file.removesuffix('.py').replace('/', '.')}.{name}".lstrip(".")

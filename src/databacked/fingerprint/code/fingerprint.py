@@ -6,14 +6,15 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from databacked.callables import written_in
 from databacked.fingerprint.code.ownership import Ownership, version_of
-from databacked.fingerprint.code.walk import Walk
+from databacked.fingerprint.code.sources import one_look
+from databacked.fingerprint.code.walk import walked
 from databacked.fingerprint.hashes import hash_texts
 
-RULES = 3
+RULES = 4
 """Version of these rules; part of every digest."""
 
 _lock = threading.RLock()
@@ -25,6 +26,9 @@ class CodeFingerprint:
 
     digest: str
     """32 hex digits."""
+
+    rules: ClassVar[int] = RULES
+    """Version of the rules by which code is judged."""
 
     symbols: Mapping[str, str] = field(default_factory=dict)
     """Digest of each function, class and constant, by ``file.py:name``."""
@@ -62,12 +66,11 @@ def code_fingerprint(function: Any, *, root: Path, own: Sequence[str] = ()) -> C
         If a source file was changed since it was imported: what runs is not what stands there.
     """
     owner = Ownership(root, own, written_in(function))
-    walk = Walk(owner, function)
-    with _lock:
-        walk.run(function)
+    with _lock, one_look():
+        walk = walked(owner, function)
         packages = {name: version_of(name) for name in walk.libraries}
         unfollowed = [
-            *walk.unfollowed,
+            *walk.symbols.unfollowed,
             *(
                 f"{name}, which {why}; own = [{name!r}] in databacked.toml has it count"
                 for name in walk.libraries
@@ -75,11 +78,11 @@ def code_fingerprint(function: Any, *, root: Path, own: Sequence[str] = ()) -> C
             ),
         ]
     return CodeFingerprint(
-        hash_texts([f"rules {RULES}", *walk.nameless()]),
-        dict(sorted(walk.digests().items())),
-        dict(sorted((one.name, one.shown) for one in walk.symbols if one.shown)),
+        hash_texts([f"rules {RULES}", *walk.symbols.nameless()]),
+        dict(sorted(walk.symbols.digests().items())),
+        dict(sorted((one.name, one.shown) for one in walk.symbols.all if one.shown)),
         tuple(sorted(unfollowed)),
         dict(sorted(packages.items())),
-        frozenset(walk.modules),
-        walk.paths,
+        frozenset(walk.library_modules),
+        walk.constants.paths,
     )

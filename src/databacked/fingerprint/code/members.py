@@ -5,17 +5,20 @@ from __future__ import annotations
 import ast
 import functools
 import sys
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
+from databacked.fingerprint.code.names import Piece
 from databacked.fingerprint.code.sources import Source, node_of_quietly, source_of
 
 PYTHONS_OWN = frozenset(
     {
         "__abstractmethods__", "__annotate__", "__annotate_func__", "__annotations__",
         "__annotations_cache__", "__attrs_attrs__", "__attrs_own_setattr__", "__attrs_props__",
-        "__class_getitem__", "__dataclass_fields__", "__dataclass_params__", "__dict__", "__doc__",
+        "__callable_proto_members_only__", "__class_getitem__", "__dataclass_fields__",
+        "__dataclass_params__", "__dict__", "__doc__",
         "__firstlineno__", "__hash__", "__match_args__", "__module__", "__orig_bases__",
         "__parameters__", "__protocol_attrs__", "__non_callable_proto_members__", "__qualname__",
         "__signature__", "__slotnames__", "__slots__", "__static_attributes__", "__subclasshook__",
@@ -79,7 +82,7 @@ def file_of_class(kind: type) -> str:
 def statement_of(kind: type, file: str) -> tuple[Source, ast.ClassDef] | None:
     """Return the class statement of a class; None for one made by a call, as namedtuple does."""
     source = source_of(file)
-    nodes = source.classes.get(kind.__qualname__, []) if source is not None else []
+    nodes = source.names.classes.get(kind.__qualname__, []) if source is not None else []
     if source is None or not nodes:
         return None
     lines = [
@@ -92,39 +95,72 @@ def statement_of(kind: type, file: str) -> tuple[Source, ast.ClassDef] | None:
     return source, next(holding, nodes[-1])
 
 
+def module_space(kind: type) -> dict[str, Any]:
+    """Return the names of the module that a class belongs to."""
+    return vars(sys.modules[kind.__module__]) if kind.__module__ in sys.modules else {}
+
+
+def is_slot(member: Any) -> bool:
+    """Whether a member is a descriptor of C's own: it holds nothing of the project."""
+    return hasattr(type(member), "__get__") and type(member).__name__ in (
+        "getset_descriptor", "member_descriptor", "method_descriptor", "wrapper_descriptor",
+        "classmethod_descriptor", "builtin_function_or_method", "_tuplegetter",
+    )  # fmt: skip
+
+
 def _covers(node: ast.ClassDef, line: int) -> bool:
     first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
     return first <= line <= (node.end_lineno or node.lineno)
 
 
-CONSTRUCTION = frozenset(
+_CONSTRUCTION = frozenset(
     {"__init__", "__new__", "__post_init__", "__init_subclass__", "__set_name__", "__setstate__"}
 )
 """Methods that fill an object when it is made."""
 
+_CHANGING = frozenset(
+    {"__setattr__", "__delattr__", "__setitem__", "__delitem__", "__set__", "__delete__"}
+)
+"""Methods that are called to change an object: by what is reached, or by somebody in a session."""
 
-def stored_later(kind: type, spelled: Container[str]) -> set[str]:
-    """Return the attributes that objects of a class may be given while a task runs: memos, counts.
 
-    Parameters
-    ----------
-    spelled
-        Names by which methods are called in what is reached.
-    """
-    pieces = [
-        (base, name, stands[0].piece(stands[1]))
-        for base in kind.__mro__
-        for name, member in vars(base).items()
-        for function in functions_in(member)
-        if (stands := node_of_quietly(function)) is not None
-    ]
-    called = {inner for _, _, piece in pieces for inner in piece.spelled}
-    return {
-        _mangled(attribute, base)
-        for base, name, piece in pieces
-        if name in spelled or name in called or (name.startswith("__") and name not in CONSTRUCTION)
-        for attribute in piece.stores
-    }
+@dataclass(frozen=True)
+class Method:
+    """What a method does to the object that it is called on."""
+
+    by: str
+    """The name that it is called by; with ``=`` in front for the setter of a property; "" if
+    Python itself calls it."""
+
+    stores: frozenset[str]
+    """Attributes that it sets or changes."""
+
+    spelled: frozenset[str]
+    """Names that it may call others by."""
+
+
+def methods_of(kind: type) -> Iterator[Method]:
+    """Yield the methods that a class itself has, but for those that make an object."""
+    for name, member in vars(kind).items():
+        if name in _CONSTRUCTION:
+            continue
+        setters = (member.fset, member.fdel) if isinstance(member, property) else ()
+        is_implicit = name.startswith("__") and name.endswith("__") and name not in _CHANGING
+        for function in functions_in(member):
+            stands = node_of_quietly(function)
+            if stands is not None:
+                piece = stands[0].piece(stands[1])
+                by = f"={name}" if any(function is one for one in setters) else name
+                yield Method(
+                    "" if is_implicit else by,
+                    frozenset(_mangled(attribute, kind) for attribute in piece.stores),
+                    names_in(piece),
+                )
+
+
+def names_in(piece: Piece) -> frozenset[str]:
+    """Return the names by which a piece of code may call methods, and setters."""
+    return frozenset({*piece.spelled, *(f"={name}" for name in piece.stores)})
 
 
 def _mangled(name: str, kind: type) -> str:

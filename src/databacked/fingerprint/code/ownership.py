@@ -33,6 +33,7 @@ class Ownership:
         self.root = os.path.realpath(root)
         self._own = tuple(own)
         self._reals: dict[str, str] = {}
+        self._shown: dict[str, str] = {}
         self._known: dict[tuple[str, str], bool] = {}
         self._home = home_of(file)
 
@@ -96,16 +97,21 @@ class Ownership:
 
     def symbol(self, file: str, name: str) -> str:
         """Return what something that stands in a file is called, in reasons and records."""
+        shown = self._shown.get(file)
+        if shown is None:
+            shown = self._shown[file] = self._name_of(file)
+        return f"{shown}:{name}"
+
+    def _name_of(self, file: str) -> str:
         if is_cell(file):
             # Without the notebook's own name: one that is renamed or copied stays fresh.
-            return f"{UNNAMED}:{name}"
+            return UNNAMED
         real = self.real(file)
         if real.startswith(self.root + os.sep) and not is_library(real):
-            return f"{os.path.relpath(real, self.root).replace(os.sep, '/')}:{name}"
+            return os.path.relpath(real, self.root).replace(os.sep, "/")
         in_package = _in_package(real)
         base = os.path.dirname(home_of(real).rstrip(os.sep)) if in_package else None
-        shown = os.path.relpath(real, base or os.path.dirname(real))
-        return f"{shown.replace(os.sep, '/')}:{name}"
+        return os.path.relpath(real, base or os.path.dirname(real)).replace(os.sep, "/")
 
     # Modules
 

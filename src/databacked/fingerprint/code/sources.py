@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import importlib.machinery
 import linecache
 import os
@@ -14,8 +15,9 @@ from dataclasses import dataclass, field
 from types import CodeType, FunctionType
 
 from databacked.errors import FingerprintError
-from databacked.fingerprint.code.names import Names, Piece, names_of
+from databacked.fingerprint.code.names import Names, Piece
 from databacked.fingerprint.code.normal_form import normal_form
+from databacked.fingerprint.code.scopes import names_of
 from databacked.project.notebook import is_cell, is_timed, timed_cells
 
 DEEPEST = 20_000
@@ -31,8 +33,6 @@ class Source:
 
     file: str
     tree: ast.Module
-    functions: dict[tuple[int, str], list[ast.AST]]
-    classes: dict[str, list[ast.ClassDef]]
     names: Names
     compiled: dict[str, list[CodeType]] | None
     """Code of the file as it stands now, by name, where it may not be what was loaded."""
@@ -55,6 +55,27 @@ class Source:
 
 _sources: dict[str, tuple[tuple[int, ...], Source | None]] = {}
 
+_looked: dict[str, Source | None] | None = None
+"""Files that one walk looked at so far: each is asked once whether it is still the same."""
+
+
+@contextmanager
+def one_look() -> Iterator[None]:
+    """Look at each file once within; one thread at a time.
+
+    Nothing that is made here is garbage, so nobody needs to look for some meanwhile: with many
+    syntax trees that takes longer than all else.
+    """
+    global _looked
+    _looked, collects = {}, gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        _looked = None
+        if collects:
+            gc.enable()
+
 
 @contextmanager
 def _deeply() -> Iterator[None]:
@@ -72,6 +93,15 @@ def _deeply() -> Iterator[None]:
 
 def source_of(file: str) -> Source | None:
     """Return a parsed file, or cell; None if it has no source."""
+    looked = _looked
+    if looked is None:
+        return _source_of(file)
+    if file not in looked:
+        looked[file] = _source_of(file)
+    return looked[file]
+
+
+def _source_of(file: str) -> Source | None:
     cell = is_cell(file)
     if cell:
         lines = linecache.getlines(file)
@@ -101,32 +131,12 @@ def source_of(file: str) -> Source | None:
 
 def _parse(text: str | bytes, file: str) -> Source:
     tree = ast.parse(text, file)
-    functions: dict[tuple[int, str], list[ast.AST]] = {}
-    classes: dict[str, list[ast.ClassDef]] = {}
-    waiting: list[tuple[ast.AST, str]] = [(tree, "")]
-    while waiting:
-        node, prefix = waiting.pop()
-        inside: list[tuple[ast.AST, str]] = []
-        for child in ast.iter_child_nodes(node):
-            inner = prefix
-            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-                line = min([child.lineno, *(one.lineno for one in child.decorator_list)])
-                functions.setdefault((line, child.name), []).append(child)
-                inner = f"{prefix}{child.name}.<locals>."
-            elif isinstance(child, ast.Lambda):
-                functions.setdefault((child.lineno, "<lambda>"), []).append(child)
-                inner = f"{prefix}<lambda>.<locals>."
-            elif isinstance(child, ast.ClassDef):
-                classes.setdefault(prefix + child.name, []).append(child)
-                inner = f"{prefix}{child.name}."
-            inside.append((child, inner))
-        waiting += reversed(inside)
     compiled: dict[str, list[CodeType]] | None = None
     if not is_cell(file) and _came(file) > _STARTED:
         compiled = {}
         for one in _codes(compile(tree, file, "exec", dont_inherit=True)):
             compiled.setdefault(one.co_name, []).append(one)
-    return Source(file, tree, functions, classes, names_of(tree), compiled)
+    return Source(file, tree, names_of(tree), compiled)
 
 
 def _came(file: str) -> float:
@@ -231,7 +241,7 @@ def told(constant: object) -> object:
 
 
 def _node_of(code: CodeType, source: Source) -> ast.AST | None:
-    found = source.functions.get((code.co_firstlineno, code.co_name), [])
+    found = source.names.functions.get((code.co_firstlineno, code.co_name), [])
     if len(found) == 1 or not found:
         return found[0] if found else None
     places = [(p[0], p[2]) for p in code.co_positions() if p[0] and p[2] is not None and p[3]]

@@ -8,18 +8,17 @@ from __future__ import annotations
 import collections
 import re
 import weakref
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import PurePath
 from types import FunctionType, ModuleType
 from typing import Any, Protocol
 
 from databacked.errors import FingerprintError
+from databacked.fingerprint.code.firsts import ABSENT, as_first_seen
+from databacked.fingerprint.code.symbols import MARK, Symbol
 from databacked.fingerprint.hashes import hash_texts
 from databacked.fingerprint.objects import name_of, state_of
 from databacked.fingerprint.values import QUICK, Tokens
-
-MARK = "\x00"
-"""Stands around the number of a symbol in a token: its name is put in at the end."""
 
 COPIED = frozenset({"__doc__", "__name__", "__qualname__", "__module__", "__annotations__"})
 """What wrappers copy of the function that they wrap: nothing of it is run."""
@@ -35,12 +34,15 @@ _CONTENT: tuple[type, ...] = (dict, list, set, frozenset, tuple, str, bytes, int
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 """Where an object lies in memory, in a text that somebody made of it."""
 
-_seen: dict[tuple[int, str], tuple[Any, str]] = {}
 
-
-def first_seen(value: Any, token: str, attribute: str = "") -> str:
-    """Return what something that runs fill was when this process first looked at it."""
-    return _seen.setdefault((id(value), attribute), (value, token))[1]
+def without_docs(state: Mapping[str, Any], holder: Any) -> dict[str, Any]:
+    """Return attributes without what is copied of code that is held: its names, its docstrings."""
+    found = {name: one for name, one in state.items() if name not in COPIED}
+    if not any(type(one) is str for one in found.values()):
+        return found
+    code = [one for one in (holder, *state.values()) if isinstance(one, FunctionType | type)]
+    docs = {one.__doc__ for one in (*code, type(holder))}
+    return {name: None if type(one) is str and one in docs else one for name, one in found.items()}
 
 
 class Looks(Protocol):
@@ -48,6 +50,10 @@ class Looks(Protocol):
 
     def ref(self, value: Any, at: str = "") -> str:
         """Return what a function, class or module counts by."""
+        ...
+
+    def inner(self, value: Any, symbol: Symbol) -> str:
+        """Take in an object that another one holds; return what it counts by."""
         ...
 
     def path(self, value: PurePath, at: str) -> str:
@@ -68,13 +74,17 @@ class Constant(Tokens):
 
     Parameters
     ----------
-    at
-        The name that it is known by.
+    symbol
+        What it belongs to.
+    what
+        What it is of that symbol.
     """
 
-    def __init__(self, looks: Looks, at: str) -> None:
-        super().__init__(lambda code: looks.ref(code, at))
-        self._looks, self._at = looks, at
+    def __init__(self, looks: Looks, symbol: Symbol, what: str = "") -> None:
+        self._at = symbol.name + what
+        super().__init__(lambda code: looks.ref(code, self._at))
+        self._looks, self._symbol = looks, symbol
+        self._is_unordered = self._is_filled = False
         self._met: dict[int, int] = {}
         self._alive: list[Any] = []
         self.untold: list[str] = []
@@ -129,7 +139,7 @@ class Constant(Tokens):
         elif base in (list, tuple):
             content = self.each(list(base.__iter__(value)), where)
         elif base in (set, frozenset):
-            content = sorted(self.each(list(base.__iter__(value)), where))
+            content = self.unordered(list(base.__iter__(value)), where)
         else:
             content = [self.of(base(value), where)]
         return self.hash("derived", base.__name__, code, *content, *self._state(value, where))
@@ -143,19 +153,45 @@ class Constant(Tokens):
             return self.hash("around", kind.__qualname__, self.of(inner, where))
         if not _is_written(kind):
             return super().of_instance(value, where)
+        if where and not self._is_unordered:
+            # Others hold it, too, perhaps it holds itself: each object is looked into once.
+            return self._looks.inner(value, self._symbol)
         code = self.of_code(kind, where)
         return self.hash("instance", code, *self._state(value, where))
 
+    def whole(self, value: Any, *, is_filled: bool) -> str:
+        """Return the token of a constant; as it was at first, if runs fill it."""
+        if is_filled and not _is_instance(value):
+            return as_first_seen(value, "", value, self.told)
+        self._is_filled = is_filled
+        return self.told(value)
+
+    def unordered(self, values: Collection[Any], where: str) -> list[str]:
+        # What is met first is the same in every process, though a set's own order is not.
+        before, self._is_unordered = self._is_unordered, True
+        try:
+            return super().unordered(sorted(values, key=_order), where)
+        finally:
+            self._is_unordered = before
+
     def _state(self, value: Any, where: str) -> list[str]:
-        state = {name: one for name, one in state_of(value).items() if name not in COPIED}
-        later = self._looks.stored_later(type(value)) & state.keys()
+        state = without_docs(state_of(value), value)
+        later = self._looks.stored_later(type(value))
+        if not where and self._is_filled:
+            later = later | state.keys()
         if not later:
             return self.members(state, where)
         parts: list[str] = []
-        for name in sorted(state):
-            token = self.of(state[name], f"{where}.{name}")
-            # What a run fills: as it was when this process first looked, else nothing is a hit.
-            parts += [name, first_seen(value, token, name) if name in later else token]
+        for name in sorted(state.keys() | later):
+
+            def tell(one: Any, at: str = f"{where}.{name}") -> str:
+                return self.of(one, at)
+
+            if name in later:
+                token = as_first_seen(value, name, state.get(name, ABSENT), tell)
+            else:
+                token = tell(state[name])
+            parts += [name, token] if token else []
         return parts
 
     def of_path(self, value: PurePath, where: str) -> str:
@@ -169,6 +205,23 @@ class Constant(Tokens):
         else:
             self.untold.append(f"{name_of(kind)}{said}, which cannot be looked into")
         return hash_texts(["untold", kind.__qualname__])
+
+
+def _order(value: Any) -> str:
+    """Return what puts the members of a set in an order, as far as that can be told."""
+    kind = type(value)
+    if isinstance(value, type | FunctionType):
+        line = value.__code__.co_firstlineno if isinstance(value, FunctionType) else 0
+        return f"code {value.__module__}.{value.__qualname__} {line}"
+    if kind in (tuple, frozenset):
+        parts = map(_order, value)
+        return f"{kind.__name__} {[*parts] if kind is tuple else sorted(parts)}"
+    return f"{name_of(kind)} {value!r}" if kind in QUICK else name_of(kind)
+
+
+def _is_instance(value: Any) -> bool:
+    """Whether all that an object holds stands in its attributes."""
+    return _is_written(type(value)) and not isinstance(value, _CONTENT)
 
 
 def _is_written(kind: type) -> bool:
