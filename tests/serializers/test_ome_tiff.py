@@ -9,6 +9,8 @@ import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
+import bioio
+import bioio_ome_tiff
 import dask.array as da
 import numpy as np
 import ome_types
@@ -23,6 +25,8 @@ from databacked import ArrayToOmeTiff, Image, PhysicalPixelSizes
 from databacked.errors import SerializerError
 from databacked.fingerprint.hashes import hash_file
 from databacked.serializers import images
+from databacked.serializers.ome_tiff.serializer import CLASSIC
+from databacked.serializers.ome_tiff.writing import file_size
 from databacked.storage.buffers import BLOCK
 from databacked.testing.serializers import check_serializer
 from databacked.types import Description
@@ -102,22 +106,36 @@ def test_large_arrays_are_spliced_block_by_block(tmp_path):
     assert written.content == hash_file(path)
 
 
-def test_more_than_4_gb_is_a_big_tiff(tmp_path, monkeypatch):
-    """The way is chosen by size, as tifffile does; nothing of that size is written here."""
-    shape = (1100, 2048, 1024)
-    lazy = da.zeros(shape, dtype="uint16", chunks=(1, 2048, 1024))
-    chosen: list[bool] = []
+@pytest.mark.parametrize(
+    ("shape", "levels", "is_big"),
+    [
+        ((1, 44_000, 44_000), 0, False),  # 3.6 GiB
+        ((1, 44_000, 44_000), 6, True),  # a third more
+        ((1, 39_000, 39_000), 6, False),  # 4.1 GB with its levels
+        ((1100, 2048, 1024), 0, True),
+        ((4_000_000, 22, 22), 0, True),  # 3.9 GB, and as many directories
+    ],
+)
+def test_the_size_of_all_levels_and_directories_makes_a_big_tiff(shape, levels, is_big):
+    size = file_size(shape, 2, 2, levels, tiled=levels > 0)
+    assert (size >= CLASSIC) is is_big
 
-    def by_tifffile(facts, path, levels, tiled, big):
-        chosen.append(big)
-        path.touch()
 
-    monkeypatch.setattr(serializer := ArrayToOmeTiff(), "_by_tifffile", by_tifffile)
-    serializer.save(lazy, tmp_path / "a.ome.tiff")
-    whole = np.broadcast_to(np.uint16(0), shape)  # 4.6 GB in shape, two bytes in memory
-    serializer.save(whole, tmp_path / "b.ome.tiff")
-    serializer.save(lazy[:800], tmp_path / "c.ome.tiff")
-    assert chosen == [True, True, False]
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:As of version 0.4.0, the parser argument")  # bioio's own
+def test_a_pyramid_beyond_4_gb_opens_elsewhere(tmp_path):
+    """3.4 GiB of pixels, 4.5 with the smaller levels."""
+    lazy = da.zeros((1, 42_700, 42_700), dtype="uint16", chunks=(1, 4096, -1))
+    lazy[0, -1, -1] = 7
+    path = tmp_path / "a.ome.tiff"
+    assert ArrayToOmeTiff().save(lazy, path).size > 1 << 32
+    with tifffile.TiffFile(path) as tiff:
+        assert tiff.is_bigtiff
+        assert len(tiff.series[0].levels) == 7
+        assert tiff.series[0].levels[1].shape == (21_350, 21_350)
+    image = bioio.BioImage(path, reader=bioio_ome_tiff.Reader)
+    assert image.shape == (1, 1, 1, 42_700, 42_700)
+    assert image.get_image_dask_data("YX")[-2:, -2:].compute().tolist() == [[0, 0], [0, 7]]
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from databacked.errors import SerializerError
 from databacked.fingerprint.files import tree_hash
 from databacked.fingerprint.hashes import hash_bytes, hash_file
 from databacked.serializers.base import Serializer
+from databacked.serializers.blocks import bounds_of, staged
 from databacked.serializers.images import (
     DIM_ORDERS,
     TILE,
@@ -171,6 +172,13 @@ class ArrayToOmeZarr(Serializer):
         """Write an array to the new folder `path`, and hash each file beside it."""
         facts = self._facts(value)
         grids = self._grids(facts)
+        with ExitStack() as stack:
+            if facts.lazy and not _fits(facts.data, grids[0]):
+                canvas = stack.enter_context(staged(facts.data, path.parent))
+                facts = replace(facts, data=canvas)
+            return self._save(facts, grids, path)
+
+    def _save(self, facts: Facts, grids: list[_Grid], path: Path) -> Written:
         tree = _Tree(path)
         spans = None if self.labels or self.windows else _Spans(facts)
         source = facts.data
@@ -556,6 +564,7 @@ def _write_level(
                 for n, size, (start, _) in zip(index, grid.files, part, strict=True)
             )
             tree.put(name, grid.encode(block[here]))
+        del block  # before the next one is computed
 
 
 def _parts(grid: _Grid, source: Any, step: int) -> Iterator[tuple[tuple[int, int], ...]]:
@@ -575,6 +584,17 @@ def _parts(grid: _Grid, source: Any, step: int) -> Iterator[tuple[tuple[int, int
             [(start, min(start + size, length)) for start in range(0, length, size)]
             for length, size in zip(grid.shape, sizes, strict=True)
         )
+    )
+
+
+def _fits(data: Any, grid: _Grid) -> bool:
+    """Whether no block of a lazy array lies in two of the parts that are computed at once."""
+    if not hasattr(data, "dask"):
+        return True  # what is read from files is no work
+    first = next(_parts(grid, data, 1))
+    return all(
+        set(range(0, length, stop)) <= set(bounds)
+        for length, (_, stop), bounds in zip(grid.shape, first, bounds_of(data), strict=True)
     )
 
 

@@ -24,6 +24,7 @@ import tifffile
 from databacked.errors import SerializerError
 from databacked.fingerprint.hashes import hash_file
 from databacked.serializers.base import Serializer
+from databacked.serializers.blocks import staged
 from databacked.serializers.images import (
     LARGE_PLANE,
     TILE,
@@ -40,7 +41,10 @@ from databacked.serializers.ome_tiff.reading import NAMESPACE, Layout, Tiled, is
 from databacked.serializers.ome_tiff.writing import (
     OME_INTEGERS,
     Remembered,
+    Typed,
+    as_type,
     cut,
+    file_size,
     ome_type,
     planes,
     templates,
@@ -124,11 +128,15 @@ class ArrayToOmeTiff(Serializer):
             return Written(content, size, parts.description, (), read_only(value))
         facts = self._facts(value)
         levels = levels_of(facts.plane, self.pyramid)
-        nbytes = int(np.prod(facts.shape, dtype=np.int64)) * facts.data.dtype.itemsize
-        large = max(facts.plane) > LARGE_PLANE
-        tiled = levels > 0 or (facts.lazy and large)
-        if facts.lazy or self.compression or levels or nbytes >= CLASSIC:
-            self._by_tifffile(facts, path, levels, tiled, nbytes >= CLASSIC)
+        tiled = levels > 0 or max(facts.plane) > LARGE_PLANE
+        if facts.lazy:
+            with staged(facts.data, path.parent, facts.inner) as canvas:
+                dtype, notes = ome_type(canvas.dtype, lambda: canvas.span or (0, 0), self._name)
+                facts = replace(facts, data=Typed(canvas, dtype), notes=(*facts.notes, *notes))
+                self._by_tifffile(facts, path, levels, tiled)
+            content, size = hash_file(path), path.stat().st_size
+        elif self.compression or tiled or _is_big(facts, 0, tiled):
+            self._by_tifffile(facts, path, levels, tiled)
             content, size = hash_file(path), path.stat().st_size
         else:
             around = self._around(facts)
@@ -198,29 +206,24 @@ class ArrayToOmeTiff(Serializer):
             "compression": self.compression,
         }
 
-    def _by_tifffile(self, facts: Facts, path: Path, levels: int, tiled: bool, big: bool) -> None:
+    def _by_tifffile(self, facts: Facts, path: Path, levels: int, tiled: bool) -> None:
         options = self._options(facts)
-        dtype, samples = facts.data.dtype, facts.inner
+        data, inner = facts.data, facts.inner
         if tiled:
             options["tile"] = (TILE, TILE)
-        with tifffile.TiffWriter(path, bigtiff=big) as tiff:
+        with tifffile.TiffWriter(path, bigtiff=_is_big(facts, levels, tiled)) as tiff:
             for level in range(levels + 1):
                 step = 2**level
-                key: tuple[Any, ...] = (..., slice(None, None, step), slice(None, None, step))
-                if samples == 3:
-                    key = (*key, slice(None))
-                data = facts.data[key]
                 if level == 0 and levels:
                     options["subifds"] = levels
                 elif level:
                     options.pop("subifds", None)
                     options.pop("description", None)
                     options["subfiletype"] = 1
-                if facts.lazy:
-                    parts = tiles(data, samples) if tiled else planes(data, samples)
-                    tiff.write(parts, shape=data.shape, dtype=dtype, **options)
-                else:
-                    tiff.write(np.ascontiguousarray(data), **options)
+                height, width, *rest = facts.shape[-inner:]
+                shape = (*facts.shape[:-inner], -(-height // step), -(-width // step), *rest)
+                parts = (tiles if tiled else planes)(data, inner, step)
+                tiff.write(parts, shape=shape, dtype=data.dtype, **options)
 
     def _xml(self, facts: Facts) -> bytes:
         xml = tifffile.OmeXml(Creator="databacked", UUID="urn:uuid:" + "0" * 32)
@@ -258,8 +261,14 @@ class ArrayToOmeTiff(Serializer):
                 f"sample(s) for dim_order={facts.dim_order!r}; 3 or 4 were expected. Make them "
                 f"channels: np.moveaxis(x, -1, -3) with dim_order={order!r}."
             )
-        data, notes = ome_type(facts.data, type(self).__name__)
-        return replace(facts, data=data, notes=(*facts.notes, *notes))
+        if facts.lazy:  # as it is computed
+            return facts
+        dtype, notes = ome_type(facts.data.dtype, lambda: _span(facts.data), self._name)
+        return replace(facts, data=as_type(facts.data, dtype), notes=(*facts.notes, *notes))
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
 
     # Reading
 
@@ -285,6 +294,16 @@ class ArrayToOmeTiff(Serializer):
                 dtype = np.dtype(tiff.byteorder + facts.series.dtype.char)
                 return np.memmap(path, dtype, "r", offset, facts.shape)
         return Tiled(path, facts.description, facts.axes)
+
+
+def _is_big(facts: Facts, levels: int, tiled: bool) -> bool:
+    """Whether a file with all of its levels needs the offsets of a BigTIFF."""
+    size = file_size(facts.shape, facts.data.dtype.itemsize, facts.inner, levels, tiled=tiled)
+    return size >= CLASSIC
+
+
+def _span(data: np.ndarray[Any, Any]) -> tuple[Any, Any]:
+    return data.min(), data.max()
 
 
 def _checked_compression(compression: str | None) -> str | None:

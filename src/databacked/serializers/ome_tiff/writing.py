@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 import tifffile
@@ -16,6 +16,8 @@ from databacked.serializers.images import TILE
 
 OME_INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
 
+
+Span: TypeAlias = tuple[Any, Any]
 
 T = TypeVar("T")
 
@@ -54,40 +56,92 @@ def cut(whole: bytes, nbytes: int) -> tuple[bytes, bytes]:
     return whole[:first], whole[first + nbytes :]
 
 
-def ome_type(data: Any, who: str) -> tuple[Any, tuple[str, ...]]:
-    """Return the pixels in a type that OME has, without changing a value; say what was done."""
-    dtype = data.dtype
+def ome_type(
+    dtype: np.dtype[Any], span: Callable[[], Span], who: str
+) -> tuple[np.dtype[Any], tuple[str, ...]]:
+    """Return the type that OME has for pixels, without changing a value; and what is done.
+
+    Parameters
+    ----------
+    span
+        Returns the smallest and the largest of them.
+    """
     if dtype.kind == "b":
-        return data.astype(np.uint8) * np.uint8(255), ("bool is stored as 0 and 255 (uint8)",)
+        return np.dtype(np.uint8), ("bool is stored as 0 and 255 (uint8)",)
     if dtype == np.float16:
-        return data.astype(np.float32), ("float16 is stored as float32",)
+        return np.dtype(np.float32), ("float16 is stored as float32",)
     if dtype.kind in "iu" and dtype.itemsize == 8:
-        low, high = int(data.min()), int(data.max())
+        low, high = map(int, span())
         for name in OME_INTEGERS:
             if np.iinfo(name).min <= low and high <= np.iinfo(name).max:
-                return data.astype(name), (f"{dtype} is stored as {name}, which holds all values",)
+                return np.dtype(name), (f"{dtype} is stored as {name}, which holds all values",)
         raise SerializerError(
             f"{who}: {dtype} values from {low} to {high} do not fit any integer type of OME (up "
             "to 32 bits). Convert them, or keep them as .npy."
         )
-    return data if dtype.isnative else data.astype(dtype.newbyteorder("=")), ()
+    return dtype.newbyteorder("="), ()
 
 
-def planes(data: Any, samples: int) -> Iterator[np.ndarray[Any, Any]]:
-    """Compute a dask array one plane after another."""
-    for index in np.ndindex(data.shape[:-samples]):
-        yield np.ascontiguousarray(np.asarray(data[index]))
+def as_type(data: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Return pixels in the type that OME has for them."""
+    if data.dtype.kind == "b":
+        return data.astype(np.uint8) * np.uint8(255)
+    return data.astype(dtype, copy=False)
 
 
-def tiles(data: Any, samples: int) -> Iterator[np.ndarray[Any, Any]]:
-    """Compute a dask array tile after tile, filled up with zeros at the edges."""
-    height, width = data.shape[-samples:][:2]
-    for index in np.ndindex(data.shape[:-samples]):
-        for top in range(0, height, TILE):
-            # One row of tiles at once: chunks are not computed again for each tile.
-            row = np.asarray(data[(*index, slice(top, top + TILE))])
-            for left in range(0, width, TILE):
+class Typed:
+    """Pixels that are read by their index, in the type that OME has for them."""
+
+    def __init__(self, data: Any, dtype: np.dtype[Any]) -> None:
+        self.shape, self.dtype = data.shape, dtype
+        self._data = data
+
+    def __getitem__(self, key: Any) -> np.ndarray[Any, Any]:
+        return as_type(self._data[key], self.dtype)
+
+
+def planes(data: Any, inner: int, step: int) -> Iterator[np.ndarray[Any, Any]]:
+    """Read one plane after another, every `step`-th pixel along Y and X.
+
+    Parameters
+    ----------
+    inner
+        Axes of a plane.
+    """
+    for index in np.ndindex(data.shape[:-inner]):
+        part = (*index, slice(None, None, step), slice(None, None, step))
+        yield np.ascontiguousarray(data[part])
+
+
+def tiles(data: Any, inner: int, step: int) -> Iterator[np.ndarray[Any, Any]]:
+    """Read tile after tile, every `step`-th pixel, filled up with zeros at the edges."""
+    height = data.shape[-inner:][0]
+    for index in np.ndindex(data.shape[:-inner]):
+        for top in range(0, height, TILE * step):
+            rows = slice(top, top + TILE * step, step)
+            row = data[(*index, rows, slice(None, None, step))]
+            for left in range(0, row.shape[1], TILE):
                 tile = row[:, left : left + TILE]
                 full = np.zeros((TILE, TILE, *tile.shape[2:]), data.dtype)
                 full[: tile.shape[0], : tile.shape[1]] = tile
                 yield full
+
+
+def file_size(
+    shape: tuple[int, ...], itemsize: int, inner: int, levels: int, *, tiled: bool
+) -> int:
+    """Return about how many bytes a file takes, with all of its levels and their directories."""
+    height, width, samples = (*shape[-inner:], 1)[:3]
+    nbytes = 0
+    for level in range(levels + 1):
+        across = [-(-length // 2**level) for length in (height, width)]
+        parts = 1
+        if tiled:
+            counts = [-(-length // TILE) for length in across]
+            across, parts = [count * TILE for count in counts], counts[0] * counts[1]
+        nbytes += across[0] * across[1] * samples * itemsize + _DIRECTORY + 16 * parts
+    return nbytes * int(np.prod(shape[:-inner], dtype=np.int64))
+
+
+_DIRECTORY = 400
+"""Bytes of the directory of a plane, at most: about 16 entries of 20 bytes, and what they name."""
