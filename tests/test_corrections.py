@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -109,6 +110,44 @@ def test_labels_that_a_viewer_itself_saved_are_used(project, peer, program, dtyp
     saved.rename(project / "kept/a.ome.tiff")
     assert run() == {**before, "sum": float(CORRECTED.sum())}
     assert "edited by hand, used as it is" in last_run().notes["made"]
+
+
+@pytest.mark.parametrize(
+    ("ending", "serializer"),
+    [(".ome.tiff", ArrayToOmeTiff()), (".ome.zarr", ArrayToOmeZarr(labels=True))],
+)
+def test_a_mask_that_was_painted_as_numbers_is_a_mask(project, peer, ending, serializer):
+    """napari stores labels as uint32 and without our annotation; what it painted may be any."""
+    got: list[np.ndarray] = []
+
+    @task(result=LocalResult("kept", serializer), target=f"a{ending}")
+    def mask():
+        return np.zeros((30, 20), bool)
+
+    @task
+    def look(array):
+        got.append(np.asarray(array[...]))
+
+    @flow
+    def run():
+        look(mask())
+
+    run()
+    path = project / f"kept/a{ending}"
+    if ending == ".ome.tiff":
+        np.save(project / "painted.npy", np.eye(30, 20, dtype="uint32") * 7)
+        said = "import sys, numpy; path, array = sys.argv[2], numpy.load(sys.argv[1]); "
+        arguments = [str(project / "painted.npy"), str(project / "saved.tif")]
+        subprocess.run([peer, "-W", "ignore", "-c", said + PEERS["napari"], *arguments], check=True)
+        (project / "saved.tif").rename(path)
+    else:
+        level: Any = zarr.open_group(path)["0"]
+        level[...] = np.eye(30, 20, dtype="uint8") * 7
+    journal.close_journals()
+    run()
+    assert [one.dtype for one in got] == [bool, bool]
+    assert not got[0].any()
+    np.testing.assert_array_equal(got[1], np.eye(30, 20, dtype=bool))
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from databacked import ArrayToOmeTiff, ArrayToOmeZarr
 from databacked.serializers.blocks import Canvas, regions, staged
 
+from .test_levels import means
+
 CHUNKS = {
     "planes": (1, 1, 600, 500),
     "several planes": (1, 4, 600, 500),
@@ -88,12 +90,12 @@ def test_the_levels_of_random_pixels_are_of_the_same_pixels(tmp_path):
         ArrayToOmeTiff(pyramid=True).save(lazy, tmp_path / "a.tif")
         with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
             large, small = (level.asarray() for level in tiff.series[0].levels)
-        np.testing.assert_array_equal(small, large[..., ::2, ::2])
+        np.testing.assert_array_equal(small, means(large))
         (tmp_path / "a.tif").unlink()
     lazy, _ = counted(CHUNKS["quarters of planes"])
     ArrayToOmeZarr(pyramid=True).save(lazy, tmp_path / "a.zarr")
     group: Any = zarr.open_group(tmp_path / "a.zarr", mode="r")
-    np.testing.assert_array_equal(group["1"][...], group["0"][..., ::2, ::2])
+    np.testing.assert_array_equal(group["1"][...], means(group["0"][...]))
 
 
 @pytest.mark.parametrize("pyramid", [False, True], ids=["one level", "levels"])

@@ -25,7 +25,7 @@ PICTURES = (".jpg", ".jpeg")
 """Endings that change pixels."""
 
 EXEMPT = {
-    r"bool is stored as 0 and (255|1)( \(uint8\))?": "bool in OME-TIFF and pictures",
+    r"bool is stored as 0 and 255( \(uint8\))?": "bool in pictures",
     r"\S+ is stored as u?int\d+, which holds all values": "integers in OME-TIFF",
     r"float16 is stored as float32": "float16 in OME-TIFF",
     r"[<>]\w\d is stored as \w+, in the usual byte order": "pixels in the other byte order",

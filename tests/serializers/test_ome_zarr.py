@@ -30,6 +30,8 @@ from databacked.fingerprint.files import content_of
 from databacked.serializers import ome_zarr
 from databacked.testing.serializers import check_serializer
 
+from .test_levels import means
+
 VERSIONS = ["0.5", "0.4"]
 DTYPES = [
     *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
@@ -241,7 +243,8 @@ def test_others_read_the_same_pixels_and_metadata(tmp_path, order, shape, labels
     assert reader.resolution_levels == (0, 1)
     # zarr.
     np.testing.assert_array_equal(level(path, "0")[...], data)
-    np.testing.assert_array_equal(level(path, "1")[...], data[..., ::2, ::2])
+    smaller = data[..., ::2, ::2] if labels else means(data)
+    np.testing.assert_array_equal(level(path, "1")[...], smaller)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -430,19 +433,22 @@ def test_a_dask_array_is_computed_once(tmp_path):
 
 
 def test_a_large_plane_has_a_pyramid(tmp_path):
-    """Beyond 4096 pixels, by taking every second pixel: no label that nobody drew."""
-    labels = da.random.default_rng(0).integers(
+    """Beyond 4096 pixels; where its pixels lie is said of each level."""
+    large = da.random.default_rng(0).integers(
         0, 255, (1, 5000, 1300), dtype="u1", chunks=(1, 512, -1)
     )
     path = tmp_path / "a.ome.zarr"
-    ArrayToOmeZarr(physical_pixel_sizes=(2, 0.5, None)).save(labels, path)
+    ArrayToOmeZarr(physical_pixel_sizes=(2, 0.5, None)).save(large, path)
     group = zarr.open_group(path, mode="r")
     levels = metadata(path)["multiscales"][0]["datasets"]
     shapes = [level(path, one["path"]).shape for one in levels]
     assert shapes == [(1, 5000, 1300), (1, 2500, 650), (1, 1250, 325), (1, 625, 163)]
     scales = [one["coordinateTransformations"][0]["scale"] for one in levels]
     assert scales == [[2, 0.5, 1], [2, 1, 2], [2, 2, 4], [2, 4, 8]]
-    np.testing.assert_array_equal(level(path, "3")[...], labels.compute()[:, ::8, ::8])
+    shifts = [one["coordinateTransformations"][1]["translation"] for one in levels[1:]]
+    assert shifts == [[0, 0.25, 0.5], [0, 0.75, 1.5], [0, 1.75, 3.5]]
+    assert metadata(path)["multiscales"][0]["type"] == "mean"
+    np.testing.assert_array_equal(level(path, "2")[...], means(means(large.compute())))
     ome_zarr_models.v05.Image.from_zarr(group)
 
 
@@ -490,11 +496,14 @@ def test_windows_show_each_channel_from_its_least_to_its_largest_value(tmp_path)
 
 
 def test_labels_are_marked_and_have_no_windows(tmp_path):
-    """So that viewers show them as labels; a mask becomes numbers, and it is said."""
+    """So that viewers show them as labels; a mask is numbers for them, and comes back as it was."""
     path = tmp_path / "a.ome.zarr"
     written = ArrayToOmeZarr(labels=True).save(np.array([[True, False]]), path)
-    assert written.notes == ("bool is stored as 0 and 1 (uint8)",)
-    assert ArrayToOmeZarr().read(path).tolist() == [[1, 0]]
+    assert written.notes == ()
+    assert written.description.dtype == "bool"
+    assert level(path, "0")[...].tolist() == [[1, 0]]
+    for back in (ArrayToOmeZarr().read(path), ArrayToOmeZarr().open(path)[...]):
+        assert (back.dtype, back.tolist()) == (bool, [[True, False]])
     assert "omero" not in metadata(path)
     assert metadata(path)["image-label"] == {}
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from databacked.serializers.images import full_key
+from databacked.serializers.images import full_key, halved
 
 Region = tuple[slice, ...]
 
@@ -143,4 +143,28 @@ def staged(data: Any, folder: Path, inner: int = 2) -> Canvas:
     except BaseException:
         canvas.__exit__()
         raise
+    return canvas
+
+
+_BAND = 128
+"""Rows that are made at once."""
+
+
+def smaller(data: Any, folder: Path, inner: int, *, mean: bool) -> Canvas:
+    """Return half as many pixels along Y and X, on the disk, of some that are read by their index.
+
+    Parameters
+    ----------
+    mean
+        Whether they are means, as `halved` makes them.
+    """
+    height, width, *rest = data.shape[-inner:]
+    shape = (*data.shape[:-inner], -(-height // 2), -(-width // 2), *rest)
+    canvas = Canvas(shape, data.dtype, folder, inner)
+    for index in np.ndindex(shape[:-inner]):
+        for top in range(0, shape[-inner], _BAND):
+            block = halved(data[(*index, slice(2 * top, 2 * (top + _BAND)))], inner, mean=mean)
+            place = (*(slice(n, n + 1) for n in index), slice(top, top + len(block)))
+            region = (*place, *(slice(0, length) for length in shape[len(place) :]))
+            canvas.put(region, block[(np.newaxis,) * len(index)])
     return canvas

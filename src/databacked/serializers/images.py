@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ class Settings(Protocol):
     channel_names: tuple[str, ...] | None
     """One name a channel."""
 
+    channel_colors: tuple[str, ...] | None
+    """Six hex digits a channel."""
+
     physical_pixel_sizes: PhysicalPixelSizes | None
     """Micrometres a pixel."""
 
@@ -56,8 +60,16 @@ class Facts:
     sizes: PhysicalPixelSizes | None
     """Micrometres a pixel."""
 
+    dtype: np.dtype[Any]
+    """The type that they came with, whatever they are stored as."""
+
     notes: tuple[str, ...] = ()
     """What the user should know once."""
+
+    @property
+    def is_bool(self) -> bool:
+        """Whether they are True and False, however they are stored."""
+        return self.dtype.kind == "b"
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
@@ -95,8 +107,9 @@ class Facts:
         if tile is not None:
             plane = (*map(min, tile, plane[:2]), *plane[2:])
         chunks = (1,) * (len(self.shape) - self.inner) + plane
+        dtype = "bool" if self.is_bool else str(self.data.dtype)
         return Description(
-            self.shape, str(self.data.dtype), self.dim_order, self.channel_names, self.sizes, chunks
+            self.shape, dtype, self.dim_order, self.channel_names, self.sizes, chunks
         )
 
 
@@ -149,6 +162,11 @@ def facts_of(value: Any, settings: Settings, place: str, kinds: str) -> Facts:
             problems.append(f"the channel names {names} name not every channel")
         elif len(names) != count:
             problems.append(f"{len(names)} channel names ({', '.join(names)}) for {count} channels")
+    colours = settings.channel_colors
+    if not problems and colours is not None:
+        count = data.shape[order.index("C")] if "C" in order else 1
+        if len(colours) != count:
+            problems.append(f"{len(colours)} channel colors for {count} channels")
     if data.dtype.kind not in kinds or data.dtype.itemsize > 16 or data.dtype == np.longdouble:
         also = ", complex numbers" if "c" in kinds else ""
         problems.append(
@@ -164,7 +182,7 @@ def facts_of(value: Any, settings: Settings, place: str, kinds: str) -> Facts:
             *notes,
             f"{data.dtype.str} is stored as {data.dtype.name}, in the usual byte order",
         )
-    return Facts(data, checked_order(order), names, sizes, notes)
+    return Facts(data, checked_order(order), names, sizes, data.dtype, notes)
 
 
 _LEFT_OUT = "attrs and coordinates of a DataArray are not kept, but for channels and pixel sizes"
@@ -188,6 +206,95 @@ def levels_of(plane: tuple[int, ...], pyramid: bool | None) -> int:
         longest = (longest + 1) // 2
         levels += 1
     return levels
+
+
+def is_averaged(dtype: np.dtype[Any], *, labels: bool) -> bool:
+    """Whether smaller levels hold means: of labels, and of True and False, they would be wrong.
+
+    Integers of 32 and 64 bits are taken for labels: that is what label images are stored as.
+    """
+    return not labels and (dtype.kind in "fc" or (dtype.kind in "iu" and dtype.itemsize <= 2))
+
+
+def halved(pixels: np.ndarray[Any, Any], inner: int, *, mean: bool) -> np.ndarray[Any, Any]:
+    """Return half as many pixels along Y and X.
+
+    Parameters
+    ----------
+    inner
+        Axes of a plane: Y and X, and samples if there are any.
+    mean
+        Whether each is the mean of four, integers rounded (at an odd edge, of those that are
+        there); else every second one along Y and X.
+    """
+    every, samples = slice(None, None, 2), (slice(None),) * (inner - 2)
+    if not mean:
+        second: Any = (..., every, every, *samples)
+        decimated: np.ndarray[Any, Any] = pixels[second]
+        return decimated
+    *outer, height, width = pixels.shape[: pixels.ndim - inner + 2]
+    rest = pixels.shape[pixels.ndim - inner + 2 :]
+    out = np.empty((*outer, -(-height // 2), -(-width // 2), *rest), pixels.dtype)
+    for index in np.ndindex(*outer):
+        for top in range(0, out.shape[len(outer)], _BAND):  # sums are wider than pixels
+            part = pixels[(*index, slice(2 * top, 2 * (top + _BAND)))]
+            out[(*index, slice(top, top + _BAND))] = _mean(part)
+    return out
+
+
+_BAND = 64
+"""Rows of which means are made at once."""
+
+
+def _mean(plane: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the means of two by two pixels along the first two axes."""
+    kinds: dict[str, Any] = {"i": np.int32, "u": np.uint32, "f": np.float64, "c": np.complex128}
+    whole = plane.astype(kinds[plane.dtype.kind])
+    for _ in range(2):  # each turn adds neighbours along one axis, and swaps both
+        one, other = whole[::2], whole[1::2]
+        if len(other) < len(one):
+            other = np.concatenate([other, one[-1:]])
+        whole = (one + other).swapaxes(0, 1)
+    return (whole + 2) // 4 if plane.dtype.kind in "iu" else whole / 4
+
+
+def colours_of(colours: Any) -> tuple[str, ...] | None:
+    """Return colours as six hex digits each.
+
+    Parameters
+    ----------
+    colours
+        RGB triples from 0 to 255, or texts such as ``"#FF0000"``; None where nobody says.
+
+    Raises
+    ------
+    SerializerError
+        If one is neither.
+    """
+    if colours is None:
+        return None
+    wrong = SerializerError(
+        f"channel_colors={colours!r}: one colour a channel was expected, as (red, green, blue) "
+        "from 0 to 255, or as '#FF0000'."
+    )
+    if isinstance(colours, str | bytes | Mapping | Set):
+        raise wrong
+    try:
+        return tuple(_hex(one) for one in colours)
+    except (TypeError, ValueError):
+        raise wrong from None
+
+
+def _hex(colour: Any) -> str:
+    if isinstance(colour, str):
+        digits = colour.removeprefix("#")
+        if not re.fullmatch("[0-9a-fA-F]{6}", digits):
+            raise ValueError(colour)
+        return digits.upper()
+    red, green, blue = (operator.index(one) for one in colour)
+    if not all(0 <= one <= 255 for one in (red, green, blue)):
+        raise ValueError(colour)
+    return f"{red:02X}{green:02X}{blue:02X}"
 
 
 def said_by(

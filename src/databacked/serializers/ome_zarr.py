@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +36,18 @@ from databacked.fingerprint.files import tree_hash
 from databacked.fingerprint.hashes import hash_bytes, hash_file
 from databacked.serializers.base import Serializer
 from databacked.serializers.blocks import bounds_of, staged
+from databacked.serializers.corrections import Conformed
 from databacked.serializers.images import (
     DIM_ORDERS,
     TILE,
     Facts,
     check_texts,
     checked_order,
+    colours_of,
     facts_of,
     full_key,
+    halved,
+    is_averaged,
     levels_of,
     names_of,
     read_only,
@@ -65,6 +71,12 @@ _MICROMETRES = {
     **{"pm": 1e-6, "nm": 1e-3, "um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "mm": 1e3},
 }
 _COLOURS = ("00FFFF", "FF00FF", "FFFF00", "00FF00", "FF0000", "0000FF")
+SHOWN = (0.1, 99.9)
+"""Percentiles of the values that a viewer shows as black and as white."""
+
+SAMPLED = 1 << 20
+"""Pixels of an image that percentiles are taken of, about; all of smaller ones."""
+
 _LEVEL = 1
 """Of zstd and lz4: higher ones cost several times the time for a few percent."""
 
@@ -82,7 +94,7 @@ class ArrayToOmeZarr(Serializer):
     physical_pixel_sizes
         Z, Y, X in micrometres; None where nobody knows.
     image_name
-        Name of the image inside the folder.
+        Name of the image inside the folder; None: it has none, and viewers show the folder's name.
     version
         ``"0.5"`` or ``"0.4"`` (for programs that do not open zarr format 3).
     chunks
@@ -93,16 +105,21 @@ class ArrayToOmeZarr(Serializer):
         disks and transfers choke on so many files. Shards need version 0.5.
     pyramid
         Whether smaller levels are written too; None: where a plane is larger than 4096 pixels. A
-        level takes every second pixel along Y and X, which is right for label images as well.
+        pixel of a level is the mean of four; of labels, of bool, and of integers of 32 and 64 bits
+        (as label images are stored) every second one, so that no label comes up that is not there.
     labels
         Whether the pixels are labels, which somebody may correct by hand: they are marked as such
         (``image-label``), have no display windows and never shards (painting one pixel would write
-        a whole shard). They must be integers; bool is stored as 0 and 1.
+        a whole shard). They must be integers; bool is stored as 0 and 1, and comes back as bool.
     windows
         What a viewer shows from black to white: ``(low, high)`` a channel, as values of pixels;
-        None: its smallest and largest value.
+        None: so that a thousandth of its pixels are darker, and a thousandth brighter (of large
+        images, of a million pixels that lie evenly).
     compression
         ``"zstd"``, ``"lz4"`` (larger, faster) or None.
+    channel_colors
+        One colour a channel: (red, green, blue) from 0 to 255, or ``"#FF0000"``; None: colours
+        that are told apart, white for a single one.
 
     Raises
     ------
@@ -118,7 +135,7 @@ class ArrayToOmeZarr(Serializer):
     """
 
     suffixes = (".ome.zarr", ".zarr")
-    format = 1
+    format = 2
     backed = True
 
     def __init__(
@@ -134,6 +151,7 @@ class ArrayToOmeZarr(Serializer):
         labels: bool = False,
         windows: Sequence[tuple[float, float]] | None = None,
         compression: str | None = "zstd",
+        channel_colors: Sequence[Sequence[int] | str] | None = None,
     ) -> None:
         self.dim_order = None if dim_order is None else _checked_order(dim_order)
         self.channel_names = names_of(channel_names)
@@ -146,6 +164,7 @@ class ArrayToOmeZarr(Serializer):
         self.labels = labels
         self.windows = None if windows is None else tuple((low, high) for low, high in windows)
         self.compression = compression
+        self.channel_colors = colours_of(channel_colors)
         if version not in ("0.4", "0.5"):
             raise SerializerError(f"version={version!r}: '0.5' or '0.4' was expected.")
         if compression not in ("zstd", "lz4", None):
@@ -182,26 +201,33 @@ class ArrayToOmeZarr(Serializer):
         tree = _Tree(path)
         spans = None if self.labels or self.windows else _Spans(facts)
         source = facts.data
+        mean = is_averaged(facts.dtype, labels=self.labels)
         for level, grid in enumerate(grids):
+            halves = None
             if level and facts.lazy:  # what was computed once is read back
                 source = _Pixels(path / str(level - 1), grids[level - 1], complete=True)
-            step = 2 if level else 1
-            _write_level(tree, str(level), grid, source, step, None if level else spans)
-            if level and not facts.lazy:
-                source = source[..., ::2, ::2]
+                halves = partial(halved, inner=2, mean=mean)
+            elif level:
+                source = halved(source, 2, mean=mean)
+            _write_level(tree, str(level), grid, source, halves, None if level else spans)
             tree.put(f"{level}/{grid.metadata_name}", grid.metadata())
         # Last: without the root's metadata it is no image.
         for name, content in self._root(facts, len(grids), spans).items():
             tree.put(name, _json(content))
-        description = _description(grids[0], facts.dim_order, facts.channel_names, facts.sizes)
-        held = None if facts.lazy else read_only(facts.data.astype(grids[0].dtype, copy=False))
+        description = _description(
+            grids[0], facts.dim_order, facts.channel_names, facts.sizes, is_bool=facts.is_bool
+        )
+        held = None
+        if not facts.lazy:
+            dtype = np.dtype(bool) if facts.is_bool else grids[0].dtype
+            held = read_only(facts.data.astype(dtype, copy=False))
         return Written(tree_hash(tree.hashes), tree.size, description, facts.notes, held)
 
     def _facts(self, value: Any) -> Facts:
         facts = facts_of(value, self, "OME-Zarr", kinds="biuf")
         _checked_order(facts.dim_order)
         check_texts(facts.texts(self.image_name), "OME-Zarr")
-        problems, notes = [], facts.notes
+        problems = []
         dtype, ndim = facts.data.dtype, len(facts.shape)
         for name, given in (("chunks", self.chunks), ("shards", self.shards)):
             if isinstance(given, tuple) and len(given) != ndim:
@@ -212,8 +238,6 @@ class ArrayToOmeZarr(Serializer):
             problems.append(f"labels of type {dtype}; integers were expected")
         if problems:
             raise SerializerError(f"{type(self).__name__}: {'; '.join(problems)}.")
-        if self.labels and dtype.kind == "b":
-            notes = (*notes, "bool is stored as 0 and 1 (uint8)")
         # Here, and not where they are read: what is described is what will come back.
         sizes = dict(zip("ZYX", facts.sizes or (None,) * 3, strict=True))
         kept = [size if axis in facts.dim_order else None for axis, size in sizes.items()]
@@ -222,7 +246,6 @@ class ArrayToOmeZarr(Serializer):
             facts,
             sizes=sizes_of(kept),
             channel_names=None if names is None else _named(names),
-            notes=notes,
         )
 
     def _grids(self, facts: Facts) -> list[_Grid]:
@@ -264,7 +287,7 @@ class ArrayToOmeZarr(Serializer):
 
     def _root(self, facts: Facts, levels: int, spans: _Spans | None) -> dict[str, Json]:
         """Return the metadata of the image by their file."""
-        old = self.version == "0.4"
+        old, mean = self.version == "0.4", is_averaged(facts.dtype, labels=self.labels)
         said: dict[str, Json] = {"version": self.version} if old else {}
         sizes = dict(zip("ZYX", facts.sizes or (), strict=False))
         axes: list[Json] = []
@@ -277,16 +300,29 @@ class ArrayToOmeZarr(Serializer):
             scale: list[Json] = [
                 (sizes.get(axis) or 1.0) * step.get(axis, 1.0) for axis in facts.dim_order
             ]
-            transform: Json = {"type": "scale", "scale": scale}
-            datasets.append({"path": str(level), "coordinateTransformations": [transform]})
-        name: Json = self.image_name or "Image0"
-        multiscale: Json = {**said, "name": name, "axes": axes, "datasets": datasets}
+            transforms: list[Json] = [{"type": "scale", "scale": scale}]
+            if level and mean:  # the middle of the first four, sixteen, … pixels
+                middle = {"Y": (2.0**level - 1) / 2, "X": (2.0**level - 1) / 2}
+                there: list[Json] = [
+                    (sizes.get(axis) or 1.0) * middle.get(axis, 0.0) for axis in facts.dim_order
+                ]
+                transforms.append({"type": "translation", "translation": there})
+            datasets.append({"path": str(level), "coordinateTransformations": transforms})
+        multiscale: dict[str, Json] = {**said, "axes": axes, "datasets": datasets}
+        if self.image_name:
+            multiscale["name"] = self.image_name
+        if levels > 1:
+            how = "the mean of two by two" if mean else "the first of two by two"
+            multiscale["type"] = "mean" if mean else "decimation"
+            multiscale["metadata"] = {"description": f"{how} pixels along y and x"}
         image: dict[str, Json] = {"multiscales": [multiscale]}
         if not self.labels or facts.channel_names is not None:
             image["omero"] = {**said, "channels": self._channels(facts, spans)}
         if self.labels:
             image["image-label"] = said
-        mark: Json = {"chunks": "all"}
+        mark: dict[str, Json] = {"chunks": "all"}
+        if self.labels and facts.is_bool:
+            mark["dtype"] = "bool"
         if old:
             return {".zattrs": {**image, "databacked": mark}, ".zgroup": {"zarr_format": 2}}
         attributes: Json = {"ome": {"version": self.version, **image}, "databacked": mark}
@@ -309,6 +345,8 @@ class ArrayToOmeZarr(Serializer):
                 least, most = low, high
             window: Json = {"min": least, "max": most, "start": low, "end": high}
             colour = "FFFFFF" if facts.channels == 1 else _COLOURS[number % len(_COLOURS)]
+            if self.channel_colors is not None:
+                colour = self.channel_colors[number]
             label = facts.channel_names[number] if facts.channel_names else _nameless(number)
             found.append({"label": label, "color": colour, "active": True, "window": window})
         return found
@@ -330,7 +368,8 @@ class ArrayToOmeZarr(Serializer):
     def open(self, path: Path) -> Any:
         """Return an array that reads the chunks which are asked for."""
         image = _Image(path, self.dim_order)
-        return _Pixels(path / image.datasets[0], image.grids[0], image.complete)
+        pixels = _Pixels(path / image.datasets[0], image.grids[0], image.complete)
+        return Conformed(pixels, {"dtype": "bool"}) if image.is_bool else pixels
 
 
 # ---------------------------------------------------------------- how pixels lie in files
@@ -508,44 +547,56 @@ class _Tree:
 
 
 class _Spans:
-    """The smallest and the largest value of each channel, of blocks that come one by one."""
+    """Nearly the smallest and the largest value of each channel, of blocks that come one by one."""
 
     def __init__(self, facts: Facts) -> None:
         self._axis = facts.dim_order.find("C")
-        self._found: dict[int, tuple[Any, Any]] = {}
+        self._found: dict[int, list[np.ndarray[Any, Any]]] = {}
+        # Evenly, wherever blocks begin: the same pixels, however they come.
+        pixels = int(np.prod(facts.shape, dtype=np.int64))
+        self._step = math.ceil(math.sqrt(pixels / max(SAMPLED, facts.channels)))
 
     def see(self, block: np.ndarray[Any, Any], first: Sequence[int]) -> None:
         """Take note of a block that begins at `first`."""
+        every = [slice(-start % self._step, None, self._step) for start in first[-2:]]
+        key: Any = (..., *every)
+        some = block[key]
         whole = self._axis < 0
-        for number in range(1 if whole else block.shape[self._axis]):
-            pixels = block if whole else block[(slice(None),) * self._axis + (number,)]
+        for number in range(1 if whole else some.shape[self._axis]):
+            pixels = some if whole else some[(slice(None),) * self._axis + (number,)]
             channel = 0 if whole else first[self._axis] + number
-            low, high = pixels.min(), pixels.max()
-            if not (np.isfinite(low) and np.isfinite(high)):
-                pixels = pixels[np.isfinite(pixels)]
-                if not pixels.size:
-                    continue
-                low, high = pixels.min(), pixels.max()
-            before = self._found.get(channel, (low, high))
-            self._found[channel] = min(low, before[0]), max(high, before[1])
+            values = pixels[np.isfinite(pixels)]
+            if values.size:
+                self._found.setdefault(channel, []).append(values)
 
     def of(self, channel: int) -> tuple[Any, Any]:
         """Return numbers of which the second is larger, as viewers want it."""
-        low, high = (value.item() for value in self._found.get(channel, (np.int8(0), np.int8(1))))
-        if isinstance(low, bool):
-            low, high = int(low), int(high)
+        values = np.concatenate(self._found.get(channel, [np.array([0, 1], np.int8)]))
+        if values.dtype.kind == "b":
+            return 0, 1
+        low, high = (one.item() for one in np.percentile(values, SHOWN, method="nearest"))
+        if not high > low:  # a few bright spots
+            low, high = values.min().item(), values.max().item()
         return low, high if high > low else low + 1
 
 
 def _write_level(
-    tree: _Tree, folder: str, grid: _Grid, source: Any, step: int, spans: _Spans | None
+    tree: _Tree,
+    folder: str,
+    grid: _Grid,
+    source: Any,
+    halves: Callable[[Any], Any] | None,
+    spans: _Spans | None,
 ) -> None:
-    """Write every `step`-th pixel along Y and X of a source, part by part."""
+    """Write a source part by part, or what is half as large along Y and X."""
+    step = 1 if halves is None else 2
     array = None if grid.shards is None else grid.create(tree.path / folder)
     for part in _parts(grid, source, step):
         steps = [1] * (len(part) - 2) + [step, step]
-        key = tuple(slice(a * s, b * s, s) for (a, b), s in zip(part, steps, strict=True))
+        key = tuple(slice(a * s, b * s) for (a, b), s in zip(part, steps, strict=True))
         block = np.asarray(source[key])
+        if halves is not None:
+            block = halves(block)
         if spans is not None:
             spans.see(block, [start for start, _ in part])
         if array is not None:
@@ -709,7 +760,10 @@ class _Image:
             multiscale = ome["multiscales"][0]
             self.datasets = [str(dataset["path"]) for dataset in multiscale["datasets"]]
             self.grids = [_grid(path / dataset) for dataset in self.datasets]
-            self.complete = attributes.get("databacked", {}).get("chunks") == "all"
+            ours = attributes.get("databacked", {})
+            self.complete = ours.get("chunks") == "all"
+            self.is_bool = ours.get("dtype") == "bool"
+            """Whether its pixels are True and False, whatever somebody saved them as."""
             axes = multiscale.get("axes") or [None] * len(self.grids[0].shape)
             order = _order(axes) or dim_order or DIM_ORDERS.get(len(axes))
             if order is not None and len(order) != len(self.grids[0].shape):
@@ -722,7 +776,7 @@ class _Image:
         except Exception as error:
             what = f"{type(error).__name__} {error}" if isinstance(error, KeyError) else error
             raise SerializerError(f"{path} is not a whole OME-Zarr image: {what}.") from error
-        self.description = _description(self.grids[0], order, names, sizes)
+        self.description = _description(self.grids[0], order, names, sizes, is_bool=self.is_bool)
 
 
 def _attributes(path: Path) -> dict[str, Any]:
@@ -840,8 +894,10 @@ def _description(
     order: str | None,
     names: tuple[str, ...] | None,
     sizes: PhysicalPixelSizes | None,
+    *,
+    is_bool: bool,
 ) -> Description:
-    dtype = str(grid.dtype.newbyteorder("="))
+    dtype = "bool" if is_bool else str(grid.dtype.newbyteorder("="))
     return Description(grid.shape, dtype, order, names, sizes, grid.chunks)
 
 

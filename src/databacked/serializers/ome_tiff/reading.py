@@ -24,11 +24,11 @@ NAMESPACE = "databacked/dim_order"
 class Tiled:
     """Pixels that are read by strips or tiles; the file is opened for each request."""
 
-    def __init__(self, path: Path, description: Description, axes: str) -> None:
+    def __init__(self, path: Path, description: Description, dtype: str, axes: str) -> None:
         assert description.shape is not None
         self.path = path
         self.shape = description.shape
-        self.dtype = np.dtype(description.dtype)
+        self.dtype = np.dtype(dtype)
         self.ndim = len(self.shape)
         self.chunks = description.chunks
         self._order = description.dim_order or ""
@@ -71,10 +71,10 @@ class Layout:
         lengths = dict(zip(self.axes, full, strict=True))
         names: tuple[str, ...] | None = None
         sizes: PhysicalPixelSizes | None = None
-        said: str | None = None
+        said: dict[str, str] = {}
         if tiff.is_ome and tiff.ome_metadata:
             said, names, sizes = _of_xml(tiff.ome_metadata)
-        order = said or dim_order or self.series.axes
+        order = said.get("dim_order") or dim_order or self.series.axes
         known = [axis for axis in order if axis in lengths]
         if set(order) - set(lengths) - set("TCZ") or known != sorted(known, key=self.axes.index):
             order = self.series.axes  # another program's: ImageJ has an order of its own
@@ -88,9 +88,10 @@ class Layout:
         chunks = (1,) * (len(self.shape) - inner) + tuple(
             min(one, length) for one, length in zip(plane, self.shape[-inner:], strict=True)
         )
-        self.description = Description(
-            self.shape, str(self.series.dtype), order, names, sizes, chunks
-        )
+        self.is_bool = said.get("dtype") == "bool" and self.series.dtype == np.uint8
+        """Whether its pixels are True and False, stored as 0 and 255."""
+        dtype = "bool" if self.is_bool else str(self.series.dtype)
+        self.description = Description(self.shape, dtype, order, names, sizes, chunks)
 
 
 def _with_all_axes(tiff: tifffile.TiffFile) -> tuple[str, tuple[int, ...]]:
@@ -105,11 +106,12 @@ def _with_all_axes(tiff: tifffile.TiffFile) -> tuple[str, tuple[int, ...]]:
 
 def _of_xml(
     text: str,
-) -> tuple[str | None, tuple[str, ...] | None, PhysicalPixelSizes | None]:
+) -> tuple[dict[str, str], tuple[str, ...] | None, PhysicalPixelSizes | None]:
+    """Return what our own annotation says, names of channels, and pixel sizes."""
     root = ElementTree.fromstring(text)
     pixels = root.find(f"{_OME}Image/{_OME}Pixels")
     if pixels is None:
-        return None, None, None
+        return {}, None, None
     found = [channel.get("Name") for channel in pixels.findall(f"{_OME}Channel")]
     names = tuple(str(name) for name in found) if found and all(found) else None
     lengths = []
@@ -118,9 +120,9 @@ def _of_xml(
         unit = pixels.get(f"PhysicalSize{axis}Unit", "µm")
         scale = {"µm": 1.0, "μm": 1.0, "nm": 1e-3, "mm": 1e3, "pm": 1e-6}.get(unit)
         lengths.append(float(size) * scale if size and scale else None)
-    note = root.find(f".//{_OME}MapAnnotation[@Namespace='{NAMESPACE}']/{_OME}Value/{_OME}M")
-    order = note.text if note is not None else None
-    return order, names, PhysicalPixelSizes(*lengths) if any(lengths) else None
+    notes = root.findall(f".//{_OME}MapAnnotation[@Namespace='{NAMESPACE}']/{_OME}Value/{_OME}M")
+    said = {str(note.get("K")): note.text or "" for note in notes}
+    return said, names, PhysicalPixelSizes(*lengths) if any(lengths) else None
 
 
 class opened:

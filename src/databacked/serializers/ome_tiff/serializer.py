@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,18 @@ import tifffile
 from databacked.errors import SerializerError
 from databacked.fingerprint.hashes import hash_file
 from databacked.serializers.base import Serializer
-from databacked.serializers.blocks import staged
+from databacked.serializers.blocks import smaller, staged
+from databacked.serializers.corrections import Conformed
 from databacked.serializers.images import (
     LARGE_PLANE,
     TILE,
     Facts,
     check_texts,
     checked_order,
+    colours_of,
     facts_of,
+    halved,
+    is_averaged,
     levels_of,
     names_of,
     read_only,
@@ -58,6 +63,9 @@ CLASSIC = (1 << 32) - (1 << 25)
 
 _OME_TYPES = {*OME_INTEGERS, "float32", "float64", "complex64", "complex128"}
 
+_NAMELESS = "databacked:no name"
+"""Stands for the name of an image that has none, where tifffile would make one up."""
+
 layouts: Remembered[tuple[bytes, bytes, Description]] = Remembered()
 """What files of plain arrays share: what stands around their pixels, and what they hold."""
 
@@ -75,12 +83,17 @@ class ArrayToOmeTiff(Serializer):
     physical_pixel_sizes
         Z, Y, X in micrometres; None where nobody knows.
     image_name
-        Name of the image inside the file.
+        Name of the image inside the file; None: it has none, and viewers show the file's name.
     compression
         None, or one that tifffile knows, for example ``"zlib"`` or ``"zstd"`` (needs imagecodecs).
     pyramid
         Whether smaller levels are written too; None: where a plane is larger than 4096 pixels. A
-        level takes every second pixel, which is right for label images as well.
+        pixel of a level is the mean of four; of labels, of bool, and of integers of 32 and 64 bits
+        (as label images are stored) every second one, so that no label comes up that is not there.
+    channel_colors
+        One colour a channel: (red, green, blue) from 0 to 255, or ``"#FF0000"``.
+    labels
+        Whether pixels of up to 16 bits are labels, too.
 
     Raises
     ------
@@ -91,11 +104,12 @@ class ArrayToOmeTiff(Serializer):
     -----
     Metadata of the value itself (an `Image`, a backed array, an xarray DataArray) win over these
     settings. What OME cannot hold is stored as the next type that holds all values, and said:
-    64-bit integers as the smallest integer type, float16 as float32, bool as 0 and 255.
+    64-bit integers as the smallest integer type, float16 as float32. bool is stored as 0 and 255,
+    and comes back as bool.
     """
 
     suffixes = (".ome.tiff", ".ome.tif", ".tiff", ".tif")
-    format = 1
+    format = 2
     backed = True
 
     def __init__(
@@ -106,6 +120,8 @@ class ArrayToOmeTiff(Serializer):
         image_name: str | None = None,
         compression: str | None = None,
         pyramid: bool | None = None,
+        channel_colors: Sequence[Sequence[int] | str] | None = None,
+        labels: bool = False,
     ) -> None:
         self.dim_order = None if dim_order is None else checked_order(dim_order)
         self.channel_names = names_of(channel_names)
@@ -113,6 +129,8 @@ class ArrayToOmeTiff(Serializer):
         self.image_name = image_name
         self.compression = _checked_compression(compression)
         self.pyramid = pyramid
+        self.channel_colors = colours_of(channel_colors)
+        self.labels = labels
 
     # Writing
 
@@ -144,7 +162,7 @@ class ArrayToOmeTiff(Serializer):
             key = self._layout(value)
             if key is not None and facts.data is value and not facts.notes:
                 layouts.put(key, (*around, facts.description(None)))
-        held = None if facts.lazy else read_only(facts.data)
+        held = None if facts.lazy else read_only(facts.data != 0 if facts.is_bool else facts.data)
         return Written(
             content, size, facts.description((TILE, TILE) if tiled else None), facts.notes, held
         )
@@ -162,7 +180,12 @@ class ArrayToOmeTiff(Serializer):
         """Return what files share that hold plain arrays like this one; None for all others."""
         if type(value) is not np.ndarray or not value.flags.c_contiguous or not value.ndim:
             return None
-        settings = (self.dim_order, self.channel_names, self.physical_pixel_sizes)
+        settings = (
+            self.dim_order,
+            self.channel_names,
+            self.physical_pixel_sizes,
+            self.channel_colors,
+        )
         return (
             type(self),
             value.shape,
@@ -181,7 +204,9 @@ class ArrayToOmeTiff(Serializer):
             facts.dim_order,
             facts.channel_names,
             facts.sizes,
+            facts.is_bool,
             self.image_name,
+            self.channel_colors,
         )
         found = templates.get(key)
         if found is None:
@@ -209,27 +234,38 @@ class ArrayToOmeTiff(Serializer):
     def _by_tifffile(self, facts: Facts, path: Path, levels: int, tiled: bool) -> None:
         options = self._options(facts)
         data, inner = facts.data, facts.inner
+        mean = is_averaged(facts.dtype, labels=self.labels)
         if tiled:
             options["tile"] = (TILE, TILE)
-        with tifffile.TiffWriter(path, bigtiff=_is_big(facts, levels, tiled)) as tiff:
+        big = _is_big(facts, levels, tiled)
+        with ExitStack() as stack:
+            tiff = stack.enter_context(tifffile.TiffWriter(path, bigtiff=big))
             for level in range(levels + 1):
-                step = 2**level
                 if level == 0 and levels:
                     options["subifds"] = levels
                 elif level:
                     options.pop("subifds", None)
                     options.pop("description", None)
                     options["subfiletype"] = 1
-                height, width, *rest = facts.shape[-inner:]
-                shape = (*facts.shape[:-inner], -(-height // step), -(-width // step), *rest)
-                parts = (tiles if tiled else planes)(data, inner, step)
-                tiff.write(parts, shape=shape, dtype=data.dtype, **options)
+                    if isinstance(data, np.ndarray):
+                        data = halved(data, inner, mean=mean)
+                    else:
+                        data = stack.enter_context(smaller(data, path.parent, inner, mean=mean))
+                parts = (tiles if tiled else planes)(data, inner)
+                tiff.write(parts, shape=data.shape, dtype=data.dtype, **options)
 
     def _xml(self, facts: Facts) -> bytes:
         xml = tifffile.OmeXml(Creator="databacked", UUID="urn:uuid:" + "0" * 32)
-        more: dict[str, Any] = {"Name": self.image_name or "Image0"}
+        more: dict[str, Any] = {"Name": self.image_name or _NAMELESS}
+        channel: dict[str, Any] = {}
         if facts.channel_names is not None:
-            more["Channel"] = {"Name": list(facts.channel_names)}
+            channel["Name"] = list(facts.channel_names)
+        if self.channel_colors is not None:
+            # Red, green, blue and how opaque, as one number with a sign.
+            colours = [int(f"{one}FF", 16) for one in self.channel_colors]
+            channel["Color"] = [one - (1 << 32) if one >> 31 else one for one in colours]
+        if channel:
+            more["Channel"] = channel
         for axis, size in zip("ZYX", facts.sizes or (), strict=False):
             if size is not None:
                 more[f"PhysicalSize{axis}"] = size
@@ -242,9 +278,11 @@ class ArrayToOmeTiff(Serializer):
         )
         text = xml.tostring(declaration=True)
         text = text.replace(f' UUID="urn:uuid:{"0" * 32}"', "")
+        text = text.replace(f' Name="{_NAMELESS}"', "")
+        dtype = '<M K="dtype">bool</M>' if facts.is_bool else ""
         note = (
             '<StructuredAnnotations><MapAnnotation ID="Annotation:0" '
-            f'Namespace="{NAMESPACE}"><Value><M K="dim_order">{order}</M></Value>'
+            f'Namespace="{NAMESPACE}"><Value><M K="dim_order">{order}</M>{dtype}</Value>'
             "</MapAnnotation></StructuredAnnotations></OME>"
         )
         return text.replace("</OME>", note).encode("utf-8")
@@ -276,7 +314,8 @@ class ArrayToOmeTiff(Serializer):
         """Return all pixels, with the axes that they were written with."""
         with opened(path) as tiff:
             facts = Layout(tiff, self.dim_order)
-            return facts.series.asarray().reshape(facts.shape)
+            pixels = facts.series.asarray().reshape(facts.shape)
+            return pixels != 0 if facts.is_bool else pixels
 
     def describe(self, path: Path) -> Description:
         """Say what a file holds; raises if pixels are missing at its end."""
@@ -292,8 +331,10 @@ class ArrayToOmeTiff(Serializer):
             offset = facts.series.dataoffset
             if offset is not None and facts.series.keyframe.is_memmappable:
                 dtype = np.dtype(tiff.byteorder + facts.series.dtype.char)
-                return np.memmap(path, dtype, "r", offset, facts.shape)
-        return Tiled(path, facts.description, facts.axes)
+                pixels: Any = np.memmap(path, dtype, "r", offset, facts.shape)
+            else:
+                pixels = Tiled(path, facts.description, str(facts.series.dtype), facts.axes)
+            return Conformed(pixels, {"dtype": "bool"}) if facts.is_bool else pixels
 
 
 def _is_big(facts: Facts, levels: int, tiled: bool) -> bool:

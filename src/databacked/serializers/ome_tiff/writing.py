@@ -67,7 +67,7 @@ def ome_type(
         Returns the smallest and the largest of them.
     """
     if dtype.kind == "b":
-        return np.dtype(np.uint8), ("bool is stored as 0 and 255 (uint8)",)
+        return np.dtype(np.uint8), ()
     if dtype == np.float16:
         return np.dtype(np.float32), ("float16 is stored as float32",)
     if dtype.kind in "iu" and dtype.itemsize == 8:
@@ -100,8 +100,8 @@ class Typed:
         return as_type(self._data[key], self.dtype)
 
 
-def planes(data: Any, inner: int, step: int) -> Iterator[np.ndarray[Any, Any]]:
-    """Read one plane after another, every `step`-th pixel along Y and X.
+def planes(data: Any, inner: int) -> Iterator[np.ndarray[Any, Any]]:
+    """Read one plane after another.
 
     Parameters
     ----------
@@ -109,17 +109,14 @@ def planes(data: Any, inner: int, step: int) -> Iterator[np.ndarray[Any, Any]]:
         Axes of a plane.
     """
     for index in np.ndindex(data.shape[:-inner]):
-        part = (*index, slice(None, None, step), slice(None, None, step))
-        yield np.ascontiguousarray(data[part])
+        yield np.ascontiguousarray(data[index])
 
 
-def tiles(data: Any, inner: int, step: int) -> Iterator[np.ndarray[Any, Any]]:
-    """Read tile after tile, every `step`-th pixel, filled up with zeros at the edges."""
-    height = data.shape[-inner:][0]
+def tiles(data: Any, inner: int) -> Iterator[np.ndarray[Any, Any]]:
+    """Read tile after tile, filled up with zeros at the edges."""
     for index in np.ndindex(data.shape[:-inner]):
-        for top in range(0, height, TILE * step):
-            rows = slice(top, top + TILE * step, step)
-            row = data[(*index, rows, slice(None, None, step))]
+        for top in range(0, data.shape[-inner], TILE):
+            row = data[(*index, slice(top, top + TILE))]
             for left in range(0, row.shape[1], TILE):
                 tile = row[:, left : left + TILE]
                 full = np.zeros((TILE, TILE, *tile.shape[2:]), data.dtype)

@@ -1,0 +1,189 @@
+"""Smaller levels, names, colours and windows: what images say of themselves in both formats."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import ome_types
+import pytest
+import tifffile
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from databacked import ArrayToOmeTiff, ArrayToOmeZarr
+from databacked.errors import SerializerError
+from databacked.serializers.images import halved, is_averaged
+
+
+def means(pixels: Any, inner: int = 2) -> Any:
+    """Return means of two by two pixels, written out another way than ours."""
+    pixels = np.asarray(pixels)
+    height, width = pixels.shape[pixels.ndim - inner :][:2]
+    wide = [(0, 0)] * pixels.ndim
+    wide[pixels.ndim - inner] = (0, height % 2)
+    wide[pixels.ndim - inner + 1] = (0, width % 2)
+    whole = np.pad(pixels, wide, mode="edge").astype("c16" if pixels.dtype.kind == "c" else "f8")
+    *outer, height, width = whole.shape[: whole.ndim - inner + 2]
+    rest = whole.shape[whole.ndim - inner + 2 :]
+    whole = whole.reshape(*outer, height // 2, 2, width // 2, 2, *rest)
+    found = whole.mean(axis=(len(outer) + 1, len(outer) + 3))
+    return (np.floor(found + 0.5) if pixels.dtype.kind in "iu" else found).astype(pixels.dtype)
+
+
+@given(
+    hnp.arrays(
+        st.sampled_from(["uint8", "int8", "uint16", "int16", "float32"]),
+        hnp.array_shapes(min_dims=2, max_dims=4, max_side=9),
+        elements=st.integers(0, 100),
+    ),
+    st.booleans(),
+)
+def test_a_level_is_the_mean_of_four_or_the_first_of_them(pixels, mean):
+    expected = means(pixels) if mean else pixels[..., ::2, ::2]
+    found = halved(pixels, 2, mean=mean)
+    assert found.dtype == pixels.dtype
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_means_of_the_largest_numbers_do_not_overflow():
+    for dtype in ("uint8", "uint16", "int16"):
+        for edge in (np.iinfo(dtype).min, np.iinfo(dtype).max):
+            assert (halved(np.full((3, 3), edge, dtype), 2, mean=True) == edge).all()
+
+
+def levels_of(path: Path) -> list[Any]:
+    """Return the pixels of each level, as other programs read them."""
+    if path.suffix == ".tif":
+        with tifffile.TiffFile(path) as tiff:
+            return [level.asarray() for level in tiff.series[0].levels]
+    group: Any = zarr.open_group(path, mode="r")
+    return [group[name][...] for name in sorted(group.array_keys())]
+
+
+LABELS = {
+    "by labels=True": (np.arange(1, 50, dtype="uint8"), {"labels": True}),
+    "by 32 bits": (np.arange(1, 50, dtype="uint32"), {}),
+    "by 64 bits": (np.arange(1, 50, dtype="int64"), {}),
+    "True and False": (np.arange(49) % 3 == 0, {}),
+}
+
+
+@pytest.mark.parametrize("lazy", [False, True], ids=["eager", "lazy"])
+@pytest.mark.parametrize(("values", "said"), LABELS.values(), ids=LABELS)
+@pytest.mark.parametrize(
+    ("make", "name"), [(ArrayToOmeTiff, "a.tif"), (ArrayToOmeZarr, "a.ome.zarr")]
+)
+def test_no_label_comes_up_that_is_not_there(make, name, values, said, lazy, tmp_path):
+    pixels = np.random.default_rng(0).choice(values, (40, 33))
+    make(pyramid=True, **said).save(da.from_array(pixels) if lazy else pixels, tmp_path / name)
+    large, small, *_ = levels_of(tmp_path / name)
+    np.testing.assert_array_equal(small, large[::2, ::2])
+    back = make().read(tmp_path / name)
+    assert back.tolist() == pixels.tolist()
+
+
+def test_what_is_averaged():
+    averaged = [
+        d
+        for d in ("u1", "i2", "f2", "f8", "c8", "?", "i4", "u8")
+        if is_averaged(np.dtype(d), labels=False)
+    ]
+    assert averaged == ["u1", "i2", "f2", "f8", "c8"]
+    assert not is_averaged(np.dtype("u1"), labels=True)
+
+
+def test_a_level_of_colours_is_the_mean_of_each(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (30, 21, 3), "uint8")
+    ArrayToOmeTiff("YXS", pyramid=True).save(pixels, tmp_path / "a.tif")
+    _, small, *_ = levels_of(tmp_path / "a.tif")
+    np.testing.assert_array_equal(small, means(pixels, 3))
+
+
+# ---------------------------------------------------------------- names and colours
+
+
+def zarr_said(path: Path) -> Any:
+    return json.loads((path / "zarr.json").read_bytes())["attributes"]["ome"]
+
+
+def test_an_image_has_the_name_that_somebody_gave_it(tmp_path):
+    """Else none, and viewers show the file's: bytes do not depend on where they go."""
+    pixels = np.zeros((4, 5), "uint8")
+    for name in (None, "cell 1"):
+        ArrayToOmeTiff(image_name=name).save(pixels, tmp_path / f"{name}.tif")
+        assert ome_types.from_tiff(tmp_path / f"{name}.tif", validate=True).images[0].name == name
+        ArrayToOmeZarr(image_name=name).save(pixels, tmp_path / f"{name}.zarr")
+        assert zarr_said(tmp_path / f"{name}.zarr")["multiscales"][0].get("name") == name
+
+
+def test_channels_have_the_colours_that_somebody_gave_them(tmp_path):
+    pixels = np.zeros((3, 4, 5), "uint8")
+    given = [(255, 0, 0), "#00ff00", (0, 0, 128)]
+    said: Any = {"channel_colors": given, "channel_names": ["a", "b", "c"]}
+    ArrayToOmeTiff("CYX", **said).save(pixels, tmp_path / "a.tif")
+    channels = ome_types.from_tiff(tmp_path / "a.tif", validate=True).images[0].pixels.channels
+    assert [one.color.as_rgb_tuple()[:3] for one in channels] == [
+        (255, 0, 0),
+        (0, 255, 0),
+        (0, 0, 128),
+    ]
+    assert [one.name for one in channels] == ["a", "b", "c"]
+    ArrayToOmeZarr("CYX", **said).save(pixels, tmp_path / "a.zarr")
+    found = [one["color"] for one in zarr_said(tmp_path / "a.zarr")["omero"]["channels"]]
+    assert found == ["FF0000", "00FF00", "000080"]
+
+
+@pytest.mark.parametrize("make", [ArrayToOmeTiff, ArrayToOmeZarr])
+@pytest.mark.parametrize("wrong", ["red", [(1, 2)], [(1, 2, 300)], ["#12"], [(0.5, 0, 0)], [7]])
+def test_what_is_no_colour_is_an_error(make, wrong):
+    with pytest.raises(SerializerError, match="one colour a channel was expected"):
+        make(channel_colors=wrong)
+
+
+@pytest.mark.parametrize("make", [ArrayToOmeTiff, ArrayToOmeZarr])
+def test_each_channel_needs_a_colour(make, tmp_path):
+    with pytest.raises(SerializerError, match="1 channel colors for 3 channels"):
+        make("CYX", channel_colors=["#FF0000"]).save(np.zeros((3, 4, 5)), tmp_path / "a")
+
+
+# ---------------------------------------------------------------- windows
+
+
+def test_a_window_leaves_out_a_thousandth_of_the_pixels(tmp_path):
+    """One hot pixel does not make everything else black."""
+    pixels = np.random.default_rng(0).normal(1000, 50, (2, 300, 400)).clip(1, None).astype("uint16")
+    pixels[:, 7, 7] = 65000
+    for number, value in enumerate((pixels, da.from_array(pixels, chunks=(1, 130, 77)))):
+        ArrayToOmeZarr("CYX").save(value, tmp_path / f"{number}.zarr")
+        for channel, said in enumerate(zarr_said(tmp_path / f"{number}.zarr")["omero"]["channels"]):
+            low, high = np.percentile(pixels[channel], (0.1, 99.9), method="nearest")
+            assert (said["window"]["start"], said["window"]["end"]) == (low, high)
+            assert high < 1300
+
+
+def test_a_window_of_a_large_image_is_of_pixels_that_lie_evenly(tmp_path):
+    """However its blocks lie."""
+    pixels = np.random.default_rng(0).normal(1000, 50, (3000, 2000)).astype("uint16")
+    found = []
+    for number, chunks in enumerate(((3000, 2000), (700, 333))):
+        lazy = da.from_array(pixels, chunks=chunks)
+        ArrayToOmeZarr(pyramid=False).save(lazy, tmp_path / f"{number}.zarr")
+        found.append(zarr_said(tmp_path / f"{number}.zarr")["omero"]["channels"][0]["window"])
+    assert found[0] == found[1]
+    low, high = np.percentile(pixels, (0.1, 99.9))
+    assert abs(found[0]["start"] - low) < 5
+    assert abs(found[0]["end"] - high) < 5
+
+
+def test_a_window_of_a_few_bright_spots_reaches_them(tmp_path):
+    pixels = np.zeros((200, 200), "uint16")
+    pixels[3, 4] = 900
+    ArrayToOmeZarr().save(pixels, tmp_path / "a.zarr")
+    window = zarr_said(tmp_path / "a.zarr")["omero"]["channels"][0]["window"]
+    assert (window["start"], window["end"]) == (0, 900)
