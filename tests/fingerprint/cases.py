@@ -163,6 +163,21 @@ SEEN = (
         reason="main.SETTINGS['filters'][1]['sigma'] changed (3.0 → 4.0)",
     ),
     _main(
+        "a count that hangs on a function, where it begins",
+        "def count(x):\n    count.calls += 1\n    return count.calls + x\ncount.calls = 0\n"
+        "def f(x):\n    return count(x)\n",
+        "count.calls = 0",
+        "count.calls = 5",
+        reason="main.count changed",
+    ),
+    _main(
+        "another key of a table that nobody names",
+        'SIZES = {"a": 2, "b": [3]}\ndef f(x):\n    return x * SIZES["b"][0]\n',
+        "[3]",
+        "[4]",
+        reason="main.SIZES['b'][0] changed (3 → 4)",
+    ),
+    _main(
         "a constant made from another one",
         "BASE = 2\nTWICE = BASE * 2\ndef f(x):\n    return x * TWICE\n",
         "BASE = 2",

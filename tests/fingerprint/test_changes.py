@@ -98,6 +98,27 @@ FILLED = {
             remember(x)
             return KNOWN["a"] * x
         """,
+    "what a function remembers on itself": """
+        def table():
+            try:
+                return table.known
+            except AttributeError:
+                table.known = {"a": twice}
+                return table.known
+        def twice(x):
+            return 2 * x
+        def f(x):
+            return table()["a"](x)
+        """,
+    "what hangs on a function, and another one changes": """
+        def count(x):
+            return x
+        count.calls = 0
+        def add():
+            count.calls += 1
+        def f(x):
+            return count(x) + 0 * count.calls + (add() or 0)
+        """,
     "a table that is computed once": """
         from functools import cached_property
         class Tables:

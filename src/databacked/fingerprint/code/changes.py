@@ -6,7 +6,7 @@ They count by what they were when this process first looked at them; else nothin
 from __future__ import annotations
 
 from collections.abc import Iterable
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 from databacked.fingerprint.code.members import Method, methods_of
@@ -120,6 +120,13 @@ class Changes:
         self._narrowed.add((id(value), "" if is_key else str(step)))
         self._alive.append(value)
         return (found,)
+
+    def hangs(self, function: FunctionType, name: str) -> bool:
+        """Whether something hangs on a function that can be taken without the rest of it."""
+        if name not in vars(function) or id(function) in self._whole or self.has(function, name):
+            return False
+        self._narrowed.add((id(function), name))
+        return True
 
     def _stored(self, kind: type) -> set[str]:
         """Return the attributes that any method sets, but for those that make an object."""

@@ -8,7 +8,7 @@ from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 from databacked.callables import closure_of, written
-from databacked.fingerprint.code.firsts import function_as_first_seen
+from databacked.fingerprint.code.firsts import ABSENT, as_first_seen, function_as_first_seen
 from databacked.fingerprint.code.members import defaults_of
 from databacked.fingerprint.code.names import Piece, Use, chain_of, together
 from databacked.fingerprint.code.scope import Scope
@@ -63,14 +63,25 @@ class Functions:
 
     def attributes(self, symbol: Symbol, function: FunctionType) -> None:
         """Take in what hangs on a function: what a decorator left there, what somebody set."""
-        if not vars(function):
+        self._walk.later(lambda: self._fill_attributes(symbol, function))
+
+    def _fill_attributes(self, symbol: Symbol, function: FunctionType) -> None:
+        walk, changed = self._walk, self._walk.changes.attributes_of(function)
+        held = without_docs(vars(function), function)
+        if not held and not changed:
             return
         cells = [*closure_of(function).values()]
-        for name, value in sorted(without_docs(vars(function), function).items()):
+        for name in sorted({*held, *changed}):
+            value = held.get(name, ABSENT)
             if name in _COPIED or any(value is one for one in cells):
                 continue
-            if not self._walk.changes.has(function, name):
-                symbol.add(f".{name}=", self._walk.token(symbol, f".{name}", value))
+
+            def tell(value: Any, name: str = name) -> str:
+                return walk.token(symbol, f".{name}", value)
+
+            token = as_first_seen(function, name, value, tell) if name in changed else tell(value)
+            if token:
+                symbol.add(f".{name}=", token)
 
     def _wrapping(self, function: FunctionType) -> str:
         """Return the name of another package's function, and take in what it wraps of ours."""

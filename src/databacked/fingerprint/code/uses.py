@@ -89,7 +89,7 @@ class Uses:
         while rest:
             value = unwrapped(value)
             attribute = rest[0]
-            if isinstance(value, FunctionType) and attribute in vars(value):
+            if isinstance(value, FunctionType) and walk.changes.hangs(value, attribute):
                 at = f"{walk.symbols.name_of(walk.ref(value))}.{attribute}"
                 return walk.named(vars(value)[attribute], at)
             if not isinstance(value, ModuleType):

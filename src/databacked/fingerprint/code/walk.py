@@ -142,14 +142,14 @@ class Walk:
         """Take in all that a piece of code takes from outside."""
         if calls:
             self.changes.spell(names_in(piece))
+        for write in piece.writes:
+            self.changes.note(write, scope)
         for use in chains(piece):
             found = self._uses.token(symbol, use, piece, scope)
             if found is not None:
                 symbol.add(f"{use.text}:", found)
         for one in piece.imports:
             self._uses.imported(symbol, one, one in piece.used_imports, scope)
-        for write in piece.writes:
-            self.changes.note(write, scope)
         for call in piece.calls:
             self._uses.call(symbol, call, scope)
 
