@@ -152,6 +152,35 @@ def test_each_channel_needs_a_colour(make, tmp_path):
         make("CYX", channel_colors=["#FF0000"]).save(np.zeros((3, 4, 5)), tmp_path / "a")
 
 
+@pytest.mark.filterwarnings("ignore:As of version 0.4.0, the parser argument")  # bioio's own
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_seconds_between_frames_are_read_by_others(version, tmp_path):
+    import bioio_ome_tiff
+    import bioio_ome_zarr
+
+    pixels = np.zeros((3, 1, 2, 9, 8), "uint8")
+    ArrayToOmeTiff("TCZYX", time_interval=2.5).save(pixels, tmp_path / "a.ome.tif")
+    said = ome_types.from_tiff(tmp_path / "a.ome.tif", validate=True).images[0].pixels
+    assert (said.time_increment, said.time_increment_unit.value) == (2.5, "s")
+    serializer = ArrayToOmeZarr(
+        "TCZYX", None, (0.3, 0.1, 0.2), version=version, pyramid=True, time_interval=2.5
+    )
+    serializer.save(pixels, tmp_path / "a.ome.zarr")
+    reader = bioio_ome_zarr.Reader(tmp_path / "a.ome.zarr")
+    assert reader.scale.T == 2.5
+    assert reader.dimension_properties.T.unit == "second"
+    assert reader.physical_pixel_sizes == (0.3, 0.1, 0.2)
+    elsewhere = bioio_ome_tiff.Reader(tmp_path / "a.ome.tif")
+    assert elsewhere.xarray_dask_data.coords["T"].values.tolist() == [0, 2.5, 5]
+    for make in (ArrayToOmeTiff, ArrayToOmeZarr):
+        with pytest.raises(SerializerError, match="for an image without T"):
+            make("CYX", time_interval=1).save(np.zeros((1, 4, 5)), tmp_path / "b")
+        odd: list[Any] = [0, -1, "1", np.nan, np.inf, True]
+        for wrong in odd:
+            with pytest.raises(SerializerError, match="seconds between frames were expected"):
+                make(time_interval=wrong)
+
+
 # ---------------------------------------------------------------- windows
 
 

@@ -43,6 +43,9 @@ class Settings(Protocol):
     physical_pixel_sizes: PhysicalPixelSizes | None
     """Micrometres a pixel."""
 
+    time_interval: float | None
+    """Seconds from one frame to the next."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -162,6 +165,8 @@ def facts_of(value: Any, settings: Settings, place: str, kinds: str) -> Facts:
             problems.append(f"the channel names {names} name not every channel")
         elif len(names) != count:
             problems.append(f"{len(names)} channel names ({', '.join(names)}) for {count} channels")
+    if not problems and settings.time_interval is not None and "T" not in order:
+        problems.append(f"time_interval={settings.time_interval} for an image without T ({order})")
     colours = settings.channel_colors
     if not problems and colours is not None:
         count = data.shape[order.index("C")] if "C" in order else 1
@@ -256,6 +261,19 @@ def _mean(plane: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
             other = np.concatenate([other, one[-1:]])
         whole = (one + other).swapaxes(0, 1)
     return (whole + 2) // 4 if plane.dtype.kind in "iu" else whole / 4
+
+
+def interval_of(seconds: Any) -> float | None:
+    """Return seconds between frames; raises unless they are a positive number."""
+    if seconds is None:
+        return None
+    try:
+        found = _length(seconds)
+    except (TypeError, ValueError, OverflowError):
+        found = 0.0
+    if not 0 < found < np.inf:
+        raise SerializerError(f"time_interval={seconds!r}: seconds between frames were expected.")
+    return found
 
 
 def colours_of(colours: Any) -> tuple[str, ...] | None:

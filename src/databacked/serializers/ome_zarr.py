@@ -47,6 +47,7 @@ from databacked.serializers.images import (
     facts_of,
     full_key,
     halved,
+    interval_of,
     is_averaged,
     levels_of,
     names_of,
@@ -118,8 +119,10 @@ class ArrayToOmeZarr(Serializer):
     compression
         ``"zstd"``, ``"lz4"`` (larger, faster) or None.
     channel_colors
-        One colour a channel: (red, green, blue) from 0 to 255, or ``"#FF0000"``; None: colours
-        that are told apart, white for a single one.
+        One colour a channel: how much red, green and blue, each from 0 to 255, or ``"#FF0000"``;
+        None: colours that are told apart, white for a single one.
+    time_interval
+        Seconds from one frame to the next.
 
     Raises
     ------
@@ -152,6 +155,7 @@ class ArrayToOmeZarr(Serializer):
         windows: Sequence[tuple[float, float]] | None = None,
         compression: str | None = "zstd",
         channel_colors: Sequence[Sequence[int] | str] | None = None,
+        time_interval: float | None = None,
     ) -> None:
         self.dim_order = None if dim_order is None else _checked_order(dim_order)
         self.channel_names = names_of(channel_names)
@@ -165,6 +169,7 @@ class ArrayToOmeZarr(Serializer):
         self.windows = None if windows is None else tuple((low, high) for low, high in windows)
         self.compression = compression
         self.channel_colors = colours_of(channel_colors)
+        self.time_interval = interval_of(time_interval)
         if version not in ("0.4", "0.5"):
             raise SerializerError(f"version={version!r}: '0.5' or '0.4' was expected.")
         if compression not in ("zstd", "lz4", None):
@@ -289,10 +294,11 @@ class ArrayToOmeZarr(Serializer):
         """Return the metadata of the image by their file."""
         old, mean = self.version == "0.4", is_averaged(facts.dtype, labels=self.labels)
         said: dict[str, Json] = {"version": self.version} if old else {}
-        sizes = dict(zip("ZYX", facts.sizes or (), strict=False))
+        sizes = dict(zip("TZYX", (self.time_interval, *(facts.sizes or ())), strict=False))
         axes: list[Json] = []
         for axis in facts.dim_order:
-            known = {"unit": "micrometer"} if sizes.get(axis) else {}
+            unit = "second" if axis == "T" else "micrometer"
+            known = {"unit": unit} if sizes.get(axis) else {}
             axes.append({"name": axis.lower(), "type": _AXES[axis], **known})
         datasets: list[Json] = []
         for level in range(levels):

@@ -36,6 +36,7 @@ from databacked.serializers.images import (
     colours_of,
     facts_of,
     halved,
+    interval_of,
     is_averaged,
     levels_of,
     names_of,
@@ -91,9 +92,11 @@ class ArrayToOmeTiff(Serializer):
         pixel of a level is the mean of four; of labels, of bool, and of integers of 32 and 64 bits
         (as label images are stored) every second one, so that no label comes up that is not there.
     channel_colors
-        One colour a channel: (red, green, blue) from 0 to 255, or ``"#FF0000"``.
+        One colour a channel: how much red, green and blue, each from 0 to 255, or ``"#FF0000"``.
     labels
         Whether pixels of up to 16 bits are labels, too.
+    time_interval
+        Seconds from one frame to the next.
 
     Raises
     ------
@@ -122,6 +125,7 @@ class ArrayToOmeTiff(Serializer):
         pyramid: bool | None = None,
         channel_colors: Sequence[Sequence[int] | str] | None = None,
         labels: bool = False,
+        time_interval: float | None = None,
     ) -> None:
         self.dim_order = None if dim_order is None else checked_order(dim_order)
         self.channel_names = names_of(channel_names)
@@ -131,6 +135,7 @@ class ArrayToOmeTiff(Serializer):
         self.pyramid = pyramid
         self.channel_colors = colours_of(channel_colors)
         self.labels = labels
+        self.time_interval = interval_of(time_interval)
 
     # Writing
 
@@ -185,6 +190,7 @@ class ArrayToOmeTiff(Serializer):
             self.channel_names,
             self.physical_pixel_sizes,
             self.channel_colors,
+            self.time_interval,
         )
         return (
             type(self),
@@ -207,6 +213,7 @@ class ArrayToOmeTiff(Serializer):
             facts.is_bool,
             self.image_name,
             self.channel_colors,
+            self.time_interval,
         )
         found = templates.get(key)
         if found is None:
@@ -270,6 +277,8 @@ class ArrayToOmeTiff(Serializer):
             if size is not None:
                 more[f"PhysicalSize{axis}"] = size
                 more[f"PhysicalSize{axis}Unit"] = "µm"
+        if self.time_interval is not None:
+            more |= {"TimeIncrement": self.time_interval, "TimeIncrementUnit": "s"}
         shape, order = facts.shape, facts.dim_order
         planes = int(np.prod(shape[: -facts.inner], dtype=np.int64))
         height, width, samples = (*shape[-facts.inner :], 1)[:3]
