@@ -170,6 +170,16 @@ SEEN = (
         "count.calls = 5",
         reason="main.count changed",
     ),
+    Case(
+        "what a module that is imported for its effect does to another",
+        {
+            "main.py": "def f(x):\n    import effect\n    import other\n    return other.V * x\n",
+            "effect.py": "import other\nother.V = 5\n",
+            "other.py": "V = 1\n",
+        },
+        ("effect.py", "V = 5", "V = 6"),
+        reason="other.V changed (5 → 6)",
+    ),
     _main(
         "another key of a table that nobody names",
         'SIZES = {"a": 2, "b": [3]}\ndef f(x):\n    return x * SIZES["b"][0]\n',

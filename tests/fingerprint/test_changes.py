@@ -98,6 +98,25 @@ FILLED = {
             remember(x)
             return KNOWN["a"] * x
         """,
+    "what is loaded once, by global": """
+        MODEL = None
+        def model():
+            global MODEL
+            if MODEL is None:
+                MODEL = {"gain": 2}
+            return MODEL
+        def f(x):
+            return x * model()["gain"]
+        """,
+    "a key of what is loaded once": """
+        MODEL = None
+        def load():
+            global MODEL
+            MODEL = MODEL or {"gain": 2}
+        def f(x):
+            load()
+            return x * MODEL["gain"]
+        """,
     "what a function remembers on itself": """
         def table():
             try:

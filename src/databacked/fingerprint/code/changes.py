@@ -5,7 +5,7 @@ They count by what they were when this process first looked at them; else nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
@@ -21,14 +21,17 @@ class Changes:
     Parameters
     ----------
     whole
-        Identities of containers of which no part may be taken alone.
+        Identities of containers, and names of modules (with their file), of which no part may be
+        taken alone.
     """
 
-    def __init__(self, whole: frozenset[int]) -> None:
+    def __init__(self, whole: frozenset[Hashable]) -> None:
         self._whole = whole
+        self._rebound: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._changed: set[tuple[int, str]] = set()
         self._attributes: dict[int, set[str]] = {}
         self._narrowed: set[tuple[int, str]] = set()
+        self._narrowed_names: set[tuple[str, str]] = set()
         self._alive: list[Any] = []
         self._spelled: set[str] = {""}
         self._waiting: dict[str, list[tuple[type, Method]]] = {}
@@ -39,7 +42,10 @@ class Changes:
         """Note what a piece of code changes."""
         name, *attributes = write.chain
         value = scope.cells.get(name, scope.space.get(name, scope))
-        if value is scope or write.kind == "name":
+        if write.kind == "name":  # global: what it was when it was first looked at counts
+            self._rebound[scope.file, name] = scope.space
+            return
+        if value is scope:
             return
         last = attributes.pop() if write.kind == "attribute" and attributes else ""
         for attribute in attributes:
@@ -53,6 +59,10 @@ class Changes:
     def has(self, value: Any, attribute: str = "") -> bool:
         """Whether code changes what an object holds, or one attribute of it."""
         return (id(value), attribute) in self._changed
+
+    def rebound(self, file: str, name: str) -> Mapping[str, Any] | None:
+        """Return the names of the module in which code binds one anew, if any does."""
+        return self._rebound.get((file, name))
 
     def attributes_of(self, value: Any) -> set[str]:
         """Return the attributes of an object that code changes."""
@@ -95,6 +105,13 @@ class Changes:
 
     # Parts of a container
 
+    def has_parts(self, file: str, name: str) -> bool:
+        """Whether parts of what a name of a module stands for may be taken: not if it changes."""
+        if (file, name) in self._whole or (file, name) in self._rebound:
+            return False
+        self._narrowed_names.add((file, name))
+        return True
+
     def part(self, value: Any, step: str | int, *, is_key: bool) -> tuple[Any] | None:
         """Return a part of a container that can be taken without the rest of it.
 
@@ -133,13 +150,14 @@ class Changes:
         self.stored_later(kind)
         return set().union(*(self._ever[base] for base in kind.__mro__))
 
-    def wrongly_narrowed(self) -> frozenset[int]:
+    def wrongly_narrowed(self) -> frozenset[Hashable]:
         """Return what a part was taken of, and turned out to be changed by code."""
-        return frozenset(
+        values = {
             value
             for value, attribute in self._narrowed
             if (value, attribute) in self._changed or (value, "") in self._changed
-        )
+        }
+        return frozenset(values | (self._narrowed_names & self._rebound.keys()))
 
 
 _NOTHING = object()

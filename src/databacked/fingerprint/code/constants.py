@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from types import BuiltinFunctionType, ModuleType
 from typing import Any
 
+from databacked.fingerprint.code.firsts import as_first_seen
 from databacked.fingerprint.code.ownership import files_of
 from databacked.fingerprint.code.scope import Scope
 from databacked.fingerprint.code.sources import source_of
@@ -69,8 +70,17 @@ class Constants:
     def _fill(self, symbol: Symbol, value: Any) -> None:
         looked = Constant(self._walk, symbol)
         is_filled = self._walk.changes.has(value)
-        symbol.shown = "" if is_filled else self._walk.below_root(short(value))
-        symbol.parts.append(looked.whole(value, is_filled=is_filled))
+        place = self._places.get(symbol.at) if symbol.home is None else None
+        space = self._walk.changes.rebound(*place) if place is not None else None
+
+        def tell(one: Any) -> str:
+            return looked.whole(one, is_filled=is_filled)
+
+        if space is not None and place is not None:
+            symbol.parts.append(as_first_seen(space, place[1], value, tell))
+        else:
+            symbol.shown = "" if is_filled else self._walk.below_root(short(value))
+            symbol.parts.append(tell(value))
         if looked.untold:
             self._made_by(symbol.home or symbol, looked.untold)
 

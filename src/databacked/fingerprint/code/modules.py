@@ -18,9 +18,15 @@ from databacked.fingerprint.code.visit import Visit
 from databacked.project.notebook import is_cell
 
 _DEFINITIONS = (
-    ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Assign,
-    ast.AnnAssign,
+    ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.AnnAssign,
 )  # fmt: skip
+
+
+def _is_definition(statement: ast.stmt) -> bool:
+    """Whether a statement binds names of its module, and does nothing else."""
+    if isinstance(statement, ast.Assign):
+        return all(isinstance(one, ast.Name | ast.Tuple) for one in statement.targets)
+    return isinstance(statement, _DEFINITIONS)
 
 
 class Modules:
@@ -56,7 +62,7 @@ class Modules:
             if name in scope.space:
                 symbol.add(f"{name}:", walk.reached(scope.space[name], symbol, scope, name))
         for statement in source.tree.body:
-            if not isinstance(statement, _DEFINITIONS) and does_something(statement):
+            if not _is_definition(statement) and does_something(statement):
                 symbol.parts.append(source.form(statement))
                 walk.take(symbol, source.piece(statement), scope)
         self.loaded(file, scope.space)

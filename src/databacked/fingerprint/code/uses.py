@@ -113,7 +113,9 @@ class Uses:
             del rest[0]
         # A constant imported by name is known by the module that made it, where that can be told.
         file, name = self._origin(value, name, scope, where)
-        value, further = self._part(value, rest, keys)
+        further = ""
+        if (rest or keys) and walk.changes.has_parts(file, name):
+            value, further = self._part(value, rest, keys)
         at = walk.owner.symbol(file, name + further)
         walk.stands(at, file, name)
         return walk.ref(value, at)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import PurePath
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
@@ -22,7 +22,7 @@ from databacked.fingerprint.code.members import names_in
 from databacked.fingerprint.code.modules import Modules
 from databacked.fingerprint.code.names import Piece, chains
 from databacked.fingerprint.code.ownership import Ownership
-from databacked.fingerprint.code.scope import Scope, unwrapped
+from databacked.fingerprint.code.scope import Scope, absolute, unwrapped
 from databacked.fingerprint.code.state import Constant
 from databacked.fingerprint.code.symbols import Symbol, Symbols
 from databacked.fingerprint.code.uses import Uses
@@ -40,7 +40,9 @@ class Walk:
         found that code changes them.
     """
 
-    def __init__(self, owner: Ownership, first: Any, whole: frozenset[int] = frozenset()) -> None:
+    def __init__(
+        self, owner: Ownership, first: Any, whole: frozenset[Hashable] = frozenset()
+    ) -> None:
         self.owner = owner
         self.first = unwrapped(first)
         """Its name does not count."""
@@ -144,6 +146,8 @@ class Walk:
             self.changes.spell(names_in(piece))
         for write in piece.writes:
             self.changes.note(write, scope)
+        for one in piece.imports:  # in their order, before anything of them is looked at
+            self.owner.load(absolute(one.module, scope.space))
         for use in chains(piece):
             found = self._uses.token(symbol, use, piece, scope)
             if found is not None:
@@ -174,7 +178,7 @@ class Walk:
 
 def walked(owner: Ownership, function: Any) -> Walk:
     """Walk from a function; anew, where a part was taken of something that code changes."""
-    whole: frozenset[int] = frozenset()
+    whole: frozenset[Hashable] = frozenset()
     while True:
         walk = Walk(owner, function, whole)
         walk.run()
