@@ -194,6 +194,23 @@ CHANGED = {
         """,
         lambda module: setattr(module.FILTER, "sigma", 3),
     ),
+    "an attribute by a method that the task calls, on another object": (
+        """
+        class Filter:
+            def __init__(self):
+                self.sigma = 1
+            def fit(self, sigma):
+                self.sigma = sigma
+                return self
+            def run(self, x):
+                return x * self.sigma
+        FILTER = Filter()
+        def f(x):
+            other = Filter().fit(2)
+            return FILTER.run(x) + other.run(x)
+        """,
+        lambda module: module.FILTER.fit(3),
+    ),
     "a property": (
         """
         class Filter:

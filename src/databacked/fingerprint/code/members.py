@@ -158,6 +158,16 @@ def methods_of(kind: type) -> Iterator[Method]:
                 )
 
 
+def called_in(piece: Piece) -> frozenset[str]:
+    """Return the names that a function calls, or sets, on what is outside of it.
+
+    On what it makes itself it may call the same ones: that changes nothing that stays.
+    """
+    called = {name for use in piece.uses for name in use.chain[1:]}
+    stored = {f"={name}" for write in piece.writes for name in write.chain[1:]}
+    return frozenset(called | stored)
+
+
 def names_in(piece: Piece) -> frozenset[str]:
     """Return the names by which a piece of code may call methods, and setters."""
     return frozenset({*piece.spelled, *(f"={name}" for name in piece.stores)})

@@ -18,7 +18,7 @@ from databacked.fingerprint.code.changes import Changes
 from databacked.fingerprint.code.classes import Classes
 from databacked.fingerprint.code.constants import Constants
 from databacked.fingerprint.code.functions import Functions
-from databacked.fingerprint.code.members import names_in
+from databacked.fingerprint.code.members import called_in
 from databacked.fingerprint.code.modules import Modules
 from databacked.fingerprint.code.names import Piece, chains
 from databacked.fingerprint.code.ownership import Ownership
@@ -143,7 +143,7 @@ class Walk:
     def take(self, symbol: Symbol, piece: Piece, scope: Scope, *, calls: bool = True) -> None:
         """Take in all that a piece of code takes from outside."""
         if calls:
-            self.changes.spell(names_in(piece))
+            self.changes.spell(called_in(piece))
         for write in piece.writes:
             self.changes.note(write, scope)
         for one in piece.imports:  # in their order, before anything of them is looked at
