@@ -181,6 +181,13 @@ SEEN = (
         reason="other.V changed (5 → 6)",
     ),
     _main(
+        "one of two lambdas on a line that return constants",
+        "A, B = lambda x: 1, lambda x: 2\ndef f(x):\n    return A(x) + B(x)\n",
+        "x: 2",
+        "x: 3",
+        reason="main.<lambda>",
+    ),
+    _main(
         "another key of a table that nobody names",
         'SIZES = {"a": 2, "b": [3]}\ndef f(x):\n    return x * SIZES["b"][0]\n',
         "[3]",
