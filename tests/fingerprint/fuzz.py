@@ -10,6 +10,7 @@ import argparse
 import ast
 import compileall
 import contextlib
+import functools
 import gc
 import importlib
 import io
@@ -533,16 +534,17 @@ def _count(
 
 def _function_around(text: str, line: int) -> int | None:
     """Return the first line of the innermost function around a line."""
-    around = [
-        node
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.lineno <= line <= (node.end_lineno or 0)
-    ]
+    around = [one for one in _functions_of(text) if one.lineno <= line <= (one.end_lineno or 0)]
     found = max(around, key=lambda node: node.lineno, default=None)
     if found is None:
         return None
     return min([found.lineno, *(one.lineno for one in found.decorator_list)])
+
+
+@functools.lru_cache(maxsize=256)
+def _functions_of(text: str) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    nodes = ast.walk(ast.parse(text))
+    return [one for one in nodes if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
 def sources() -> list[Path]:
