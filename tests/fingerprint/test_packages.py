@@ -41,7 +41,8 @@ def test_every_edit_that_matters_is_seen(package, peer):
 @pytest.mark.slow
 @pytest.mark.parametrize("package", DRIVERS)
 def test_many_edits_of_real_packages(package, peer):
-    counts, *wrong = fuzzed(package, 200, 3)
+    # Of tifffile half as many: each is read as one file of 25,000 lines.
+    counts, *wrong = fuzzed(package, 100 if package == "tifffile" else 200, 3)
     assert "seen" in counts
     assert not wrong
 
