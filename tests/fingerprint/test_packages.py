@@ -51,6 +51,7 @@ REALLY_OTHER = {
     ("isort", "networkx"): "its modules import one another in that order",
     ("isort", "pyparsing"): "its modules import one another in that order",
     ("isort", "mpmath"): "functions are registered in another order",
+    ("no docstrings", "networkx"): "an object holds a text that says which docstrings are empty",
     **{
         (edit, "pyparsing"): "a constant holds the number of a line"
         for edit in ("unparsed", "no docstrings", "no annotations")

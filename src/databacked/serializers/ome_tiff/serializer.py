@@ -185,6 +185,8 @@ class ArrayToOmeTiff(Serializer):
         """Return what files share that hold plain arrays like this one; None for all others."""
         if type(value) is not np.ndarray or not value.flags.c_contiguous or not value.ndim:
             return None
+        if value.dtype.metadata:  # they are no part of its text, nor of an OME-TIFF
+            return None
         settings = (
             self.dim_order,
             self.channel_names,
