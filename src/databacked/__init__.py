@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from databacked.serializers.base import Serializer
     from databacked.serializers.default.by_ending import ArrayToDefaultWriter
     from databacked.serializers.ome_tiff.serializer import ArrayToOmeTiff
-    from databacked.serializers.ome_zarr import ArrayToOmeZarr
+    from databacked.serializers.ome_zarr.serializer import ArrayToOmeZarr
     from databacked.serializers.pickle import ToPickle
     from databacked.task import task
     from databacked.types import Failed, PhysicalPixelSizes
@@ -66,7 +66,7 @@ __all__ = [
 _HOMES = {
     "ArrayToDefaultWriter": "databacked.serializers.default.by_ending",
     "ArrayToOmeTiff": "databacked.serializers.ome_tiff.serializer",
-    "ArrayToOmeZarr": "databacked.serializers.ome_zarr",
+    "ArrayToOmeZarr": "databacked.serializers.ome_zarr.serializer",
     "CallingThreadRunner": "databacked.runners.threads",
     "DatabackedError": "databacked.errors",
     "Dataset": "databacked.datasets.dataset",

@@ -23,6 +23,20 @@ class PhysicalPixelSizes(NamedTuple):
     X: float | None = None
 
 
+class Translation(NamedTuple):
+    """Where the first pixel of an image lies, seen from what it was cut out of.
+
+    Parameters
+    ----------
+    Z, Y, X
+        Micrometres, pixels along an axis whose pixel size nobody knows; None: at its beginning.
+    """
+
+    Z: float | None = None
+    Y: float | None = None
+    X: float | None = None
+
+
 @dataclass(frozen=True)
 class Description:
     """What a file holds, as its record says it, so that nobody has to open it to know."""
@@ -47,6 +61,12 @@ class Description:
 
     columns: tuple[tuple[str, str], ...] | None = None
     """Name and kind (``number``, ``flag``, ``time``, ``text``) of each column of a table."""
+
+    translation: Translation | None = None
+    """Where it was cut out of a larger image."""
+
+    labels: tuple[str, ...] | None = None
+    """Names of the label images that lie in it."""
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from databacked import ArrayToOmeTiff, ArrayToOmeZarr
+from databacked import ArrayToOmeTiff, ArrayToOmeZarr, Image
 from databacked.errors import SerializerError
-from databacked.serializers.images import halved, is_averaged
+from databacked.serializers.images import is_averaged, reduced
 
 
 def means(pixels: Any, inner: int = 2) -> Any:
@@ -46,7 +46,7 @@ def means(pixels: Any, inner: int = 2) -> Any:
 )
 def test_a_level_is_the_mean_of_four_or_the_first_of_them(pixels, mean):
     expected = means(pixels) if mean else pixels[..., ::2, ::2]
-    found = halved(pixels, 2, mean=mean)
+    found = reduced(pixels, (1,) * (pixels.ndim - 2) + (2, 2), mean=mean)
     assert found.dtype == pixels.dtype
     np.testing.assert_array_equal(found, expected)
 
@@ -54,7 +54,7 @@ def test_a_level_is_the_mean_of_four_or_the_first_of_them(pixels, mean):
 def test_means_of_the_largest_numbers_do_not_overflow():
     for dtype in ("uint8", "uint16", "int16"):
         for edge in (np.iinfo(dtype).min, np.iinfo(dtype).max):
-            assert (halved(np.full((3, 3), edge, dtype), 2, mean=True) == edge).all()
+            assert (reduced(np.full((3, 3), edge, dtype), (2, 2), mean=True) == edge).all()
 
 
 def levels_of(path: Path) -> list[Any]:
@@ -109,6 +109,8 @@ def test_a_level_of_colours_is_the_mean_of_each(tmp_path):
 
 
 def zarr_said(path: Path) -> Any:
+    if (path / ".zattrs").exists():
+        return json.loads((path / ".zattrs").read_bytes())
     return json.loads((path / "zarr.json").read_bytes())["attributes"]["ome"]
 
 
@@ -179,6 +181,130 @@ def test_seconds_between_frames_are_read_by_others(version, tmp_path):
         for wrong in odd:
             with pytest.raises(SerializerError, match="seconds between frames were expected"):
                 make(time_interval=wrong)
+
+
+# ---------------------------------------------------------------- chosen levels
+
+
+@given(
+    hnp.arrays(
+        st.sampled_from(["uint8", "int8", "uint16", "int16", "float32"]),
+        hnp.array_shapes(min_dims=3, max_dims=3, max_side=9),
+        elements=st.integers(0, 100),
+    ),
+    st.tuples(*[st.integers(1, 4)] * 3),
+)
+def test_a_level_is_the_mean_of_as_many_pixels_as_there_are(pixels, factors):
+    """Also at the edges, where there are fewer."""
+    expected = np.empty([-(-n // step) for n, step in zip(pixels.shape, factors, strict=True)])
+    for index in np.ndindex(expected.shape):
+        block = pixels[
+            tuple(slice(n * s, (n + 1) * s) for n, s in zip(index, factors, strict=True))
+        ]
+        mean = block.mean(dtype=np.float64)
+        expected[index] = np.floor(mean + 0.5) if pixels.dtype.kind in "iu" else mean
+    found = reduced(pixels, factors, mean=True)
+    np.testing.assert_allclose(found, expected.astype(pixels.dtype), rtol=1e-6)
+    first = reduced(pixels, factors, mean=False)
+    np.testing.assert_array_equal(first, pixels[tuple(slice(None, None, s) for s in factors)])
+
+
+@pytest.mark.parametrize("lazy", [False, True], ids=["eager", "lazy"])
+def test_levels_and_factors_can_be_chosen(tmp_path, lazy):
+    """As many as asked for, also along Z where the format has them."""
+    pixels = np.random.default_rng(0).integers(0, 60000, (9, 40, 70)).astype("uint16")
+    value = da.from_array(pixels, chunks=(2, 33, 70)) if lazy else pixels
+    ArrayToOmeZarr(levels=2, factors={"Z": 2, "Y": 3, "X": 2}).save(value, tmp_path / "a.zarr")
+    whole, small, smallest = levels_of(tmp_path / "a.zarr")
+    np.testing.assert_array_equal(whole, pixels)
+    np.testing.assert_array_equal(small, reduced(pixels, (2, 3, 2), mean=True))
+    np.testing.assert_array_equal(smallest, reduced(small, (2, 3, 2), mean=True))
+    said = zarr_said(tmp_path / "a.zarr")["multiscales"][0]
+    assert said["metadata"]["description"] == (
+        "the mean of two by three by two pixels along z and y and x"
+    )
+    scale, there = said["datasets"][2]["coordinateTransformations"]
+    assert scale["scale"] == [4, 9, 4]
+    assert there["translation"] == [1.5, 4, 1.5]
+    ArrayToOmeTiff(levels=1, factors={"X": 4}).save(value, tmp_path / "a.tif")
+    whole, small = levels_of(tmp_path / "a.tif")
+    np.testing.assert_array_equal(whole, pixels)
+    np.testing.assert_array_equal(small, reduced(pixels, (1, 1, 4), mean=True))
+
+
+def test_as_many_levels_as_are_smaller(tmp_path):
+    """Of one pixel nothing is smaller; none where none is asked for."""
+    ArrayToOmeZarr(levels=9).save(np.zeros((3, 5), "uint8"), tmp_path / "a.zarr")
+    assert [one.shape for one in levels_of(tmp_path / "a.zarr")] == [(3, 5), (2, 3), (1, 2), (1, 1)]
+    ArrayToOmeZarr(levels=0).save(np.zeros((1, 5000), "uint8"), tmp_path / "b.zarr")
+    assert [one.shape for one in levels_of(tmp_path / "b.zarr")] == [(1, 5000)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"levels": -1}, "how many smaller ones"),
+        ({"levels": True}, "how many smaller ones"),
+        ({"levels": 2, "pyramid": False}, "writes no smaller levels"),
+        ({"factors": [2, 2]}, "than the one before was expected by axis"),
+        ({"factors": {"Y": 0}}, "than the one before was expected by axis"),
+        ({"factors": {"C": 2}}, "smaller levels along .*Y, X are possible"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("make", [ArrayToOmeTiff, ArrayToOmeZarr])
+def test_levels_that_cannot_be_are_refused_at_once(make, settings, said):
+    with pytest.raises(SerializerError, match=said):
+        make(**settings)
+
+
+def test_a_tiff_has_no_levels_along_z():
+    with pytest.raises(SerializerError, match="along Y, X are possible here"):
+        ArrayToOmeTiff(factors={"Z": 2, "Y": 2, "X": 2})
+
+
+# ---------------------------------------------------------------- where a crop lay
+
+
+@pytest.mark.parametrize("sizes", [(0.3, 0.1, 0.2), None], ids=["in µm", "in pixels"])
+@pytest.mark.parametrize("version", ["0.4", "0.5", "tiff"])
+def test_where_a_crop_lay_comes_back(tmp_path, version, sizes):
+    """The image's own word wins over the setting; a mean lies in the middle of its pixels."""
+    pixels = np.zeros((2, 3, 40, 50), "uint8")
+    there = (None, 12.5, 7)
+    value = Image(pixels, "CZYX", None, sizes, there)
+    serializer: Any = ArrayToOmeTiff(translation=(1, 2, 3), levels=1)
+    if version != "tiff":
+        serializer = ArrayToOmeZarr(version=version, translation=(1, 2, 3), levels=1)
+    path = tmp_path / ("a.ome.tiff" if version == "tiff" else "a.ome.zarr")
+    assert serializer.save(value, path).description.translation == there
+    assert serializer.describe(path).translation == there
+    serializer.save(pixels, path.with_name(f"b{path.name[1:]}"))
+    assert serializer.describe(path.with_name(f"b{path.name[1:]}")).translation == (1, 2, 3)
+    if version == "tiff":
+        planes = ome_types.from_tiff(path, validate=True).images[0].pixels.planes
+        assert len(planes) == 6
+        assert {(one.position_y, one.position_x) for one in planes} == {(12.5, 7)}
+        unit = "µm" if sizes else "pixel"
+        assert {one.position_x_unit.value for one in planes} == {unit}
+        return
+    first, second = zarr_said(path)["multiscales"][0]["datasets"]
+    _, y, x = sizes or (1, 1, 1)
+    assert first["coordinateTransformations"][1]["translation"] == [0, 0, 12.5, 7]
+    assert second["coordinateTransformations"][1]["translation"] == [0, 0, 12.5 + y / 2, 7 + x / 2]
+
+
+@pytest.mark.parametrize("make", [ArrayToOmeTiff, ArrayToOmeZarr])
+def test_planes_of_a_crop_lie_above_one_another(make, tmp_path):
+    """Also where Z is no longer the first axis; an image without Z has no place along it."""
+    path = tmp_path / "a.ome.tiff"
+    value = Image(np.zeros((2, 3, 4, 5), "uint8"), "CZYX", None, (0.5, 1, 1), (10, 0, 0))
+    ArrayToOmeTiff().save(value, path)
+    planes = ome_types.from_tiff(path, validate=True).images[0].pixels.planes
+    assert [one.position_z for one in planes] == [10, 10.5, 11] * 2
+    for wrong in ((1, 2), "123", (1, "a", 2), (np.inf, 1, 1), {1: 2}):
+        with pytest.raises(SerializerError, match="where the first pixel lies"):
+            make(translation=wrong)
 
 
 # ---------------------------------------------------------------- windows

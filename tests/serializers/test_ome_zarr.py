@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import dask.array as da
+import numcodecs
 import numpy as np
 import ome_zarr_models.v04
 import ome_zarr_models.v05
@@ -27,7 +28,8 @@ from hypothesis.extra import numpy as arrays
 from databacked import ArrayToOmeZarr, Image, PhysicalPixelSizes
 from databacked.errors import SerializerError
 from databacked.fingerprint.files import content_of
-from databacked.serializers import ome_zarr
+from databacked.serializers.ome_zarr import layout
+from databacked.serializers.ome_zarr.arrays import Layout
 from databacked.testing.serializers import check_serializer
 
 from .test_levels import means
@@ -55,6 +57,12 @@ def metadata(path: Path) -> dict:
     """Return the attributes that OME-Zarr defines."""
     attributes = dict(zarr.open_group(path, mode="r").attrs)
     return attributes.get("ome", attributes)  # type: ignore[return-value]
+
+
+def layout_of(serializer: ArrayToOmeZarr, data: Any) -> Layout:
+    """Return how the pixels of an image lie in files."""
+    facts = serializer._facts(data)
+    return layout.layouts(facts, [facts.shape], serializer)[0]
 
 
 def level(path: Path, name: str, mode="r") -> Any:
@@ -119,7 +127,7 @@ SETTINGS_OF_FILES = st.fixed_dictionaries(
 
 @given(layouts(), SETTINGS_OF_FILES)
 def test_files_are_what_zarr_writes(tmp_path_factory, data, settings):
-    """The fast way is no format of its own: metadata and chunks are those of zarr."""
+    """The same metadata and the same files, of which zarr and tensorstore read the same pixels."""
     folder = tmp_path_factory.mktemp("zarr")
     version, chunks = settings["version"], (1,) * (data.ndim - 2) + (settings["chunk"],) * 2
     serializer = ArrayToOmeZarr(
@@ -129,10 +137,10 @@ def test_files_are_what_zarr_writes(tmp_path_factory, data, settings):
         shards=settings["shards"] and version == "0.5",
     )
     serializer.save(data, folder / "ours.zarr")
-    grid = serializer._grids(serializer._facts(data))[0]
+    grid = layout_of(serializer, data)
     theirs: dict = {"compressors": None}
     if settings["compression"] and version == "0.4":
-        theirs = {"compressors": grid.codec}
+        theirs = {"compressors": numcodecs.Blosc("zstd", 1, 1, blocksize=grid.nbytes)}
     elif settings["compression"]:
         blosc: dict = {"cname": "zstd", "clevel": 1, "shuffle": "shuffle", "blocksize": grid.nbytes}
         codec = zarr.codecs.BloscCodec(typesize=data.dtype.itemsize, **blosc)
@@ -144,7 +152,7 @@ def test_files_are_what_zarr_writes(tmp_path_factory, data, settings):
         shape=data.shape,
         dtype=grid.dtype,
         chunks=grid.chunks,
-        fill_value=grid.fill,
+        fill_value=np.nan if grid.dtype.kind == "f" else grid._fill,
         zarr_format=3 if version == "0.5" else 2,
         chunk_key_encoding={"name": "default" if version == "0.5" else "v2", "separator": "/"},
         config={"write_empty_chunks": True},
@@ -155,14 +163,23 @@ def test_files_are_what_zarr_writes(tmp_path_factory, data, settings):
     others.pop(".zattrs", None)  # empty
     name = "zarr.json" if version == "0.5" else ".zarray"
     assert _said(ours.pop(name)) == _said(others.pop(name))
-    assert ours == others
+    assert ours.keys() == others.keys()
+    if not grid.shards and not settings["compression"]:
+        assert ours == others
+    np.testing.assert_array_equal(level(folder / "ours.zarr", "0")[...], data)
     np.testing.assert_array_equal(serializer.read(folder / "ours.zarr"), data)
 
 
 def _said(text: bytes) -> dict:
-    """Return metadata without what means nothing: a type size that format 2 does not need."""
+    """Return metadata without what means nothing: what holds, too, where it is not said."""
     found: dict = json.loads(text)
     (found.get("compressor") or {}).pop("typesize", None)
+    if found["zarr_format"] == 3:
+        defaults: dict = {"attributes": {}, "storage_transformers": []}
+        found = {**defaults, **found}
+        found["chunk_key_encoding"].setdefault("configuration", {"separator": "/"})
+        if found["codecs"][0]["name"] == "sharding_indexed":
+            found["codecs"][0]["configuration"].setdefault("index_location", "end")
     return found
 
 
@@ -313,7 +330,7 @@ def test_many_chunks_share_files(tmp_path):
     assert not ArrayToOmeZarr().open(path)[4320].any()
     for settings in ({"labels": True}, {"shards": False}, {"version": "0.4"}):
         serializer = ArrayToOmeZarr(**settings)
-        assert serializer._grids(serializer._facts(data))[0].shards is None
+        assert layout_of(serializer, data).shards is None
 
 
 def test_a_shard_takes_planes_before_it_takes_depth():
@@ -322,9 +339,9 @@ def test_a_shard_takes_planes_before_it_takes_depth():
 
     def shards(shape, dtype="uint16"):
         lazy = da.zeros(shape, dtype=dtype, chunks=(*shape[:-2], 512, 512))
-        grid = serializer._grids(serializer._facts(lazy))[0]
+        grid = layout_of(serializer, lazy)
         assert grid.shards is not None
-        assert np.prod(grid.shards) * grid.dtype.itemsize <= ome_zarr.SHARD
+        assert np.prod(grid.shards) * grid.dtype.itemsize <= layout.SHARD
         return grid.shards
 
     assert shards((2, 3, 60, 512, 512)) == (1, 2, 60, 512, 512)

@@ -112,7 +112,7 @@ class _Parts:
             if value.dtype.kind == "O":
                 yield from self.of_all(value.ravel().tolist())
         elif isinstance(value, Image):
-            yield from self.of(value.data)
+            yield from self.of_all([value.data, *value.labels.values()])
         elif kind is functools.partial:
             yield from self.of_all([value.func, *value.args, *value.keywords.values()])
         elif kind.__module__.partition(".")[0] == "pandas":
@@ -205,7 +205,8 @@ class _Copies:
         if isinstance(value, np.generic | enum.Enum | PurePath | Backed | BaseException | type):
             return value
         if isinstance(value, Image):
-            return dataclasses.replace(value, data=self.of(value.data))
+            labels = {name: self.of(one) for name, one in value.labels.items()}
+            return dataclasses.replace(value, data=self.of(value.data), labels=labels)
         if kind.__module__.startswith("databacked.") and isinstance(value, list):
             return self.many(value)  # the answer of a map: a list like any other one
         if _is_itself(kind) or kind.__module__.startswith("databacked.") or _is_bare(value):

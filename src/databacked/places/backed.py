@@ -20,13 +20,14 @@ from databacked.errors import (
     is_due_to,
 )
 from databacked.fingerprint.files import content_of
+from databacked.fingerprint.hashes import hash_texts
 from databacked.places.like_numpy import CHANGE_FIRST, IN_PLACE, LikeNumpy
 from databacked.provenance.file import Provenance, provenance_of
 from databacked.records.book import records_of
 from databacked.serializers.base import Serializer
 from databacked.serializers.corrections import type_of
 from databacked.storage.looks import Stat, stat_of
-from databacked.types import Description, PhysicalPixelSizes
+from databacked.types import Description, PhysicalPixelSizes, Translation
 
 if TYPE_CHECKING:
     import dask.array
@@ -220,11 +221,13 @@ class BackedArray(Backed, LikeNumpy):
         content: str,
         place: Path | str,
         value: np.ndarray[Any, Any] | None = None,
+        image: BackedArray | None = None,
     ) -> None:
         super().__init__(path, stat, content, place)
         self._description = description
         self._serializer = serializer
         self._value = value
+        self._image = image  # that it lies in, if it is a label image
         self._opened: Any = None
 
     # What it is
@@ -272,13 +275,60 @@ class BackedArray(Backed, LikeNumpy):
     @property
     def is_labels(self) -> bool | None:
         """Whether the pixels are numbers of objects; None where only the pixels tell."""
-        return True if getattr(self._serializer, "labels", False) else None
+        inside = self._image is not None
+        return True if inside or getattr(self._serializer, "labels", False) else None
 
     @property
     def physical_pixel_sizes(self) -> PhysicalPixelSizes | None:
         """Z, Y, X in micrometres; None where nobody knows."""
         sizes = self._description.physical_pixel_sizes
         return None if sizes is None else PhysicalPixelSizes(*sizes)
+
+    @property
+    def translation(self) -> Translation | None:
+        """Where the first pixel lies in what it was cut out of: Z, Y, X in micrometres.
+
+        In pixels along an axis whose pixel size nobody knows; None at its beginning.
+        """
+        there = self._description.translation
+        return None if there is None else Translation(*there)
+
+    @property
+    def labels(self) -> Mapping[str, BackedArray]:
+        """The label images that lie in it, by name.
+
+        Raises
+        ------
+        SerializerError
+            If one is damaged.
+        """
+        return {name: self._inside(name) for name in self._description.labels or ()}
+
+    def _inside(self, name: str) -> BackedArray:
+        self._check()
+        serializer, path = self._serializer.inside(Path(self._path), name)
+        content = hash_texts([self._content, "labels", name])
+        description = serializer.describe(path)
+        return BackedArray(
+            path, description, serializer, self._stat, content, self._place, image=self
+        )
+
+    @property
+    def record(self) -> Provenance:
+        """What made the file: task, code, parameters, inputs, run; and whether it was edited.
+
+        Raises
+        ------
+        RecordError
+            If the file is gone, and so is its record.
+        """
+        return super().record if self._image is None else self._image.record
+
+    def _check(self) -> None:
+        if self._image is None:
+            super()._check()
+        else:
+            self._image._check()
 
     @property
     def dask(self) -> dask.array.Array:

@@ -10,7 +10,7 @@ from typing import Any
 from databacked.records.owners import Owner
 from databacked.records.record import Record, details
 from databacked.storage.looks import Stat
-from databacked.types import Description, PhysicalPixelSizes
+from databacked.types import Description, PhysicalPixelSizes, Translation
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,15 @@ def details_of(description: Description) -> bytes:
         physical_pixel_sizes=description.physical_pixel_sizes,
         chunks=description.chunks,
         columns=description.columns,
+        translation=description.translation,
+        labels=description.labels,
     )
 
 
 def described(record: Record) -> Description:
     """Return what a record says that its file holds."""
     said = record.details
-    sizes = said.get("physical_pixel_sizes")
+    sizes, there = said.get("physical_pixel_sizes"), said.get("translation")
     return Description(
         shape=as_tuple(said.get("shape")),
         dtype=said.get("dtype"),
@@ -81,6 +83,8 @@ def described(record: Record) -> Description:
         physical_pixel_sizes=None if sizes is None else PhysicalPixelSizes(*sizes),
         chunks=as_tuple(said.get("chunks")),
         columns=as_tuple(map(tuple, said["columns"])) if said.get("columns") else None,
+        translation=None if there is None else Translation(*there),
+        labels=as_tuple(said.get("labels")),
     )
 
 

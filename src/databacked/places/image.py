@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,12 @@ class Image:
         One name a channel.
     physical_pixel_sizes
         Z, Y, X in micrometres; None where nobody knows.
+    translation
+        Where its first pixel lies in what it was cut out of: Z, Y, X in micrometres, in pixels
+        along an axis whose pixel size nobody knows; None: at the beginning.
+    labels
+        Label images of the same pixels by name, each an array or an `Image`: without the axis of
+        channels, integers or bool. They lie inside of the image, in OME-Zarr.
 
     Examples
     --------
@@ -33,6 +40,8 @@ class Image:
     dim_order: str | None = None
     channel_names: tuple[str, ...] | None = None
     physical_pixel_sizes: tuple[float | None, float | None, float | None] | None = None
+    translation: tuple[float | None, float | None, float | None] | None = None
+    labels: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -49,4 +58,7 @@ class Image:
         return np.array(self.data, dtype=dtype, copy=copy)
 
     def __databacked_token__(self) -> tuple[Any, ...]:
-        return (self.data, self.dim_order, self.channel_names, self.physical_pixel_sizes)
+        more = {"translation": self.translation, "labels": dict(self.labels)}
+        said = {name: one for name, one in more.items() if one}
+        known = (self.data, self.dim_order, self.channel_names, self.physical_pixel_sizes)
+        return (*known, said) if said else known

@@ -252,7 +252,10 @@ def _with_record(found: Provenance, records: Records, record: Record) -> Provena
     )
 
 
-_HOLDS = ("shape", "dtype", "dim_order", "channel_names", "physical_pixel_sizes", "columns")
+_HOLDS = (
+    *("shape", "dtype", "dim_order", "channel_names", "physical_pixel_sizes", "columns"),
+    *("translation", "labels"),
+)
 
 
 def _run(place: Path, context: Mapping[str, Any], run: str) -> Mapping[str, Any]:
@@ -291,6 +294,11 @@ def _holds(said: Mapping[str, Any]) -> str:
     if sizes := said.get("physical_pixel_sizes"):
         known = [f"{size:g}" for size in sizes if size is not None]
         words.append(f"{' × '.join(known)} µm" if known else "")
+    if there := said.get("translation"):
+        places = zip("zyx", there, strict=True)
+        words.append("at " + ", ".join(f"{axis} {n:g}" for axis, n in places if n is not None))
+    if labels := said.get("labels"):
+        words.append(f"labels {', '.join(labels)}")
     return " ".join(filter(None, words))
 
 

@@ -65,6 +65,10 @@ class AsWritten(Serializer):
         """Open it as its reader does."""
         return self._reader.open(path)
 
+    def inside(self, path: Path, name: str) -> tuple[Serializer, Path]:
+        """What reads a label image of an image that its reader knows."""
+        return self._reader.inside(path, name)
+
     def kind(self, suffix: str) -> Kind:
         """Whatever its reader makes of it; a file where it does not know such files."""
         return self._reader.kind(suffix) if self._knows(suffix) else "file"

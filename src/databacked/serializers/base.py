@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
+from databacked.errors import SerializerError
 from databacked.fingerprint.hashes import hash_file
 from databacked.serializers.corrections import Conformed, Correction, conform, fit
 from databacked.types import Description, Json, Parts, Written
@@ -197,6 +198,24 @@ class Serializer(ABC):
         """
         return self.read(path)
 
+    def inside(self, path: Path, name: str) -> tuple[Serializer, Path]:
+        """Return what reads a label image that lies in an image, and where it lies.
+
+        Only called for those that a `Description` names.
+
+        Parameters
+        ----------
+        path
+            The image.
+        name
+            Of the label image.
+
+        Returns
+        -------
+        A serializer, and the file or folder that it reads.
+        """
+        raise SerializerError(f"{path} holds no label images.")
+
     def kind(self, suffix: str) -> Kind:
         """Say what readers of a file with this ending get.
 
@@ -250,6 +269,10 @@ class Corrected(Serializer):
     def open(self, path: Path) -> Any:
         """Open the file as what was recorded."""
         return Conformed(self.serializer.open(path), self.form)
+
+    def inside(self, path: Path, name: str) -> tuple[Serializer, Path]:
+        """What reads a label image: each is as it was saved."""
+        return self.serializer.inside(path, name)
 
     def kind(self, suffix: str) -> Kind:
         """What readers get of any file of the result."""

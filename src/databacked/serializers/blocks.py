@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from databacked.serializers.images import full_key, halved
+from databacked.serializers.images import full_key, reduced
 
 Region = tuple[slice, ...]
 
@@ -150,21 +150,24 @@ _BAND = 128
 """Rows that are made at once."""
 
 
-def smaller(data: Any, folder: Path, inner: int, *, mean: bool) -> Canvas:
-    """Return half as many pixels along Y and X, on the disk, of some that are read by their index.
+def smaller(data: Any, folder: Path, inner: int, factors: Sequence[int], *, mean: bool) -> Canvas:
+    """Return fewer pixels, on the disk, of some that are read by their index.
 
     Parameters
     ----------
+    factors
+        One an axis, of Y and X alone: how many pixels become one.
     mean
-        Whether they are means, as `halved` makes them.
+        Whether they are means, as `reduced` makes them.
     """
-    height, width, *rest = data.shape[-inner:]
-    shape = (*data.shape[:-inner], -(-height // 2), -(-width // 2), *rest)
+    shape = tuple(-(-length // step) for length, step in zip(data.shape, factors, strict=True))
     canvas = Canvas(shape, data.dtype, folder, inner)
-    for index in np.ndindex(shape[:-inner]):
-        for top in range(0, shape[-inner], _BAND):
-            block = halved(data[(*index, slice(2 * top, 2 * (top + _BAND)))], inner, mean=mean)
+    step, outer = factors[-inner], len(shape) - inner
+    for index in np.ndindex(shape[:outer]):
+        for top in range(0, shape[outer], _BAND):
+            rows = data[(*index, slice(step * top, step * (top + _BAND)))]
+            block = reduced(rows, factors[-inner:], mean=mean)
             place = (*(slice(n, n + 1) for n in index), slice(top, top + len(block)))
             region = (*place, *(slice(0, length) for length in shape[len(place) :]))
-            canvas.put(region, block[(np.newaxis,) * len(index)])
+            canvas.put(region, block[(np.newaxis,) * outer])
     return canvas

@@ -47,6 +47,8 @@ def fit(recorded: Description, held: Description, read: Callable[[], Any]) -> Co
         return _table(recorded, held)
     if held.shape is None or held.dtype is None:
         return Correction(held, problem=f"it holds no array; {_said(recorded)} was expected")
+    if lost := [name for name in recorded.labels or () if name not in (held.labels or ())]:
+        return Correction(held, problem=f"its label images {', '.join(lost)} are missing")
     form: dict[str, Any] = {}
     if held.shape != recorded.shape or _order(recorded, held):
         arranged = _arranged(recorded, held) or _coloured(recorded, held, read)
@@ -69,6 +71,8 @@ def fit(recorded: Description, held: Description, read: Callable[[], Any]) -> Co
         chunks=None if form else held.chunks,
         channel_names=held.channel_names or recorded.channel_names,
         physical_pixel_sizes=_sizes(recorded, held),
+        translation=held.translation or recorded.translation,
+        labels=held.labels,
     )
     return Correction(seen, form or None)
 

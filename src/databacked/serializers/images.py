@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
-from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from databacked.errors import SerializerError
 from databacked.serializers.sameness import check_parts, plain_array
-from databacked.types import Description, PhysicalPixelSizes
+from databacked.types import Description, PhysicalPixelSizes, Translation
 
 DIM_ORDERS = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}
 """What axes are taken for where nobody says."""
@@ -46,6 +47,18 @@ class Settings(Protocol):
     time_interval: float | None
     """Seconds from one frame to the next."""
 
+    translation: Translation | None
+    """Where the first pixel lies in what the image was cut out of."""
+
+    pyramid: bool | None
+    """Whether smaller levels are written; None: where planes are large."""
+
+    levels: int | None
+    """How many smaller ones; None: until they are small."""
+
+    factors: dict[str, int]
+    """How much smaller each is than the one before, by axis."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -65,6 +78,12 @@ class Facts:
 
     dtype: np.dtype[Any]
     """The type that they came with, whatever they are stored as."""
+
+    translation: Translation | None = None
+    """Where its first pixel lies."""
+
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    """Label images of the same pixels, as they came."""
 
     notes: tuple[str, ...] = ()
     """What the user should know once."""
@@ -112,7 +131,13 @@ class Facts:
         chunks = (1,) * (len(self.shape) - self.inner) + plane
         dtype = "bool" if self.is_bool else str(self.data.dtype)
         return Description(
-            self.shape, dtype, self.dim_order, self.channel_names, self.sizes, chunks
+            self.shape,
+            dtype,
+            self.dim_order,
+            self.channel_names,
+            self.sizes,
+            chunks,
+            translation=self.translation,
         )
 
 
@@ -131,15 +156,17 @@ def facts_of(value: Any, settings: Settings, place: str, kinds: str) -> Facts:
     SerializerError
         With everything that does not fit.
     """
-    data, said, names, sizes = said_by(value)
+    it = said_by(value)
+    data, said = it.data, it.dim_order
     problems: list[str] = []
     if hasattr(data, "dask"):
         check_parts(data, place)
     else:
         data = plain_array(data, place)
     order: Any = said or settings.dim_order or DIM_ORDERS.get(data.ndim)
-    names = names or settings.channel_names
-    sizes = sizes or settings.physical_pixel_sizes
+    names = it.channel_names or settings.channel_names
+    sizes = it.sizes or settings.physical_pixel_sizes
+    translation = it.translation or settings.translation
     if order is None:
         problems.append(
             f"an array of shape {data.shape} has {data.ndim} axes; 2 to 5 were expected, or "
@@ -187,7 +214,8 @@ def facts_of(value: Any, settings: Settings, place: str, kinds: str) -> Facts:
             *notes,
             f"{data.dtype.str} is stored as {data.dtype.name}, in the usual byte order",
         )
-    return Facts(data, checked_order(order), names, sizes, data.dtype, notes)
+    order = checked_order(order)
+    return Facts(data, order, names, sizes, data.dtype, translation, it.labels, notes)
 
 
 _LEFT_OUT = "attrs and coordinates of a DataArray are not kept, but for channels and pixel sizes"
@@ -202,65 +230,137 @@ def _has_more(value: Any) -> bool:
     )
 
 
-def levels_of(plane: tuple[int, ...], pyramid: bool | None) -> int:
-    """Return how many smaller levels a pyramid has; None asks for one where planes are large."""
-    if pyramid is False or (pyramid is None and max(plane) <= LARGE_PLANE):
-        return 0
-    levels, longest = 0, max(plane)
-    while longest > SMALLEST_LEVEL or (pyramid and not levels and longest > 1):
-        longest = (longest + 1) // 2
-        levels += 1
-    return levels
+def levels_of(shape: Sequence[int], order: str, settings: Settings) -> list[tuple[int, ...]]:
+    """Return the shapes of all levels of an image, itself the first.
+
+    Parameters
+    ----------
+    order
+        One letter an axis.
+    settings
+        ``pyramid`` None asks for smaller levels where planes are large, or ``levels`` says so.
+    """
+    shapes = [tuple(shape)]
+    factors = factors_of(order, settings)
+    height = order.index("Y")
+
+    def longest() -> int:
+        return max(shapes[-1][height : height + 2])
+
+    asked = settings.pyramid
+    if asked is None:
+        asked = settings.levels is not None or longest() > LARGE_PLANE
+    while asked:
+        count = len(shapes) - 1
+        if settings.levels is not None:
+            asked = count < settings.levels
+        else:
+            asked = longest() > SMALLEST_LEVEL or not count
+        less = tuple(-(-length // step) for length, step in zip(shapes[-1], factors, strict=True))
+        if less == shapes[-1]:  # of one pixel nothing is smaller
+            break
+        if asked:
+            shapes.append(less)
+    return shapes
+
+
+def factors_of(order: str, settings: Settings) -> tuple[int, ...]:
+    """Return how much smaller each level is than the one before, an axis each."""
+    return tuple(settings.factors.get(axis, 1) for axis in order)
 
 
 def is_averaged(dtype: np.dtype[Any], *, labels: bool) -> bool:
-    """Whether smaller levels hold means: of labels, and of True and False, they would be wrong.
+    """Whether pixels of smaller levels are means: not of labels, of which every second is taken.
 
-    Integers of 32 and 64 bits are taken for labels: that is what label images are stored as.
+    Integers of 32 and 64 bits are taken for labels: that is how label images are stored.
     """
     return not labels and (dtype.kind in "fc" or (dtype.kind in "iu" and dtype.itemsize <= 2))
 
 
-def halved(pixels: np.ndarray[Any, Any], inner: int, *, mean: bool) -> np.ndarray[Any, Any]:
-    """Return half as many pixels along Y and X.
+def reduced(
+    pixels: np.ndarray[Any, Any], factors: Sequence[int], *, mean: bool
+) -> np.ndarray[Any, Any]:
+    """Return fewer pixels along each axis.
 
     Parameters
     ----------
-    inner
-        Axes of a plane: Y and X, and samples if there are any.
+    factors
+        One an axis: how many pixels become one; the last ones may be fewer.
     mean
-        Whether each is the mean of four, integers rounded (at an odd edge, of those that are
-        there); else every second one along Y and X.
+        Whether each is the mean of those that it stands for, integers rounded; else the first.
     """
-    every, samples = slice(None, None, 2), (slice(None),) * (inner - 2)
     if not mean:
-        second: Any = (..., every, every, *samples)
-        decimated: np.ndarray[Any, Any] = pixels[second]
-        return decimated
-    *outer, height, width = pixels.shape[: pixels.ndim - inner + 2]
-    rest = pixels.shape[pixels.ndim - inner + 2 :]
-    out = np.empty((*outer, -(-height // 2), -(-width // 2), *rest), pixels.dtype)
-    for index in np.ndindex(*outer):
-        for top in range(0, out.shape[len(outer)], _BAND):  # sums are wider than pixels
-            part = pixels[(*index, slice(2 * top, 2 * (top + _BAND)))]
-            out[(*index, slice(top, top + _BAND))] = _mean(part)
+        first: np.ndarray[Any, Any] = pixels[tuple(slice(None, None, step) for step in factors)]
+        return first
+    shape = [-(-n // step) for n, step in zip(pixels.shape, factors, strict=True)]
+    out = np.empty(shape, pixels.dtype)
+    # As much at once as takes little memory: sums are wider than pixels.
+    below = [math.prod(pixels.shape[axis + 1 :]) * step for axis, step in enumerate(factors)]
+    axis = next((axis for axis, many in enumerate(below) if many <= _AT_ONCE), len(below) - 1)
+    band = max(_AT_ONCE // below[axis], 1)
+    for index in np.ndindex(*shape[:axis]):
+        pairs = zip(index, factors, strict=False)
+        there = [slice(n * step, (n + 1) * step) for n, step in pairs]
+        for start in range(0, shape[axis], band):
+            stop = start + band
+            part = pixels[(*there, slice(start * factors[axis], stop * factors[axis]))]
+            out[(*index, slice(start, stop))] = _mean(part, factors)[(0,) * axis]
     return out
 
 
-_BAND = 64
-"""Rows of which means are made at once."""
+_AT_ONCE = 1 << 20
+"""Pixels of which means are made at once."""
 
 
-def _mean(plane: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return the means of two by two pixels along the first two axes."""
-    kinds: dict[str, Any] = {"i": np.int32, "u": np.uint32, "f": np.float64, "c": np.complex128}
-    whole = plane.astype(kinds[plane.dtype.kind])
-    for _ in range(2):  # each turn adds neighbours along one axis, and swaps both
-        one, other = whole[::2], whole[1::2]
-        if len(other) < len(one):
-            other = np.concatenate([other, one[-1:]])
-        whole = (one + other).swapaxes(0, 1)
-    return (whole + 2) // 4 if plane.dtype.kind in "iu" else whole / 4
+def _mean(pixels: np.ndarray[Any, Any], factors: Sequence[int]) -> np.ndarray[Any, Any]:
+    """Return means of blocks of pixels; those at the end may be of fewer."""
+    wide = 4 if np.prod(factors) <= 1 << 15 else 8
+    kinds: dict[str, Any] = {"i": f"i{wide}", "u": f"u{wide}", "f": "f8", "c": "c16"}
+    whole = pixels.astype(kinds[pixels.dtype.kind])
+    counts: Any = 1
+    for axis, step in enumerate(factors):
+        if step == 1:
+            continue
+        length, before = whole.shape[axis], (slice(None),) * axis
+        total = whole[(*before, slice(0, None, step))].copy()  # of blocks, pixel by pixel
+        for start in range(1, step):
+            more = whole[(*before, slice(start, None, step))]
+            total[(*before, slice(0, more.shape[axis]))] += more
+        each = np.full(total.shape[axis], step)
+        each[-1] = length - (len(each) - 1) * step
+        counts = counts * each.reshape(-1, *[1] * (whole.ndim - axis - 1)).astype(whole.real.dtype)
+        whole = total
+    means: np.ndarray[Any, Any]
+    means = (whole + counts // 2) // counts if pixels.dtype.kind in "iu" else whole / counts
+    return means
+
+
+def checked_levels(pyramid: Any, levels: Any, factors: Any, axes: str) -> dict[str, int]:
+    """Return how much smaller each level is by axis; raises if that cannot be.
+
+    Parameters
+    ----------
+    axes
+        Those along which the format has smaller levels.
+    """
+    if levels is not None and (type(levels) is not int or levels < 0):
+        raise SerializerError(f"levels={levels!r}: how many smaller ones was expected.")
+    if pyramid is False and (levels or factors):
+        raise SerializerError("pyramid=False writes no smaller levels; levels= and factors= do.")
+    found = {"Y": 2, "X": 2} if factors is None else factors
+    if not isinstance(found, Mapping) or not all(
+        type(step) is int and step > 0 for step in found.values()
+    ):
+        raise SerializerError(
+            f"factors={factors!r}: how much smaller each level is than the one before was expected "
+            "by axis, for example {'Y': 2, 'X': 2}."
+        )
+    found = {str(axis).upper(): step for axis, step in found.items()}
+    if set(found) - set(axes):
+        raise SerializerError(
+            f"factors={factors!r}: smaller levels along {', '.join(axes)} are possible here."
+        )
+    return {axis: found[axis] for axis in axes if found.get(axis, 1) > 1}
 
 
 def interval_of(seconds: Any) -> float | None:
@@ -298,26 +398,56 @@ def colours_of(colours: Any) -> tuple[str, ...] | None:
     if isinstance(colours, str | bytes | Mapping | Set):
         raise wrong
     try:
-        return tuple(_hex(one) for one in colours)
+        return tuple(hex_of(one) for one in colours)
     except (TypeError, ValueError):
         raise wrong from None
 
 
-def _hex(colour: Any) -> str:
+def hex_of(colour: Any, *, with_alpha: bool = False) -> str:
+    """Return a colour as six hex digits; raises TypeError or ValueError unless it is one.
+
+    Parameters
+    ----------
+    with_alpha
+        Whether it is eight digits, the last two of which say how opaque it is; a colour that does
+        not say is.
+    """
+    counts = (3, 4) if with_alpha else (3,)
     if isinstance(colour, str):
         digits = colour.removeprefix("#")
-        if not re.fullmatch("[0-9a-fA-F]{6}", digits):
+        if not re.fullmatch("([0-9a-fA-F]{2})+", digits) or len(digits) // 2 not in counts:
             raise ValueError(colour)
-        return digits.upper()
-    red, green, blue = (operator.index(one) for one in colour)
-    if not all(0 <= one <= 255 for one in (red, green, blue)):
+        return (digits + "FF" * (max(counts) - len(digits) // 2)).upper()
+    parts = [operator.index(one) for one in colour]
+    if len(parts) not in counts or not all(0 <= one <= 255 for one in parts):
         raise ValueError(colour)
-    return f"{red:02X}{green:02X}{blue:02X}"
+    return "".join(f"{one:02X}" for one in (*parts, *[255] * (max(counts) - len(parts))))
 
 
-def said_by(
-    value: Any,
-) -> tuple[Any, str | None, tuple[str, ...] | None, PhysicalPixelSizes | None]:
+@dataclass(frozen=True)
+class Said:
+    """What a value says of itself."""
+
+    data: Any
+    """Its pixels."""
+
+    dim_order: str | None = None
+    """One letter an axis."""
+
+    channel_names: tuple[str, ...] | None = None
+    """One name a channel."""
+
+    sizes: PhysicalPixelSizes | None = None
+    """Micrometres a pixel."""
+
+    translation: Translation | None = None
+    """Where its first pixel lies."""
+
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    """Label images of the same pixels."""
+
+
+def said_by(value: Any) -> Said:
     """Return a value's pixels and what it says of itself."""
     if hasattr(value, "dims") and hasattr(value, "coords"):  # an xarray DataArray
         order = "".join(str(name).upper() for name in value.dims)
@@ -325,12 +455,23 @@ def said_by(
         labels = value.coords[channel].values if channel in value.coords else None
         names = None if labels is None else tuple(str(label) for label in labels)
         sizes = sizes_of(value.attrs.get("physical_pixel_sizes"))
-        return value.data, order if len(order) == len(value.dims) else None, names, sizes
-    said: str | None = getattr(value, "dim_order", None)
-    labels = getattr(value, "channel_names", None)
-    sizes = sizes_of(getattr(value, "physical_pixel_sizes", None))
-    data = getattr(value, "data", value) if type(value).__name__ == "Image" else value
-    return data, said, names_of(labels), sizes
+        return Said(value.data, order if len(order) == len(value.dims) else None, names, sizes)
+    return Said(
+        getattr(value, "data", value) if type(value).__name__ == "Image" else value,
+        getattr(value, "dim_order", None),
+        names_of(getattr(value, "channel_names", None)),
+        sizes_of(getattr(value, "physical_pixel_sizes", None)),
+        translation_of(getattr(value, "translation", None)),
+        _labels_of(getattr(value, "labels", None)),
+    )
+
+
+def _labels_of(labels: Any) -> Mapping[str, Any]:
+    if labels is None or callable(labels):  # of a class of its own
+        return {}
+    if not isinstance(labels, Mapping) or any(not isinstance(name, str) for name in labels):
+        raise SerializerError(f"labels={labels!r}: label images by name were expected.")
+    return labels
 
 
 def names_of(names: Any) -> tuple[str, ...] | None:
@@ -377,6 +518,25 @@ def sizes_of(sizes: Any) -> PhysicalPixelSizes | None:
     if len(found) != 3 or any(size is not None and not 0 < size < np.inf for size in found):
         raise wrong
     return PhysicalPixelSizes(*found) if any(found) else None
+
+
+def translation_of(translation: Any) -> Translation | None:
+    """Return where an image lies as it is kept; raises unless it is three numbers or None."""
+    if translation is None:
+        return None
+    wrong = SerializerError(
+        f"translation={translation!r}: where the first pixel lies along Z, Y and X was expected, "
+        "in micrometres (in pixels where no pixel size is known), None for the beginning."
+    )
+    if isinstance(translation, str | bytes | Mapping | Set):
+        raise wrong
+    try:
+        found = tuple(None if one is None else _length(one) for one in translation)
+    except (TypeError, ValueError, OverflowError):
+        raise wrong from None
+    if len(found) != 3 or any(one is not None and not abs(one) < np.inf for one in found):
+        raise wrong
+    return Translation(*(one or None for one in found)) if any(found) else None
 
 
 def _length(size: Any) -> float:

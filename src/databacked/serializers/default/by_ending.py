@@ -205,6 +205,10 @@ class ArrayToDefaultWriter(Serializer):
             return path.read_bytes().decode(form["encoding"])
         return read_csv(path, **form) if suffix == ".csv" else super().read_corrected(path, form)
 
+    def inside(self, path: Path, name: str) -> tuple[Serializer, Path]:
+        """What reads a label image of an image."""
+        return self._of_images(_ending(path)).inside(path, name)  # type: ignore[no-any-return]
+
     def kind(self, suffix: str) -> Kind:
         """Pictures and arrays come as backed arrays, drawings as files, the rest as it is."""
         suffix = suffix.lower()

@@ -38,5 +38,5 @@ def said_by(value: Any) -> dict[str, Any] | None:
     """Return what an `Image` says of itself; None for everything else."""
     if type(value).__name__ != "Image" or not hasattr(value, "data"):
         return None
-    names = ("dim_order", "channel_names", "physical_pixel_sizes")
-    return {name: getattr(value, name, None) for name in names}
+    names = ("dim_order", "channel_names", "physical_pixel_sizes", "translation", "labels")
+    return {name: getattr(value, name, None) or None for name in names}

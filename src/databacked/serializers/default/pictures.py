@@ -27,10 +27,11 @@ PICTURES = (".png", ".jpg", ".jpeg")
 def _picture(value: Any, scale: Any, deep: bool) -> tuple[Any, tuple[str, ...]]:
     """Return pixels that a picture can hold: uint8, or uint16 where it is `deep`."""
     said = said_by(value)
-    if said is not None and (said["channel_names"] or said["physical_pixel_sizes"]):
+    lost = [name for name, one in (said or {}).items() if one and name != "dim_order"]
+    if lost:
         raise SerializerError(
-            "an Image with channel names or pixel sizes would come back from a picture without "
-            "them: return its .data, or keep it as .ome.tiff."
+            f"an Image would come back from a picture without its {', '.join(lost)}: return its "
+            ".data, or keep it as .ome.tiff or .ome.zarr."
         )
     data = plain_array(value if said is None else value.data, "a picture")
     if data.dtype.kind not in "biuf":

@@ -12,8 +12,8 @@ import numpy as np
 import tifffile
 
 from databacked.errors import SerializerError
-from databacked.serializers.images import full_key
-from databacked.types import Description, PhysicalPixelSizes
+from databacked.serializers.images import full_key, translation_of
+from databacked.types import Description, PhysicalPixelSizes, Translation
 
 _OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"
 
@@ -71,9 +71,10 @@ class Layout:
         lengths = dict(zip(self.axes, full, strict=True))
         names: tuple[str, ...] | None = None
         sizes: PhysicalPixelSizes | None = None
+        there: Translation | None = None
         said: dict[str, str] = {}
         if tiff.is_ome and tiff.ome_metadata:
-            said, names, sizes = _of_xml(tiff.ome_metadata)
+            said, names, sizes, there = _of_xml(tiff.ome_metadata)
         order = said.get("dim_order") or dim_order or self.series.axes
         known = [axis for axis in order if axis in lengths]
         if set(order) - set(lengths) - set("TCZ") or known != sorted(known, key=self.axes.index):
@@ -91,7 +92,9 @@ class Layout:
         self.is_bool = said.get("dtype") == "bool" and self.series.dtype == np.uint8
         """Whether its pixels are True and False, stored as 0 and 255."""
         dtype = "bool" if self.is_bool else str(self.series.dtype)
-        self.description = Description(self.shape, dtype, order, names, sizes, chunks)
+        self.description = Description(
+            self.shape, dtype, order, names, sizes, chunks, translation=there
+        )
 
 
 def _with_all_axes(tiff: tifffile.TiffFile) -> tuple[str, tuple[int, ...]]:
@@ -106,23 +109,32 @@ def _with_all_axes(tiff: tifffile.TiffFile) -> tuple[str, tuple[int, ...]]:
 
 def _of_xml(
     text: str,
-) -> tuple[dict[str, str], tuple[str, ...] | None, PhysicalPixelSizes | None]:
-    """Return what our own annotation says, names of channels, and pixel sizes."""
+) -> tuple[dict[str, str], tuple[str, ...] | None, PhysicalPixelSizes | None, Translation | None]:
+    """Return what our own annotation says, names of channels, pixel sizes, and where it lies."""
     root = ElementTree.fromstring(text)
     pixels = root.find(f"{_OME}Image/{_OME}Pixels")
     if pixels is None:
-        return {}, None, None
+        return {}, None, None, None
     found = [channel.get("Name") for channel in pixels.findall(f"{_OME}Channel")]
     names = tuple(str(name) for name in found) if found and all(found) else None
-    lengths = []
+    lengths, places = [], []
+    plane = pixels.find(f"{_OME}Plane")
     for axis in "ZYX":
         size = pixels.get(f"PhysicalSize{axis}")
-        unit = pixels.get(f"PhysicalSize{axis}Unit", "µm")
-        scale = {"µm": 1.0, "μm": 1.0, "nm": 1e-3, "mm": 1e3, "pm": 1e-6}.get(unit)
+        scale = _MICROMETRES.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
         lengths.append(float(size) * scale if size and scale else None)
+        place = None if plane is None else plane.get(f"Position{axis}")
+        unit = "" if plane is None else plane.get(f"Position{axis}Unit", "reference frame")
+        known = 1.0 if unit == "pixel" and not size else _MICROMETRES.get(unit)
+        places.append(float(place) * known if place and known else None)
     notes = root.findall(f".//{_OME}MapAnnotation[@Namespace='{NAMESPACE}']/{_OME}Value/{_OME}M")
     said = {str(note.get("K")): note.text or "" for note in notes}
-    return said, names, PhysicalPixelSizes(*lengths) if any(lengths) else None
+    sizes = PhysicalPixelSizes(*lengths) if any(lengths) else None
+    return said, names, sizes, translation_of(places)
+
+
+_MICROMETRES = {"µm": 1.0, "μm": 1.0, "nm": 1e-3, "mm": 1e3, "pm": 1e-6}
+"""Of OME's units."""
 
 
 class opened:

@@ -13,11 +13,11 @@ no UUID, date or version, so that the same value gives the same bytes; a map ann
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tifffile
@@ -32,16 +32,19 @@ from databacked.serializers.images import (
     TILE,
     Facts,
     check_texts,
+    checked_levels,
     checked_order,
     colours_of,
+    factors_of,
     facts_of,
-    halved,
     interval_of,
     is_averaged,
     levels_of,
     names_of,
     read_only,
+    reduced,
     sizes_of,
+    translation_of,
 )
 from databacked.serializers.ome_tiff.reading import NAMESPACE, Layout, Tiled, is_cut, opened
 from databacked.serializers.ome_tiff.writing import (
@@ -71,6 +74,10 @@ layouts: Remembered[tuple[bytes, bytes, Description]] = Remembered()
 """What files of plain arrays share: what stands around their pixels, and what they hold."""
 
 
+_Levels: TypeAlias = Sequence[tuple[int, ...]]
+"""Shapes of an image and of all smaller ones."""
+
+
 class ArrayToOmeTiff(Serializer):
     """Write arrays as OME-TIFF.
 
@@ -91,12 +98,20 @@ class ArrayToOmeTiff(Serializer):
         Whether smaller levels are written too; None: where a plane is larger than 4096 pixels. A
         pixel of a level is the mean of four; of labels, of bool, and of integers of 32 and 64 bits
         (as label images are stored) every second one, so that no label comes up that is not there.
+    levels
+        How many smaller ones; None: until Y and X are below 1024 pixels.
+    factors
+        How much smaller each is than the one before, along Y and X: ``{"Y": 2, "X": 2}`` (those of
+        a TIFF lie under each plane: there are none along Z).
     channel_colors
         One colour a channel: how much red, green and blue, each from 0 to 255, or ``"#FF0000"``.
     labels
         Whether pixels of up to 16 bits are labels, too.
     time_interval
         Seconds from one frame to the next.
+    translation
+        Where the first pixel lies in what the image was cut out of: Z, Y, X in micrometres, in
+        pixels along an axis whose pixel size nobody knows.
 
     Raises
     ------
@@ -126,6 +141,9 @@ class ArrayToOmeTiff(Serializer):
         channel_colors: Sequence[Sequence[int] | str] | None = None,
         labels: bool = False,
         time_interval: float | None = None,
+        levels: int | None = None,
+        factors: Mapping[str, int] | None = None,
+        translation: Sequence[float | None] | None = None,
     ) -> None:
         self.dim_order = None if dim_order is None else checked_order(dim_order)
         self.channel_names = names_of(channel_names)
@@ -136,6 +154,9 @@ class ArrayToOmeTiff(Serializer):
         self.channel_colors = colours_of(channel_colors)
         self.labels = labels
         self.time_interval = interval_of(time_interval)
+        self.levels = levels
+        self.factors = checked_levels(pyramid, levels, factors, "YX")
+        self.translation = translation_of(translation)
 
     # Writing
 
@@ -150,15 +171,15 @@ class ArrayToOmeTiff(Serializer):
             content, size = write_new(parts.buffers, path)
             return Written(content, size, parts.description, (), read_only(value))
         facts = self._facts(value)
-        levels = levels_of(facts.plane, self.pyramid)
-        tiled = levels > 0 or max(facts.plane) > LARGE_PLANE
+        levels = levels_of(facts.shape, facts.dim_order, self)
+        tiled = len(levels) > 1 or max(facts.plane) > LARGE_PLANE
         if facts.lazy:
             with staged(facts.data, path.parent, facts.inner) as canvas:
                 dtype, notes = ome_type(canvas.dtype, lambda: canvas.span or (0, 0), self._name)
                 facts = replace(facts, data=Typed(canvas, dtype), notes=(*facts.notes, *notes))
                 self._by_tifffile(facts, path, levels, tiled)
             content, size = hash_file(path), path.stat().st_size
-        elif self.compression or tiled or _is_big(facts, 0, tiled):
+        elif self.compression or tiled or _is_big(facts, levels, tiled):
             self._by_tifffile(facts, path, levels, tiled)
             content, size = hash_file(path), path.stat().st_size
         else:
@@ -193,6 +214,7 @@ class ArrayToOmeTiff(Serializer):
             self.physical_pixel_sizes,
             self.channel_colors,
             self.time_interval,
+            self.translation,
         )
         return (
             type(self),
@@ -202,6 +224,7 @@ class ArrayToOmeTiff(Serializer):
             self.image_name,
             self.compression,
             self.pyramid,
+            self.levels,
         )
 
     def _around(self, facts: Facts) -> tuple[bytes, bytes]:
@@ -216,6 +239,7 @@ class ArrayToOmeTiff(Serializer):
             self.image_name,
             self.channel_colors,
             self.time_interval,
+            facts.translation,
         )
         found = templates.get(key)
         if found is None:
@@ -240,26 +264,28 @@ class ArrayToOmeTiff(Serializer):
             "compression": self.compression,
         }
 
-    def _by_tifffile(self, facts: Facts, path: Path, levels: int, tiled: bool) -> None:
+    def _by_tifffile(self, facts: Facts, path: Path, levels: _Levels, tiled: bool) -> None:
         options = self._options(facts)
         data, inner = facts.data, facts.inner
         mean = is_averaged(facts.dtype, labels=self.labels)
+        factors = factors_of(facts.dim_order, self)
         if tiled:
             options["tile"] = (TILE, TILE)
         big = _is_big(facts, levels, tiled)
         with ExitStack() as stack:
             tiff = stack.enter_context(tifffile.TiffWriter(path, bigtiff=big))
-            for level in range(levels + 1):
-                if level == 0 and levels:
-                    options["subifds"] = levels
+            for level in range(len(levels)):
+                if level == 0 and len(levels) > 1:
+                    options["subifds"] = len(levels) - 1
                 elif level:
                     options.pop("subifds", None)
                     options.pop("description", None)
                     options["subfiletype"] = 1
                     if isinstance(data, np.ndarray):
-                        data = halved(data, inner, mean=mean)
+                        data = reduced(data, factors, mean=mean)
                     else:
-                        data = stack.enter_context(smaller(data, path.parent, inner, mean=mean))
+                        less = smaller(data, path.parent, inner, factors, mean=mean)
+                        data = stack.enter_context(less)
                 parts = (tiles if tiled else planes)(data, inner)
                 tiff.write(parts, shape=data.shape, dtype=data.dtype, **options)
 
@@ -283,6 +309,8 @@ class ArrayToOmeTiff(Serializer):
             more |= {"TimeIncrement": self.time_interval, "TimeIncrementUnit": "s"}
         shape, order = facts.shape, facts.dim_order
         planes = int(np.prod(shape[: -facts.inner], dtype=np.int64))
+        if facts.translation is not None:
+            more["Plane"] = _positions(facts, planes)
         height, width, samples = (*shape[-facts.inner :], 1)[:3]
         xml.addimage(
             facts.data.dtype, shape, (planes, 1, 1, height, width, samples), axes=order, **more
@@ -303,6 +331,12 @@ class ArrayToOmeTiff(Serializer):
     def _facts(self, value: Any) -> Facts:
         facts = facts_of(value, self, "OME-TIFF", kinds="biufc")
         check_texts(facts.texts(self.image_name), "OME-XML", xml=True)
+        if facts.labels:
+            raise SerializerError(
+                f"{type(self).__name__}: an OME-TIFF has no place for the labels "
+                f"{', '.join(facts.labels)} of this Image: keep it as .ome.zarr, or return them "
+                "beside it (a target= of several files)."
+            )
         if facts.dim_order.endswith("S") and facts.shape[-1] not in (3, 4):
             order = facts.dim_order.removesuffix("YXS").replace("C", "") + "CYX"
             raise SerializerError(
@@ -348,10 +382,29 @@ class ArrayToOmeTiff(Serializer):
             return Conformed(pixels, {"dtype": "bool"}) if facts.is_bool else pixels
 
 
-def _is_big(facts: Facts, levels: int, tiled: bool) -> bool:
+def _is_big(facts: Facts, levels: _Levels, tiled: bool) -> bool:
     """Whether a file with all of its levels needs the offsets of a BigTIFF."""
-    size = file_size(facts.shape, facts.data.dtype.itemsize, facts.inner, levels, tiled=tiled)
+    size = file_size(levels, facts.data.dtype.itemsize, facts.inner, tiled=tiled)
     return size >= CLASSIC
+
+
+def _positions(facts: Facts, planes: int) -> dict[str, list[Any]]:
+    """Return where each plane lies: as the first one, but for how deep it is in its stack."""
+    assert facts.translation is not None
+    deep = [0]
+    if "Z" in facts.dim_order:
+        outer = facts.shape[: -facts.inner]
+        numbers = np.arange(outer[facts.dim_order.index("Z")])
+        axes = [axis for axis in range(len(outer)) if facts.dim_order[axis] != "Z"]
+        deep = np.broadcast_to(np.expand_dims(numbers, axes), outer).ravel().tolist()
+    found: dict[str, list[Any]] = {}
+    for axis, start, size in zip("ZYX", facts.translation, facts.sizes or (None,) * 3, strict=True):
+        if start is None:
+            continue
+        steps = deep if axis == "Z" else [0] * planes
+        found[f"Position{axis}"] = [start + step * (size or 1.0) for step in steps]
+        found[f"Position{axis}Unit"] = ["pixel" if size is None else "µm"] * planes
+    return found
 
 
 def _span(data: np.ndarray[Any, Any]) -> tuple[Any, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
@@ -124,20 +125,23 @@ def tiles(data: Any, inner: int) -> Iterator[np.ndarray[Any, Any]]:
                 yield full
 
 
-def file_size(
-    shape: tuple[int, ...], itemsize: int, inner: int, levels: int, *, tiled: bool
-) -> int:
-    """Return about how many bytes a file takes, with all of its levels and their directories."""
-    height, width, samples = (*shape[-inner:], 1)[:3]
+def file_size(levels: Sequence[tuple[int, ...]], itemsize: int, inner: int, *, tiled: bool) -> int:
+    """Return about how many bytes a file takes, with all of its levels and their directories.
+
+    Parameters
+    ----------
+    levels
+        Their shapes, that of the image first.
+    """
     nbytes = 0
-    for level in range(levels + 1):
-        across = [-(-length // 2**level) for length in (height, width)]
+    for shape in levels:
+        *across, samples = (*shape[-inner:], 1)[:3]
         parts = 1
         if tiled:
             counts = [-(-length // TILE) for length in across]
             across, parts = [count * TILE for count in counts], counts[0] * counts[1]
         nbytes += across[0] * across[1] * samples * itemsize + _DIRECTORY + 16 * parts
-    return nbytes * int(np.prod(shape[:-inner], dtype=np.int64))
+    return nbytes * math.prod(levels[0][:-inner])
 
 
 _DIRECTORY = 400

@@ -1,0 +1,232 @@
+"""The arrays of an OME-Zarr: tensorstore makes, writes and reads ours; zarr reads those of others.
+
+- A chunk is one block of blosc: the same value gives the same bytes, on however many threads.
+- Every chunk is written, also one that holds nothing but the fill value: a missing one is damage.
+- The fill value is the largest value of the type (NaN). Programs that edit through zarr delete a
+  chunk that holds nothing else; were it zero, wiping a mask's plane clean would damage the image.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorstore
+
+from databacked.errors import SerializerError
+from databacked.serializers.images import full_key
+from databacked.serializers.ome_zarr.damage import missing_in, require_whole
+from databacked.types import Json
+
+_LEVEL = 1
+"""Of zstd and lz4: higher ones cost several times the time for a few percent."""
+
+# The folder is renamed when it is whole: no file in it has to be locked, or waited for.
+_CONTEXT = tensorstore.Context({"file_io_sync": False, "file_io_locking": {"mode": "none"}})
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the pixels of one array are to lie in files."""
+
+    shape: tuple[int, ...]
+    """Pixels along each axis."""
+
+    dtype: np.dtype[Any]
+    """Their type."""
+
+    chunks: tuple[int, ...]
+    """Pixels along each axis that are read at once."""
+
+    shards: tuple[int, ...] | None
+    """Pixels along each axis that share a file, where that is more than a chunk."""
+
+    compression: str | None
+    """``"zstd"``, ``"lz4"`` or None."""
+
+    v3: bool
+    """Whether it is an array of zarr format 3."""
+
+    axes: tuple[str, ...]
+    """Their names."""
+
+    @property
+    def files(self) -> tuple[int, ...]:
+        """Pixels along each axis that share a file."""
+        return self.shards or self.chunks
+
+    @property
+    def count(self) -> int:
+        """Number of files."""
+        return math.prod(-(-n // size) for n, size in zip(self.shape, self.files, strict=True))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of a chunk's pixels."""
+        return math.prod(self.chunks) * self.dtype.itemsize
+
+    def create(self, path: Path) -> Array:
+        """Make an array without pixels in a new folder."""
+        kind = "zarr3" if self.v3 else "zarr"
+        spec = {
+            **_spec(path, kind),
+            "metadata": self._v3() if self.v3 else self._v2(),
+            "store_data_equal_to_fill_value": True,
+        }
+        return Array(path, _done(tensorstore.open(spec, create=True, context=_CONTEXT)))
+
+    def _v3(self) -> dict[str, Json]:
+        size = self.dtype.itemsize
+        codecs: list[Json] = [_with("bytes", endian="little") if size > 1 else _with("bytes")]
+        if self.compression is not None:
+            codecs.append(_with("blosc", **self._blosc, shuffle="shuffle", typesize=size))
+        if self.shards is not None:
+            inner: dict[str, Json] = {"chunk_shape": list(self.chunks), "codecs": codecs}
+            codecs = [_with("sharding_indexed", **inner)]
+        return {
+            "shape": list(self.shape),
+            "data_type": self.dtype.name,
+            "chunk_grid": _with("regular", chunk_shape=list(self.files)),
+            "fill_value": self._fill,
+            "codecs": codecs,
+            "dimension_names": list(self.axes),
+        }
+
+    def _v2(self) -> dict[str, Json]:
+        codec: Json = None
+        if self.compression is not None:
+            codec = {"id": "blosc", **self._blosc, "shuffle": 1}
+        return {
+            "shape": list(self.shape),
+            "dtype": self.dtype.newbyteorder("<").str,
+            "chunks": list(self.chunks),
+            "dimension_separator": "/",
+            "compressor": codec,
+            "fill_value": self._fill,
+        }
+
+    @property
+    def _blosc(self) -> dict[str, Json]:
+        return {"cname": self.compression, "clevel": _LEVEL, "blocksize": self.nbytes}
+
+    @property
+    def _fill(self) -> Json:
+        """The largest value of the type, or NaN."""
+        match self.dtype.kind:
+            case "f":
+                return "NaN"
+            case "b":
+                return True
+            case _:
+                return int(np.iinfo(self.dtype).max)
+
+
+class Array:
+    """An array in files, with numpy's indexing; each request reads the files that it needs.
+
+    Parameters
+    ----------
+    path
+        Its folder.
+    source
+        The array of tensorstore, or of zarr.
+    """
+
+    def __init__(self, path: Path, source: Any) -> None:
+        self.path = path
+        self._source = source
+        self._is_ours = isinstance(source, tensorstore.TensorStore)
+        self.shape: tuple[int, ...] = tuple(map(int, source.shape))
+        self.ndim = len(self.shape)
+        chunks = source.chunk_layout.read_chunk.shape if self._is_ours else source.chunks
+        self.chunks: tuple[int, ...] = tuple(map(int, chunks))
+        dtype = np.dtype(source.dtype.numpy_dtype if self._is_ours else source.dtype)
+        self.dtype = dtype.newbyteorder("=")
+
+    def put(self, region: Sequence[slice], block: np.ndarray[Any, Any]) -> None:
+        """Write pixels: whole files, or what there is of them at the edges."""
+        data = np.ascontiguousarray(block, self.dtype)
+        _done(self._source[tuple(region)].write(data))
+
+    def __getitem__(self, key: Any) -> np.ndarray[Any, Any]:
+        keys = full_key(key, self.ndim)
+        if keys is None:
+            return np.asarray(self[...])[key]  # type: ignore[no-any-return]
+        if len(keys) > self.ndim:
+            raise IndexError(f"{len(keys)} indices for an array of {self.ndim} axes")
+        # Negative and too large ones are numpy's, not tensorstore's.
+        wanted = [range(length)[one] for one, length in zip(keys, self.shape, strict=True)]
+        shape = tuple(len(one) for one in wanted if isinstance(one, range))
+        if 0 in shape:
+            return np.empty(shape, self.dtype)
+        part = tuple(
+            slice(one[0], one[-1] + 1, one.step) if isinstance(one, range) else one
+            for one in wanted
+        )
+        try:
+            read = _done(self._source[part].read()) if self._is_ours else self._source[part]
+        except OSError:
+            raise
+        except Exception as error:
+            if self._is_ours:
+                require_whole(self.path)  # it says which file is not
+            raise SerializerError(f"{self.path} cannot be read: {_said(error)}.") from error
+        return np.asarray(read).astype(self.dtype, copy=False)
+
+
+def open_array(path: Path, *, complete: bool) -> Array:
+    """Open an array that lies in a folder.
+
+    Parameters
+    ----------
+    complete
+        Whether it was written with all its chunks, so that a missing one is damage.
+
+    Raises
+    ------
+    SerializerError, ValueError
+        If a chunk is missing, or the folder holds no array.
+    """
+    if complete:
+        kind = "zarr" if (path / ".zarray").exists() else "zarr3"
+        try:
+            found = tensorstore.open(_spec(path, kind), open=True, read=True, context=_CONTEXT)
+            return Array(path, _done(found))
+        except ValueError:  # somebody saved it with what tensorstore does not know
+            if missing := missing_in(path):
+                raise missing from None
+    import zarr  # half a second, for images of others alone
+
+    return Array(path, zarr.open_array(path, mode="r"))
+
+
+def _spec(path: Path, driver: str) -> dict[str, Any]:
+    kvstore = {"driver": "file", "path": f"{os.path.abspath(path)}/"}
+    return {"driver": driver, "kvstore": kvstore, "fill_missing_data_reads": False}
+
+
+def _done(future: Any) -> Any:
+    """Wait for tensorstore; what the disk says is raised as Python raises it."""
+    try:
+        return future.result()
+    except (ValueError, RuntimeError, NotImplementedError) as error:
+        number = re.search(r"OS error (\d+)", str(error))
+        if number is None or isinstance(error, OSError):
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+
+
+def _said(error: Exception) -> str:
+    """Return what tensorstore says, without where in its own code."""
+    return re.sub(r"\s*\[(source locations|tensorstore_spec|domain)=.*", "", str(error), flags=re.S)
+
+
+def _with(name: str, **configuration: Json) -> dict[str, Json]:
+    """Return an extension of zarr format 3 as its metadata have it."""
+    return {"name": name, **({"configuration": configuration} if configuration else {})}
