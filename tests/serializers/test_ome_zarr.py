@@ -16,9 +16,6 @@ from typing import Any
 import dask.array as da
 import numcodecs
 import numpy as np
-import ome_zarr_models.v04
-import ome_zarr_models.v05
-import pydantic_zarr.v2
 import pytest
 import zarr
 from hypothesis import given
@@ -32,6 +29,7 @@ from databacked.serializers.ome_zarr import layout
 from databacked.serializers.ome_zarr.arrays import Layout
 from databacked.testing.serializers import check_serializer
 
+from .models import require_valid
 from .test_levels import means
 
 VERSIONS = ["0.5", "0.4"]
@@ -243,13 +241,8 @@ def test_others_read_the_same_pixels_and_metadata(tmp_path, order, shape, labels
     assert other.describe(path).physical_pixel_sizes == sizes
     np.testing.assert_array_equal(other.open(path)[..., 2, 1:2], data[..., 2, 1:2])
     # Valid.
-    models = ome_zarr_models.v05 if version == "0.5" else ome_zarr_models.v04
-    group = zarr.open_group(path, mode="r")
-    for model in (models.Image, models.ImageLabel):  # pydantic 2.14 no longer does it by itself
-        model.model_rebuild(_types_namespace=vars(pydantic_zarr.v2) if version == "0.4" else None)
-    models.Image.from_zarr(group)
+    require_valid(path, version, labels=labels)
     if labels:
-        models.ImageLabel.from_zarr(group)
         assert "image-label" in metadata(path)
     # bioio.
     reader = Reader(path)
@@ -466,7 +459,7 @@ def test_a_large_plane_has_a_pyramid(tmp_path):
     assert shifts == [[0, 0.25, 0.5], [0, 0.75, 1.5], [0, 1.75, 3.5]]
     assert metadata(path)["multiscales"][0]["type"] == "mean"
     np.testing.assert_array_equal(level(path, "2")[...], means(means(large.compute())))
-    ome_zarr_models.v05.Image.from_zarr(group)
+    require_valid(path, "0.5")
 
 
 # ---------------------------------------------------------------- metadata
