@@ -449,7 +449,6 @@ def test_a_large_plane_has_a_pyramid(tmp_path):
     )
     path = tmp_path / "a.ome.zarr"
     ArrayToOmeZarr(physical_pixel_sizes=(2, 0.5, None)).save(large, path)
-    group = zarr.open_group(path, mode="r")
     levels = metadata(path)["multiscales"][0]["datasets"]
     shapes = [level(path, one["path"]).shape for one in levels]
     assert shapes == [(1, 5000, 1300), (1, 2500, 650), (1, 1250, 325), (1, 625, 163)]
