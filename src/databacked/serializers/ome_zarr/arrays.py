@@ -11,7 +11,10 @@ from __future__ import annotations
 import math
 import os
 import re
+import threading
+from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +30,24 @@ from databacked.types import Json
 _LEVEL = 1
 """Of zstd and lz4: higher ones cost several times the time for a few percent."""
 
-# The folder is renamed when it is whole: no file in it has to be locked, or waited for.
-_CONTEXT = tensorstore.Context({"file_io_sync": False, "file_io_locking": {"mode": "none"}})
+_READING = tensorstore.Context()
+_OF_THREAD = threading.local()
+
+
+def _writing() -> tensorstore.Context:
+    """Return what all writes of this thread share."""
+    if not hasattr(_OF_THREAD, "writing"):
+        _OF_THREAD.writing = tensorstore.Context(
+            {
+                # The folder is renamed when it is whole: no file in it is locked, or waited for.
+                "file_io_sync": False,
+                "file_io_locking": {"mode": "none"},
+                # Each of its threads keeps memory that it once had.
+                "file_io_concurrency": {"limit": 1},
+            }
+        )
+    found: tensorstore.Context = _OF_THREAD.writing
+    return found
 
 
 @dataclass(frozen=True)
@@ -79,7 +98,7 @@ class Layout:
             "metadata": self._v3() if self.v3 else self._v2(),
             "store_data_equal_to_fill_value": True,
         }
-        return Array(path, _done(tensorstore.open(spec, create=True, context=_CONTEXT)))
+        return Array(path, _done(tensorstore.open(spec, create=True, context=_writing())))
 
     def _v3(self) -> dict[str, Json]:
         size = self.dtype.itemsize
@@ -149,10 +168,9 @@ class Array:
         dtype = np.dtype(source.dtype.numpy_dtype if self._is_ours else source.dtype)
         self.dtype = dtype.newbyteorder("=")
 
-    def put(self, region: Sequence[slice], block: np.ndarray[Any, Any]) -> None:
-        """Write pixels: whole files, or what there is of them at the edges."""
-        data = np.ascontiguousarray(block, self.dtype)
-        _done(self._source[tuple(region)].write(data))
+    def put(self, region: Sequence[slice], block: np.ndarray[Any, Any]) -> Any:
+        """Begin to write pixels: whole files, or what there is of them at the edges."""
+        return self._source[tuple(region)].write(np.ascontiguousarray(block, self.dtype))
 
     def __getitem__(self, key: Any) -> np.ndarray[Any, Any]:
         keys = full_key(key, self.ndim)
@@ -180,6 +198,47 @@ class Array:
         return np.asarray(read).astype(self.dtype, copy=False)
 
 
+class Writes:
+    """Writes that are under way: a few at once, because their pixels lie in memory twice.
+
+    However it is left, none of them is: a folder is removed only when nobody writes to it.
+    """
+
+    _MOST = (os.cpu_count() or 1) << 19
+    """Bytes of pixels that are compressed at once, a usual chunk a core; at least one file."""
+
+    def __init__(self) -> None:
+        self._begun: deque[tuple[int, Any]] = deque()
+        self._nbytes = 0
+
+    def __enter__(self) -> Writes:
+        return self
+
+    def put(self, array: Array, region: Sequence[slice], block: np.ndarray[Any, Any]) -> None:
+        """Begin to write pixels, once there is room for them."""
+        while self._begun and self._nbytes + block.nbytes > self._MOST:
+            self._end()
+        self._begun.append((block.nbytes, array.put(region, block)))
+        self._nbytes += block.nbytes
+
+    def wait(self) -> None:
+        """Wait for all writes; raises what one of them raised."""
+        while self._begun:
+            self._end()
+
+    def _end(self) -> None:
+        nbytes, future = self._begun.popleft()
+        self._nbytes -= nbytes
+        _done(future)
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.wait()
+        while self._begun:
+            with suppress(Exception):
+                self._end()
+
+
 def open_array(path: Path, *, complete: bool) -> Array:
     """Open an array that lies in a folder.
 
@@ -196,7 +255,7 @@ def open_array(path: Path, *, complete: bool) -> Array:
     if complete:
         kind = "zarr" if (path / ".zarray").exists() else "zarr3"
         try:
-            found = tensorstore.open(_spec(path, kind), open=True, read=True, context=_CONTEXT)
+            found = tensorstore.open(_spec(path, kind), open=True, read=True, context=_READING)
             return Array(path, _done(found))
         except ValueError:  # somebody saved it with what tensorstore does not know
             if missing := missing_in(path):

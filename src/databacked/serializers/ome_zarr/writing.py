@@ -11,7 +11,7 @@ import numpy as np
 
 from databacked.serializers.blocks import Region, bounds_of
 from databacked.serializers.images import Facts, reduced
-from databacked.serializers.ome_zarr.arrays import Layout
+from databacked.serializers.ome_zarr.arrays import Layout, Writes
 from databacked.serializers.ome_zarr.layout import rounded
 from databacked.serializers.ome_zarr.windows import Spans
 
@@ -45,18 +45,25 @@ def write_levels(
         if level and not facts.lazy:
             source = reduced(source, factors, mean=mean)
         steps = factors if level and facts.lazy else same
-        for part in _parts(layout, source, steps):
-            wanted = tuple(
-                slice(one.start * step, one.stop * step)
-                for one, step in zip(part, steps, strict=True)
-            )
-            block = np.asarray(source[wanted])
-            if steps != same:
-                block = reduced(block, steps, mean=mean)
-            if spans is not None and not level:
-                spans.see(block, [one.start for one in part])
-            array.put(part, block)
-            del block  # before the next one is computed
+        with Writes() as writes:
+            for part in _parts(layout, source, steps):
+                wanted = tuple(
+                    slice(one.start * step, one.stop * step)
+                    for one, step in zip(part, steps, strict=True)
+                )
+                block = np.asarray(source[wanted])
+                if steps != same:
+                    block = reduced(block, steps, mean=mean)
+                if spans is not None and not level:
+                    spans.see(block, [one.start for one in part])
+                for file in cut(part, layout.files):
+                    here = tuple(
+                        slice(one.start - whole.start, one.stop - whole.start)
+                        for one, whole in zip(file, part, strict=True)
+                    )
+                    writes.put(array, file, block[here])
+                writes.wait()
+                del block  # before the next one is computed
         if facts.lazy:  # what was computed once is read back
             source = array
 
@@ -72,6 +79,15 @@ def fits(data: Any, layout: Layout) -> bool:
     )
 
 
+def cut(whole: Sequence[slice], sizes: Sequence[int]) -> Iterator[Region]:
+    """Cut a region into pieces of a size, the last ones as long as they are."""
+    along = [
+        [slice(start, min(start + size, one.stop)) for start in range(one.start, one.stop, size)]
+        for one, size in zip(whole, sizes, strict=True)
+    ]
+    yield from itertools.product(*along)
+
+
 def _parts(layout: Layout, source: Any, steps: Sequence[int]) -> Iterator[Region]:
     """Yield what is computed at once: whole files.
 
@@ -84,8 +100,4 @@ def _parts(layout: Layout, source: Any, steps: Sequence[int]) -> Iterator[Region
         longest = [max(one) if isinstance(one, tuple) else one for one in theirs]
         less = [-(-length // step) for length, step in zip(longest, steps, strict=True)]
         sizes = rounded(less, layout.files)
-    along = [
-        [slice(start, min(start + size, length)) for start in range(0, length, size)]
-        for length, size in zip(layout.shape, sizes, strict=True)
-    ]
-    yield from itertools.product(*along)
+    yield from cut([slice(0, length) for length in layout.shape], sizes)
