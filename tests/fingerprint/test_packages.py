@@ -38,11 +38,22 @@ def test_every_edit_that_matters_is_seen(package, peer):
     assert not wrong
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("package", DRIVERS)
-def test_many_edits_of_real_packages(package, peer):
-    # Of tifffile half as many: each is read as one file of 25,000 lines.
-    counts, *wrong = fuzzed(package, 100 if package == "tifffile" else 200, 3)
+LARGE = ("networkx", "mpmath", "tifffile", "jinja2", "pyparsing")
+"""Packages of which each edit takes seconds."""
+
+
+@pytest.mark.parametrize(
+    ("package", "count", "seed"),
+    [
+        *(
+            pytest.param(one, 50 if one in LARGE else 200, 3, marks=pytest.mark.slow)
+            for one in DRIVERS
+        ),
+        *(pytest.param(one, 200, 5, marks=pytest.mark.wide) for one in LARGE),
+    ],
+)
+def test_many_edits_of_real_packages(package, count, seed, peer):
+    counts, *wrong = fuzzed(package, count, seed)
     assert "seen" in counts
     assert not wrong
 
