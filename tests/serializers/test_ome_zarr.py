@@ -181,10 +181,63 @@ def _said(text: bytes) -> dict:
     return found
 
 
-def test_the_same_value_gives_the_same_bytes_whatever_threads_do(tmp_path):
-    """Blosc writes the blocks of a chunk in the order in which its threads are done."""
+def test_zarr_is_for_the_images_of_others(tmp_path):
+    """It takes half a second to import; an image of ours is written, read and described without."""
     script = (
-        "import sys, numpy as np, numcodecs.blosc; from pathlib import Path\n"
+        "import sys, numpy as np; from pathlib import Path\n"
+        "from databacked import ArrayToOmeZarr, Image\n"
+        "one, path = ArrayToOmeZarr(levels=1), Path(sys.argv[1]) / 'a.ome.zarr'\n"
+        "one.save(Image(np.ones((9, 8)), labels={'n': np.ones((9, 8), 'u1')}), path)\n"
+        "one.describe(path), one.read(path)\n"
+        "print('zarr' in sys.modules)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    assert subprocess.run(command, check=True, capture_output=True).stdout == b"False\n"
+
+
+FORKED = """
+import multiprocessing, sys
+from pathlib import Path
+import numpy as np
+from databacked import ArrayToOmeZarr
+from databacked.errors import SerializerError
+
+one, path = ArrayToOmeZarr(), Path(sys.argv[1]) / "a.ome.zarr"
+one.save(np.arange(24, dtype="u2").reshape(2, 3, 4), path)
+opened = one.open(path)
+opened[0]
+
+def read(n):
+    try:
+        one.save(np.ones((2, 3)), path.with_name(f"{n}.ome.zarr"))
+    except SerializerError as error:
+        assert "get_context('spawn')" in str(error)
+        return int(opened[n].sum()), int(one.read(path)[n].sum())
+
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    print(pool.map_async(read, range(2)).get(timeout=60))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing forks there")
+def test_a_process_that_was_forked_reads_and_does_not_wait_for_ever(tmp_path):
+    """As loaders of deep learning do: threads of tensorstore do not come along."""
+    command = [sys.executable, "-W", "ignore", "-c", FORKED, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[(66, 66), (210, 210)]\n"
+
+
+@pytest.mark.parametrize("more", ["", "shards=True, levels=2"], ids=["chunks", "shards"])
+def test_the_same_value_gives_the_same_bytes_whatever_threads_do(tmp_path, more):
+    """Blosc writes the blocks of a chunk in the order in which its threads are done.
+
+    Nor do bytes depend on how many cores a process has.
+    """
+    script = (
+        "import os, sys, numpy as np, numcodecs.blosc; from pathlib import Path\n"
+        "if sys.argv[1].endswith('1') and hasattr(os, 'sched_setaffinity'):\n"
+        "    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])\n"
         "from databacked import ArrayToOmeZarr\n"
         "numcodecs.blosc.use_threads = True\n"
         "numcodecs.blosc.set_nthreads(4)\n"
@@ -192,7 +245,8 @@ def test_the_same_value_gives_the_same_bytes_whatever_threads_do(tmp_path):
         "data[1] = 0\n"
         "for n in range(8):\n"
         "    path = Path(sys.argv[1]) / f'{n}.ome.zarr'\n"
-        "    print(ArrayToOmeZarr('CYX', ['a', 'b', 'c'], (1, 2, 3)).save(data, path).content)"
+        f"    one = ArrayToOmeZarr('CYX', ['a', 'b', 'c'], (1, 2, 3), {more})\n"
+        "    print(one.save(data, path).content)"
     )
     found = set()
     for seed in range(2):

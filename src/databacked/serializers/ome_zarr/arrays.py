@@ -91,7 +91,18 @@ class Layout:
         return math.prod(self.chunks) * self.dtype.itemsize
 
     def create(self, path: Path) -> Array:
-        """Make an array without pixels in a new folder."""
+        """Make an array without pixels in a new folder.
+
+        Raises
+        ------
+        SerializerError
+            In a process that was forked off another one in which tensorstore is at work.
+        """
+        if _is_forked():
+            raise SerializerError(
+                f"{path} cannot be written by a process that was forked off one that used "
+                "OME-Zarr already: start it by multiprocessing.get_context('spawn')."
+            )
         kind = "zarr3" if self.v3 else "zarr"
         spec = {
             **_spec(path, kind),
@@ -187,6 +198,8 @@ class Array:
             slice(one[0], one[-1] + 1, one.step) if isinstance(one, range) else one
             for one in wanted
         )
+        if self._is_ours and _is_forked():
+            self._source, self._is_ours = _by_zarr(self.path, complete=True), False
         try:
             read = _done(self._source[part].read()) if self._is_ours else self._source[part]
         except OSError:
@@ -252,17 +265,37 @@ def open_array(path: Path, *, complete: bool) -> Array:
     SerializerError, ValueError
         If a chunk is missing, or the folder holds no array.
     """
-    if complete:
+    if complete and not _is_forked():
         kind = "zarr" if (path / ".zarray").exists() else "zarr3"
         try:
             found = tensorstore.open(_spec(path, kind), open=True, read=True, context=_READING)
             return Array(path, _done(found))
-        except ValueError:  # somebody saved it with what tensorstore does not know
-            if missing := missing_in(path):
-                raise missing from None
+        except ValueError:
+            pass  # somebody saved it with what tensorstore does not know
+    return Array(path, _by_zarr(path, complete=complete))
+
+
+def _by_zarr(path: Path, *, complete: bool) -> Any:
     import zarr  # half a second, for images of others alone
 
-    return Array(path, zarr.open_array(path, mode="r"))
+    if complete and (missing := missing_in(path)):
+        raise missing
+    return zarr.open_array(path, mode="r")
+
+
+_used_by: int | None = None
+"""The process in which tensorstore started its threads."""
+
+
+def _is_forked() -> bool:
+    """Whether this process was forked off one that uses tensorstore, whose threads are not here.
+
+    It would wait for them for ever; from now on it is used here unless that is so.
+    """
+    global _used_by
+    if _used_by is None:
+        _used_by = os.getpid()
+    return _used_by != os.getpid()
 
 
 def _spec(path: Path, driver: str) -> dict[str, Any]:
