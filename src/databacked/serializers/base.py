@@ -213,6 +213,11 @@ class Serializer(ABC):
         Returns
         -------
         A serializer, and the file or folder that it reads.
+
+        Raises
+        ------
+        SerializerError
+            If images of this format hold none, which is the default.
         """
         raise SerializerError(f"{path} holds no label images.")
 

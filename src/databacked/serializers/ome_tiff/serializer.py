@@ -98,17 +98,17 @@ class ArrayToOmeTiff(Serializer):
         Whether smaller levels are written too; None: where a plane is larger than 4096 pixels. A
         pixel of a level is the mean of four; of labels, of bool, and of integers of 32 and 64 bits
         (as label images are stored) every second one, so that no label comes up that is not there.
-    levels
-        How many smaller ones; None: until Y and X are below 1024 pixels.
-    factors
-        How much smaller each is than the one before, along Y and X: ``{"Y": 2, "X": 2}`` (those of
-        a TIFF lie under each plane: there are none along Z).
     channel_colors
         One colour a channel: how much red, green and blue, each from 0 to 255, or ``"#FF0000"``.
     labels
         Whether pixels of up to 16 bits are labels, too.
     time_interval
         Seconds from one frame to the next.
+    levels
+        How many smaller ones; None: until Y and X are below 1024 pixels.
+    factors
+        How much smaller each is than the one before, along Y and X: ``{"Y": 2, "X": 2}`` (those of
+        a TIFF lie under each plane: there are none along Z).
     translation
         Where the first pixel lies in what the image was cut out of: Z, Y, X in micrometres, in
         pixels along an axis whose pixel size nobody knows.

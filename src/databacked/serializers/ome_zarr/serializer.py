@@ -80,11 +80,6 @@ class ArrayToOmeZarr(Serializer):
         Whether smaller levels are written too; None: where a plane is larger than 4096 pixels. A
         pixel of a level is the mean of four; of labels, of bool, and of integers of 32 and 64 bits
         (as label images are stored) every second one, so that no label comes up that is not there.
-    levels
-        How many smaller ones; None: until Y and X are below 1024 pixels.
-    factors
-        How much smaller each is than the one before by axis, also along Z; the default is
-        ``{"Y": 2, "X": 2}``.
     labels
         Whether the pixels are labels, which somebody may correct by hand: they are marked as such
         (``image-label``), have no display windows and never shards (painting one pixel would write
@@ -100,6 +95,11 @@ class ArrayToOmeZarr(Serializer):
         None: colours that are told apart, white for a single one.
     time_interval
         Seconds from one frame to the next.
+    levels
+        How many smaller ones; None: until Y and X are below 1024 pixels.
+    factors
+        How much smaller each is than the one before by axis, also along Z; the default is
+        ``{"Y": 2, "X": 2}``.
     translation
         Where the first pixel lies in what the image was cut out of: Z, Y, X in micrometres, in
         pixels along an axis whose pixel size nobody knows.
