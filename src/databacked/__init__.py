@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from databacked.serializers.ome_zarr.serializer import ArrayToOmeZarr
     from databacked.serializers.pickle import ToPickle
     from databacked.task import task
-    from databacked.types import Failed, PhysicalPixelSizes
+    from databacked.types import Failed, PhysicalPixelSizes, Translation
     from databacked.verbs import describe
 
 __version__ = "0.1.0"
@@ -50,6 +50,7 @@ __all__ = [
     "Serializer",
     "ThreadRunner",
     "ToPickle",
+    "Translation",
     "Values",
     "compact",
     "describe",
@@ -82,6 +83,7 @@ _HOMES = {
     "Serializer": "databacked.serializers.base",
     "ThreadRunner": "databacked.runners.threads",
     "ToPickle": "databacked.serializers.pickle",
+    "Translation": "databacked.types",
     "Values": "databacked.graph.futures",
     "compact": "databacked.graph.columns",
     "describe": "databacked.verbs",
