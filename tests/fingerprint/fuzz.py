@@ -103,6 +103,9 @@ DRIVERS = {
 }
 """What a task does with a package: plain values in a list."""
 
+LED_BY = {"jinja2/runtime.py": "jinja2/environment.py:Template: exec(…)"}
+"""Files that are reached by code alone which a package writes itself, and the line that says so."""
+
 PATIENCE = 30.0
 """Seconds that an edited package gets."""
 
@@ -522,8 +525,10 @@ def _count(
             ]
             judged.wrong.append(f"{what} {changed[:3]}")
     elif before["value"] != after["value"]:
-        counts["seen" if stale else "missed"] += 1
-        if not stale:
+        file = os.path.relpath(edit.file, folder)
+        said = not stale and any(LED_BY.get(file, "\0") in line for line in before["opaque"])
+        counts["seen" if stale else "missed, said" if said else "missed"] += 1
+        if not stale and not said:
             line = text.splitlines()[edit.line - 1].strip()
             judged.missed.append(f"{what} {line!r} {before['value'][:60]} → {after['value'][:60]}")
     elif (around := _function_around(text, edit.line)) and (edit.file, around) not in ran:
