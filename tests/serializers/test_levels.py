@@ -232,6 +232,13 @@ def test_levels_and_factors_can_be_chosen(tmp_path, lazy):
     np.testing.assert_array_equal(small, reduced(pixels, (1, 1, 4), mean=True))
 
 
+def test_a_mean_of_what_is_not_finite_is_not_finite_either():
+    """Silently: that it is no number was known before."""
+    pixels = np.array([[np.inf, 1, np.nan, 1], [-np.inf, 1, 1, 1]], "float32")
+    np.testing.assert_array_equal(reduced(pixels, (2, 2), mean=True), [[np.nan, np.nan]])
+    np.testing.assert_array_equal(reduced(pixels[:1, :2], (1, 2), mean=True), [[np.inf]])
+
+
 def test_as_many_levels_as_are_smaller(tmp_path):
     """Of one pixel nothing is smaller; none where none is asked for."""
     ArrayToOmeZarr(levels=9).save(np.zeros((3, 5), "uint8"), tmp_path / "a.zarr")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -193,6 +194,62 @@ def test_zarr_is_for_the_images_of_others(tmp_path):
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
     assert subprocess.run(command, check=True, capture_output=True).stdout == b"False\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names that it does not have")
+@pytest.mark.parametrize(
+    "name",
+    ["back\\slash", "sur\udc80rogate", "new\nline", "a#b?c", "%41", "[x]:y", "ünï"],
+    ids=ascii,
+)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_any_path_is_that_path(tmp_path, name, version):
+    """To tensorstore a backslash divides folders, and a name is UTF-8; to a disk neither is so."""
+    folder = tmp_path / name
+    folder.mkdir()
+    serializer, path = ArrayToOmeZarr(version=version, levels=1), folder / f"{name}.ome.zarr"
+    check_serializer(serializer, [pixels(2, 9, 8)], folder)
+    serializer.save(pixels(2, 9, 8), path)
+    np.testing.assert_array_equal(serializer.read(path), pixels(2, 9, 8))
+    opened = serializer.open(path)
+    assert opened[1, 2, 3] == pixels(2, 9, 8)[1, 2, 3]
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+
+
+LIMITED = """
+import os, resource, sys
+from pathlib import Path
+import numpy as np
+from databacked import ArrayToOmeZarr
+
+folder, one = Path(sys.argv[1]), ArrayToOmeZarr(chunks=(20, 20))
+data = np.random.default_rng(0).integers(0, 60000, (60, 60), "u2")
+
+def said(limit, most):
+    before = resource.getrlimit(limit)
+    resource.setrlimit(limit, (most, before[1]))
+    try:
+        one.save(data, folder / f"{most}.ome.zarr")
+    except OSError as error:
+        print(error.errno, Path(error.filename).name)
+    resource.setrlimit(limit, before)
+
+said(resource.RLIMIT_FSIZE, 600)
+said(resource.RLIMIT_FSIZE, 100)
+used = [os.open(os.devnull, os.O_RDONLY) for _ in range(20)]
+said(resource.RLIMIT_NOFILE, max(used) + 1)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limits there")
+def test_what_the_disk_says_is_an_error_of_the_disk(tmp_path):
+    """So that a full one is said as for any other format; tensorstore has words of its own."""
+    command = [sys.executable, "-W", "ignore", "-c", LIMITED, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    chunk, *metadata = done.stdout.splitlines()
+    assert chunk.split()[0] == str(errno.EFBIG)
+    assert metadata == [f"{errno.EFBIG} zarr.json", f"{errno.EMFILE} zarr.json"]
 
 
 FORKED = """

@@ -304,7 +304,8 @@ def reduced(
         for start in range(0, shape[axis], band):
             stop = start + band
             part = pixels[(*there, slice(start * factors[axis], stop * factors[axis]))]
-            out[(*index, slice(start, stop))] = _mean(part, factors)[(0,) * axis]
+            with np.errstate(invalid="ignore", over="ignore"):  # of inf and -inf: NaN
+                out[(*index, slice(start, stop))] = _mean(part, factors)[(0,) * axis]
     return out
 
 

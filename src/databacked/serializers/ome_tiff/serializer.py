@@ -334,8 +334,8 @@ class ArrayToOmeTiff(Serializer):
         if facts.labels:
             raise SerializerError(
                 f"{type(self).__name__}: an OME-TIFF has no place for the labels "
-                f"{', '.join(facts.labels)} of this Image: keep it as .ome.zarr, or return them "
-                "beside it (a target= of several files)."
+                f"{', '.join(facts.labels)} of this Image: keep it as .ome.zarr, return them "
+                "beside it (a target= of several files), or np.asarray(x) without them."
             )
         if facts.dim_order.endswith("S") and facts.shape[-1] not in (3, 4):
             order = facts.dim_order.removesuffix("YXS").replace("C", "") + "CYX"

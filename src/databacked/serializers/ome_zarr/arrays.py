@@ -8,10 +8,14 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import re
+import shutil
+import tempfile
 import threading
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -104,12 +108,13 @@ class Layout:
                 "OME-Zarr already: start it by multiprocessing.get_context('spawn')."
             )
         kind = "zarr3" if self.v3 else "zarr"
+        link = _Link(path)
         spec = {
-            **_spec(path, kind),
+            **_spec(link.path, kind),
             "metadata": self._v3() if self.v3 else self._v2(),
             "store_data_equal_to_fill_value": True,
         }
-        return Array(path, _done(tensorstore.open(spec, create=True, context=_writing())))
+        return Array(path, _done(tensorstore.open(spec, create=True, context=_writing())), link)
 
     def _v3(self) -> dict[str, Json]:
         size = self.dtype.itemsize
@@ -166,10 +171,12 @@ class Array:
         Its folder.
     source
         The array of tensorstore, or of zarr.
+    link
+        What `source` needs as long as it is used.
     """
 
-    def __init__(self, path: Path, source: Any) -> None:
-        self.path = path
+    def __init__(self, path: Path, source: Any, link: Any = None) -> None:
+        self.path, self._link = path, link
         self._source = source
         self._is_ours = isinstance(source, tensorstore.TensorStore)
         self.shape: tuple[int, ...] = tuple(map(int, source.shape))
@@ -202,9 +209,9 @@ class Array:
             self._source, self._is_ours = _by_zarr(self.path, complete=True), False
         try:
             read = _done(self._source[part].read()) if self._is_ours else self._source[part]
-        except OSError:
-            raise
         except Exception as error:
+            if isinstance(error, OSError) and error.errno != errno.ENOENT:
+                raise  # the disk's word
             if self._is_ours:
                 require_whole(self.path)  # it says which file is not
             raise SerializerError(f"{self.path} cannot be read: {_said(error)}.") from error
@@ -268,8 +275,10 @@ def open_array(path: Path, *, complete: bool) -> Array:
     if complete and not _is_forked():
         kind = "zarr" if (path / ".zarray").exists() else "zarr3"
         try:
-            found = tensorstore.open(_spec(path, kind), open=True, read=True, context=_READING)
-            return Array(path, _done(found))
+            link = _Link(path)
+            spec = _spec(link.path, kind)
+            found = tensorstore.open(spec, open=True, read=True, context=_READING)
+            return Array(path, _done(found), link)
         except ValueError:
             pass  # somebody saved it with what tensorstore does not know
     return Array(path, _by_zarr(path, complete=complete))
@@ -298,9 +307,31 @@ def _is_forked() -> bool:
     return _used_by != os.getpid()
 
 
-def _spec(path: Path, driver: str) -> dict[str, Any]:
-    kvstore = {"driver": "file", "path": f"{os.path.abspath(path)}/"}
+def _spec(path: str, driver: str) -> dict[str, Any]:
+    kvstore = {"driver": "file", "path": f"{path}/"}
     return {"driver": driver, "kvstore": kvstore, "fill_missing_data_reads": False}
+
+
+class _Link:
+    """A path that tensorstore takes for what it is, for as long as this is held.
+
+    To tensorstore a backslash divides folders on every system, and names have to be UTF-8: where
+    they are not, the path leads through a link.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = os.path.abspath(path)
+        if os.sep == "\\" or not _is_odd(self.path):
+            return
+        folder = tempfile.mkdtemp(prefix="databacked-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        head, name = (self.path, "") if _is_odd(path.name) else os.path.split(self.path)
+        os.symlink(head, os.path.join(folder, "image"))
+        self.path = os.path.join(folder, "image", name)
+
+
+def _is_odd(text: str) -> bool:
+    return "\\" in text or any("\ud800" <= one <= "\udfff" for one in text)
 
 
 def _done(future: Any) -> Any:
@@ -308,10 +339,12 @@ def _done(future: Any) -> Any:
     try:
         return future.result()
     except (ValueError, RuntimeError, NotImplementedError) as error:
-        number = re.search(r"OS error (\d+)", str(error))
-        if number is None or isinstance(error, OSError):
+        number = re.search(r"os_error_code='(\d+)'", str(error))
+        if number is None:
             raise
-        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+        file = re.search(r'local file "(.*?)"', str(error))
+        code = int(number[1])
+        raise OSError(code, os.strerror(code), file and file[1]) from error
 
 
 def _said(error: Exception) -> str:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from databacked.errors import SerializerError
-from databacked.serializers.images import Facts, checked_order, hex_of, said_by
+from databacked.serializers.images import (
+    Facts,
+    check_texts,
+    checked_order,
+    hex_of,
+    said_by,
+)
 
 Colours = Mapping[Any, Any]
 """Eight hex digits by label; also such ones by the name of a label image."""
@@ -56,10 +63,21 @@ def order_of(value: Any, image: Facts) -> str:
     return axes[-ndim:] if ndim else axes
 
 
+_TAKEN = ("zarr.json",)
+"""What the group of label images itself keeps in its folder."""
+
+_LONGEST = 200
+"""Bytes of a folder's name: disks allow 255, some of which copies of it may need."""
+
+
 def require_fit(name: str, label: Facts, image: Facts) -> None:
     """Raise unless a label image has a name, and as many pixels as the image along its axes."""
-    if not name or set(name) & {"/", "\\", "\0"} or name.startswith("."):
+    odd = set(name) & {"/", "\\", "\0"} or name.startswith(".") or name in _TAKEN
+    if not name or odd or len(os.fsencode(name)) > _LONGEST:
         raise SerializerError(f"a name of a folder was expected, and {name!r} came.")
+    check_texts({"name": name}, "OME-Zarr")
+    if same := [one for one in image.labels if one != name and one.lower() == name.lower()]:
+        raise SerializerError(f"on many disks it would be the same folder as {same[0]!r}.")
     if label.labels:
         raise SerializerError("it holds label images of its own.")
     lengths = dict(zip(image.dim_order, image.shape, strict=True))
