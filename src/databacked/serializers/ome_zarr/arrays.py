@@ -339,7 +339,7 @@ def _done(future: Any) -> Any:
     try:
         return future.result()
     except (ValueError, RuntimeError, NotImplementedError) as error:
-        number = re.search(r"os_error_code='(\d+)'", str(error))
+        number = re.search(r"(?:os_error_code='|OS error )(\d+)", str(error))
         if number is None:
             raise
         file = re.search(r'local file "(.*?)"', str(error))
