@@ -391,6 +391,11 @@ def test_nothing_runs_and_nothing_is_written(project, monkeypatch):
     def look(paths, images, table):
         return segment.map(paths, load.map(paths)), report(cells=images, about=table)
 
+    @flow(root=project.parent, quiet=True)
+    def earlier():
+        return None
+
+    earlier()
     before = last_run()
     large = np.zeros((1200, 1200))
     drawn = look.visualize(["a", "b"], large, pd.DataFrame({"a": [1]}))
