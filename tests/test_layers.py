@@ -32,7 +32,7 @@ an order, too: no circle.
 PLUGS = {
     "storage": {"base", "local"},
     "serializers": {"base", "ome_tiff", "ome_zarr", "default", "as_written", "pickle"},
-    "runners": {"base", "threads", "processes"},
+    "runners": {"base", "threads", "processes", "dask"},
 }
 """What can be plugged in: a plug knows its base and what it shares with others, no other plug."""
 

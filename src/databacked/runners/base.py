@@ -96,6 +96,7 @@ class Runner(ABC):
         ----------
         batch
             Chains of items, which may run in any order, each in one place from its first item on.
+            The ``needs()`` of an item are the keys of the held values that it reads.
         """
 
     @abstractmethod

@@ -50,10 +50,24 @@ def runners_of(given: Any, project: Project) -> dict[str, Runner]:
 def _runner(given: Any, project: Project) -> Runner:
     if isinstance(given, Runner):
         return copy.copy(given)  # flows of several threads may use one at the same time
+    if hasattr(given, "scheduler_info") or hasattr(given, "scheduler_address"):
+        return _named("dask", given)
     name = project.runner if given is None else given
     if isinstance(name, str):
-        return find("runners", name)()  # type: ignore[no-any-return]
+        return _named("dask", name) if "://" in name else _named(name)
     raise GraphError(
         f"runner={given!r}: a Runner was expected, for example ProcessRunner(workers=4), or one of "
-        '"threads", "processes", "calling", or a dict of these by task.'
+        '"threads", "processes", "dask", "calling", a Client or a cluster of Dask, the address of '
+        "its scheduler, or a dict of these by task."
     )
+
+
+def _named(name: str, *given: Any) -> Runner:
+    """Return a new runner of an installed package."""
+    try:
+        return find("runners", name)(*given)  # type: ignore[no-any-return]
+    except ModuleNotFoundError as error:
+        raise GraphError(
+            f"runner={name!r} needs the package {error.name!r}, which is not installed: "
+            f"pip install 'databacked[{name}]' brings what is built in."
+        ) from None

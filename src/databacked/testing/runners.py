@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from databacked.runners.base import Died, Runner
-from databacked.worker.messages import MADE, Outcome, Work
+from databacked.worker.messages import MADE, Held, Outcome, Work
 
 # ---------------------------------------------------------------- runners
 
@@ -184,7 +184,7 @@ def _hold(work: Work, before: Any, store: Any) -> None:
 
 
 def _look(work: Work, before: Any, store: Any) -> str:
-    value = store.get(tuple(work.args))
+    value = store.get(work.args[0].key)
     return f"{int(value.max())} {value.flags.writeable}"
 
 
@@ -272,7 +272,8 @@ def _values_are_held(trial: _Trial) -> None:
         runner.submit([[_work(0, row)] for row in range(3)])
         runner.submit([[_work(0, row)] for row in range(3, 6)])
         trial.answers(6)
-        runner.submit([[_work(1, row, 0, row), _work(1, row + 10, 0, row)] for row in range(6)])
+        held = [Held((0, row)) for row in range(6)]
+        runner.submit([[_work(1, n, one), _work(1, n + 10, one)] for n, one in enumerate(held)])
         texts, _ = trial.answers(12)
         found = [texts[1, row] for row in range(6)]
         assert found == [f"{row} False" for row in range(6)], (

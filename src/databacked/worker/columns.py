@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 from databacked.capture import Said
 from databacked.storage.looks import Stat
@@ -36,6 +36,9 @@ class Rows(Sequence[list[Work]]):
 
     hold: bool
     """Whether their values are held."""
+
+    needs: ClassVar[tuple[()]] = ()
+    """Held values that they read: none, all that they get is plain."""
 
     def __len__(self) -> int:
         return len(self.rows)

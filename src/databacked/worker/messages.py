@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -216,6 +216,18 @@ class Work(NamedTuple):
 
     tell: bool = False
     """Whether it decides the items of maps, so that the driver has to know it."""
+
+    def needs(self) -> Iterator[tuple[int, int]]:
+        """Yield the keys of the held values that it reads."""
+        return _held_in(self.args)
+
+
+def _held_in(sources: Iterable[Any]) -> Iterator[tuple[int, int]]:
+    for one in sources:
+        if type(one) is Held:
+            yield one.key
+        elif type(one) is Inside:
+            yield from _held_in(one.sources)
 
 
 class Reason(NamedTuple):
