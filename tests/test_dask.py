@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import distributed
 import numpy as np
@@ -176,6 +177,54 @@ def test_a_runner_whose_package_is_missing_says_how_to_get_it(project, monkeypat
     monkeypatch.setattr(choose, "find", missing)
     with pytest.raises(GraphError, match=r"pip install 'databacked\[dask\]'"):
         example().with_options(runner="dask")()
+
+
+LONG = """
+import sys, time
+from pathlib import Path
+from databacked import flow, last_run, task
+
+@task(keep=True)
+def slow(n):
+    time.sleep(0.2)
+    Path(f"done-{n}").touch()
+    return n
+
+@flow(quiet=True)
+def run():
+    return slow.map(range(40))
+
+print(len(run.with_options(runner="dask")()), last_run().counts["slow"]["reused"] > 0)
+"""
+
+
+def is_gone(group: int) -> bool:
+    """Whether of a group of processes nobody is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.slow
+def test_after_ctrl_c_the_next_run_does_the_rest(tmp_path):
+    """The terminal's Ctrl-C reaches the workers, too: nobody waits for them, none is left."""
+    (tmp_path / "script.py").write_text(LONG)
+    command = [sys.executable, "script.py"]
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    first = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **quiet)
+    while len(list(tmp_path.glob("done-*"))) < 4:
+        assert first.poll() is None
+        time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGINT)
+    assert first.wait(timeout=60) != 0
+    end = time.monotonic() + 20
+    while not is_gone(first.pid):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    then = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, timeout=100)
+    assert then.stdout.split() == [b"40", b"True"]
 
 
 def test_what_is_no_cluster_is_said():

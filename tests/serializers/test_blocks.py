@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from databacked import ArrayToOmeTiff, ArrayToOmeZarr
+from databacked.errors import SerializerError
 from databacked.serializers.blocks import Canvas, regions, staged
 
 from .test_levels import means
@@ -118,6 +119,30 @@ def test_nothing_is_left_of_what_fails(tmp_path):
     with pytest.raises(RuntimeError, match="no memory"):
         ArrayToOmeTiff().save(lazy, tmp_path / "a.tif")
     assert [*tmp_path.iterdir()] == []
+
+
+WRONG = {
+    "fractions": (lambda one: one / 7, "holds float64, and the array says uint16"),
+    "large numbers": (lambda one: one.astype("int64") + 70000, "holds int64"),
+    "negative ones": (lambda one: one.astype("int16") - 5, "holds int16"),
+    "fewer rows": (lambda one: one[:, :2], r"has shape \(.*\), and the array says"),
+    "more rows": (lambda one: np.concatenate([one, one[:, :1]], 1), "has shape"),
+    "one pixel": (lambda one: one[:, :1, :1], "has shape"),
+}
+
+
+@pytest.mark.parametrize("chunks", [(1, 4, 8), (2, 3, 5)], ids=["files", "others"])
+@pytest.mark.parametrize(("change", "said"), WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("make", [ArrayToOmeTiff, ArrayToOmeZarr])
+def test_blocks_that_are_not_what_the_array_says_are_refused(make, change, said, chunks, tmp_path):
+    """Dask takes the user's word for it; numbers would be cut without one."""
+    pixels = da.from_array(np.arange(128, dtype="uint16").reshape(2, 8, 8), chunks=chunks)
+    lazy = pixels.map_blocks(change, dtype="uint16", meta=np.empty((0, 0, 0), "uint16"))
+    with pytest.raises((SerializerError, ValueError), match=f"{said}|chunk"):
+        make(**({"chunks": (1, 4, 8)} if make is ArrayToOmeZarr else {})).save(lazy, tmp_path / "a")
+    fine = pixels.map_blocks(lambda one: one.astype("uint8"), dtype="uint16")
+    make().save(fine, tmp_path / "b")
+    np.testing.assert_array_equal(make().read(tmp_path / "b"), np.asarray(pixels))
 
 
 @given(st.data())

@@ -86,7 +86,8 @@ def test_the_contract_holds_with_label_images(tmp_path, version):
         ({"..": NUCLEI}, "a name of a folder was expected"),
         ({"zarr.json": NUCLEI}, "a name of a folder was expected"),
         ({"n" * 300: NUCLEI}, "a name of a folder was expected"),
-        ({"\udc80": NUCLEI}, "has characters that OME-Zarr cannot hold"),
+        ({"\ud800": NUCLEI}, "has characters that OME-Zarr cannot hold"),
+        ({"u\u0308": NUCLEI, "\u00fc": NUCLEI}, "it would be the same folder as"),
         ({"A": NUCLEI, "a": NUCLEI}, "it would be the same folder as"),
         ({"n": NUCLEI[:, 1:]}, "does not fit the image of shape"),
         ({"n": NUCLEI * 0.5}, "labels of type float64"),
@@ -122,6 +123,33 @@ def test_formats_without_label_images_do_not_drop_them(tmp_path, ending):
 def test_colours_of_labels_are_colours_by_number(wrong):
     with pytest.raises(SerializerError, match="a colour by the number of each label"):
         ArrayToOmeZarr(label_colors=wrong)
+
+
+def test_an_image_without_label_images_may_say_so(project):
+    @task(keep=True)
+    def size(x):
+        return x.data.size
+
+    none: Any = None
+    assert size(Image(NUCLEI, labels=none)) == NUCLEI.size
+    assert size(Image(NUCLEI, translation=np.array([0, 5, 7]))) == NUCLEI.size  # type: ignore[arg-type]
+
+
+def test_a_lazy_view_reads_nothing_before_it_is_computed(project, monkeypatch):
+    """Dask copies what has numpy's ``copy``: all of it, at once."""
+
+    @task(result=LocalResult("kept"), target="a.ome.zarr")
+    def made():
+        return NUCLEI
+
+    made()
+    x = made()
+    whole = type(x).__array__
+    monkeypatch.setattr(type(x), "__array__", lambda *_, **__: pytest.fail("it was read"))
+    monkeypatch.setattr(ArrayToOmeZarr, "read", lambda *_: pytest.fail("it was read"))
+    lazy = x.dask
+    np.testing.assert_array_equal(lazy[1].compute(), NUCLEI[1])
+    monkeypatch.setattr(type(x), "__array__", whole)
 
 
 # ---------------------------------------------------------------- in a flow

@@ -28,6 +28,7 @@ from databacked.errors import SerializerError
 from databacked.fingerprint.files import content_of
 from databacked.serializers.ome_zarr import layout
 from databacked.serializers.ome_zarr.arrays import Layout
+from databacked.serializers.ome_zarr.damage import fill_of
 from databacked.testing.serializers import check_serializer
 
 from .models import require_valid
@@ -151,7 +152,7 @@ def test_files_are_what_zarr_writes(tmp_path_factory, data, settings):
         shape=data.shape,
         dtype=grid.dtype,
         chunks=grid.chunks,
-        fill_value=np.nan if grid.dtype.kind == "f" else grid._fill,
+        fill_value=np.nan if grid.dtype.kind == "f" else fill_of(grid.dtype),
         zarr_format=3 if version == "0.5" else 2,
         chunk_key_encoding={"name": "default" if version == "0.5" else "v2", "separator": "/"},
         config={"write_empty_chunks": True},
@@ -214,6 +215,47 @@ def test_any_path_is_that_path(tmp_path, name, version):
     opened = serializer.open(path)
     assert opened[1, 2, 3] == pixels(2, 9, 8)[1, 2, 3]
     assert [one.name for one in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_above_a_link_is_where_it_leads(tmp_path):
+    """Of ``link/..`` the text says another folder than the disk."""
+    (tmp_path / "there/inner").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "there/inner")
+    path = tmp_path / "link/../a.ome.zarr"
+    ArrayToOmeZarr().save(pixels(9, 8), path)
+    np.testing.assert_array_equal(ArrayToOmeZarr().read(path), pixels(9, 8))
+    assert [one.name for one in tmp_path.iterdir() if one.name.endswith("zarr")] == []
+    assert (tmp_path / "there/a.ome.zarr/0").is_dir()
+
+
+@pytest.mark.parametrize("shards", [False, True])
+def test_an_array_saved_anew_may_leave_out_chunks(tmp_path, shards):
+    """Its own fill value says that it is no longer ours: an empty plane is no damage."""
+    path = tmp_path / "a.ome.zarr"
+    ArrayToOmeZarr().save(pixels(3, 60, 70) + 1, path)
+    edited = pixels(3, 60, 70) + 1
+    edited[1], edited[2, :30] = 0, 0
+    group: Any = zarr.open_group(path, mode="r+")
+    more = {"shards": (1, 60, 60)} if shards else {}
+    group.create_array("0", data=edited, chunks=(1, 30, 30), overwrite=True, **more)
+    ArrayToOmeZarr().describe(path)
+    np.testing.assert_array_equal(ArrayToOmeZarr().read(path), edited)
+
+
+def test_windows_may_be_numbers_of_numpy(tmp_path):
+    image = pixels(9, 8)
+    ArrayToOmeZarr(windows=[(image.min(), image.max())]).save(image, tmp_path / "a.zarr")
+    window = metadata(tmp_path / "a.zarr")["omero"]["channels"][0]["window"]
+    assert (window["start"], window["end"]) == (image.min(), image.max())
+
+
+def test_an_empty_folder_of_labels_says_nothing(tmp_path):
+    path = tmp_path / "a.ome.zarr"
+    ArrayToOmeZarr(version="0.4").save(pixels(9, 8), path)
+    (path / "labels").mkdir()
+    (path / "labels/.zgroup").write_text('{"zarr_format": 2}')
+    assert ArrayToOmeZarr().describe(path).labels is None
 
 
 LIMITED = """

@@ -338,7 +338,7 @@ class BackedArray(Backed, LikeNumpy):
         opened = self._open()
         chunks = self._description.chunks or getattr(opened, "chunks", None) or "auto"
         lazy: dask.array.Array = from_array(
-            self, chunks=chunks, name=f"backed-{self._content}", asarray=True, lock=False
+            _Indexed(self), chunks=chunks, name=f"backed-{self._content}", asarray=True, lock=False
         )
         return lazy
 
@@ -429,6 +429,17 @@ class BackedArray(Backed, LikeNumpy):
         from databacked.pictures.html import array_html
 
         return array_html(self)
+
+
+class _Indexed:
+    """A backed array as dask takes it: what has numpy's ``copy`` it copies, all of it, at once."""
+
+    def __init__(self, array: BackedArray) -> None:
+        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
+        self._array = array
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._array[key]
 
 
 def _plain(value: Any) -> Any:

@@ -43,6 +43,10 @@ class Image:
     translation: tuple[float | None, float | None, float | None] | None = None
     labels: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not self.labels:  # None, too
+            object.__setattr__(self, "labels", {})
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Length of each axis in pixels."""
@@ -58,7 +62,10 @@ class Image:
         return np.array(self.data, dtype=dtype, copy=copy)
 
     def __databacked_token__(self) -> tuple[Any, ...]:
-        more = {"translation": self.translation, "labels": dict(self.labels)}
-        said = {name: one for name, one in more.items() if one}
+        said: dict[str, Any] = {}
+        if self.translation is not None:
+            said["translation"] = tuple(self.translation)
+        if self.labels:
+            said["labels"] = dict(self.labels)
         known = (self.data, self.dim_order, self.channel_names, self.physical_pixel_sizes)
         return (*known, said) if said else known

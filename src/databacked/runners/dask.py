@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import pickle
 import queue
+import signal
 import sys
 import threading
 import time
@@ -35,6 +36,9 @@ from databacked.runners.sending import as_pickle, sending
 
 MAKER = -1
 """Stands for what works through items, where nodes have numbers."""
+
+TRIES = 20
+"""How often workers are told something again, while others of them die."""
 
 START = 120.0
 """Seconds that the first worker may take to come, on a cluster that has none yet."""
@@ -142,8 +146,16 @@ class DaskRunner(Runner):
     def _tell(self, number: int, data: bytes) -> None:
         """Have all workers know something of this run, also those that come later."""
         name = f"databacked-{self._run}-{number}"
-        self._client.register_plugin(_Known(self._run, number, data), name=name)
         self._plugins.append(name)
+        for left in range(TRIES, -1, -1):
+            try:
+                self._client.register_plugin(_Known(self._run, number, data), name=name)
+            except OSError:  # a worker died meanwhile; whoever comes in its place is told, too
+                if not left:
+                    raise
+                time.sleep(0.2)
+            else:
+                return
 
     def learn(self, number: int, spec: Any) -> None:
         self._names[number] = spec.name
@@ -219,35 +231,53 @@ class DaskRunner(Runner):
             running = [future for future, _ in self._running.values()]
             if cancel:
                 self._running.clear()
-        if cancel:
-            self._client.run(_end, self._run)  # what waits there begins no more
-            self._client.cancel(running, force=True)
-            while any(self._client.run(_busy_with, self._run).values()):
-                time.sleep(0.05)  # no thread can be stopped: what runs is waited for
-        else:
-            for one in running:
-                with suppress(Exception):  # what it raised was told
-                    one.exception()
         self._values.clear()
-        for name in self._plugins:
-            self._client.unregister_worker_plugin(name)
+        with suppress(OSError):  # a cluster that is gone: there is nothing to wait for
+            if not cancel:
+                _wait(running)
+            elif self._cluster is None:  # else its workers end here
+                self._stop(running)
+            for name in self._plugins:
+                self._client.unregister_worker_plugin(name)
         client, self._client = self._client, None
-        if client is not self._given:
-            client.close()
-        if self._cluster is not None:
-            self._cluster.close()
+        with suppress(OSError), dask.config.set({"distributed.comm.timeouts.connect": "2s"}):
+            if client is not self._given:
+                client.close()
+            if self._cluster is not None:
+                self._cluster.close()
+
+    def _stop(self, running: Sequence[Any]) -> None:
+        """Have workers of others begin no more, and wait for what they have in hand."""
+        self._client.run(_end, self._run)
+        self._client.cancel(running, force=True)
+        while any(self._client.run(_busy_with, self._run).values()):
+            time.sleep(0.05)
+
+
+def _wait(running: Sequence[Any]) -> None:
+    for one in running:
+        with suppress(Exception):  # what it raised was told
+            one.exception()
 
 
 def _of_this_machine(count: int) -> Any:
     """Start workers in processes of their own, which do not run the user's script again."""
-    settings = {"distributed.scheduler.allowed-failures": 0}  # the crew finds out who is deadly
-    with dask.config.set(settings):
-        return SubprocessCluster(
-            n_workers=count,
-            worker_kwargs={"nthreads": 1},
-            scheduler_kwargs={"dashboard": False},
-            silence_logs=50,
-        )
+    settings = {
+        "distributed.scheduler.allowed-failures": 0,  # the crew finds out who is deadly
+        "logging": {"distributed": "critical"},
+    }
+    # Ctrl-C in a terminal reaches all processes that it started: these are told by their driver.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with dask.config.set(settings):
+            return SubprocessCluster(
+                n_workers=count,
+                worker_kwargs={"nthreads": 1},
+                scheduler_kwargs={"dashboard": False},
+                silence_logs=50,
+            )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _needed(batch: Sequence[Chain]) -> list[Key]:
@@ -310,8 +340,10 @@ class _Known(distributed.WorkerPlugin):
         _data[self.run][self.number] = self.data
 
     def teardown(self, worker: Any) -> None:
-        _data.pop(self.run, None)
-        _runs.pop(self.run, None)
+        _data[self.run].pop(self.number, None)
+        if not _data[self.run]:
+            del _data[self.run]
+            _runs.pop(self.run, None)
 
 
 class _Specs(dict[int, Any]):

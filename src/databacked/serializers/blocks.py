@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from databacked.errors import SerializerError
 from databacked.serializers.images import full_key, reduced
 
 Region = tuple[slice, ...]
@@ -37,6 +38,28 @@ def regions(data: Any) -> Iterator[Region]:
     """Yield the blocks of a lazy array."""
     along = [[slice(*pair) for pair in itertools.pairwise(ends)] for ends in bounds_of(data)]
     yield from itertools.product(*along)
+
+
+def computed(data: Any, region: Region) -> np.ndarray[Any, Any]:
+    """Return a part of an array; raises unless it is what the array says of itself.
+
+    What a dask array says is what somebody told it (``map_blocks(f, dtype=…)``): blocks of another
+    shape or type would be cut, or lose fractions and large numbers, without a word.
+    """
+    block = np.asarray(data[region])
+    shape = tuple(one.stop - one.start for one in region)
+    if block.shape != shape:
+        raise SerializerError(
+            f"a block of this lazy array has shape {block.shape}, and the array says {shape}: tell "
+            "dask the shape of its blocks (map_blocks(…, chunks=…))."
+        )
+    if block.dtype != data.dtype and not np.can_cast(block.dtype, data.dtype, "safe"):
+        raise SerializerError(
+            f"a block of this lazy array holds {block.dtype}, and the array says {data.dtype}: "
+            f"tell dask their type (map_blocks(…, dtype={block.dtype.name!r})), or return "
+            f"x.astype({str(data.dtype)!r}) from the function."
+        )
+    return block
 
 
 class Canvas:
@@ -139,7 +162,7 @@ def staged(data: Any, folder: Path, inner: int = 2) -> Canvas:
     canvas = Canvas(data.shape, data.dtype, folder, inner)
     try:
         for region in regions(data):
-            canvas.put(region, np.asarray(data[region]))
+            canvas.put(region, computed(data, region))
     except BaseException:
         canvas.__exit__()
         raise

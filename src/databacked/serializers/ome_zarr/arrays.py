@@ -2,8 +2,7 @@
 
 - A chunk is one block of blosc: the same value gives the same bytes, on however many threads.
 - Every chunk is written, also one that holds nothing but the fill value: a missing one is damage.
-- The fill value is the largest value of the type (NaN). Programs that edit through zarr delete a
-  chunk that holds nothing else; were it zero, wiping a mask's plane clean would damage the image.
+- The fill value is the largest value of the type, or NaN (`damage.fill_of` says why).
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ import tensorstore
 
 from databacked.errors import SerializerError
 from databacked.serializers.images import full_key
-from databacked.serializers.ome_zarr.damage import missing_in, require_whole
+from databacked.serializers.ome_zarr.damage import fill_of, is_ours, missing_in, require_whole
 from databacked.types import Json
 
 _LEVEL = 1
@@ -128,7 +127,7 @@ class Layout:
             "shape": list(self.shape),
             "data_type": self.dtype.name,
             "chunk_grid": _with("regular", chunk_shape=list(self.files)),
-            "fill_value": self._fill,
+            "fill_value": fill_of(self.dtype),
             "codecs": codecs,
             "dimension_names": list(self.axes),
         }
@@ -143,23 +142,12 @@ class Layout:
             "chunks": list(self.chunks),
             "dimension_separator": "/",
             "compressor": codec,
-            "fill_value": self._fill,
+            "fill_value": fill_of(self.dtype),
         }
 
     @property
     def _blosc(self) -> dict[str, Json]:
         return {"cname": self.compression, "clevel": _LEVEL, "blocksize": self.nbytes}
-
-    @property
-    def _fill(self) -> Json:
-        """The largest value of the type, or NaN."""
-        match self.dtype.kind:
-            case "f":
-                return "NaN"
-            case "b":
-                return True
-            case _:
-                return int(np.iinfo(self.dtype).max)
 
 
 class Array:
@@ -272,7 +260,7 @@ def open_array(path: Path, *, complete: bool) -> Array:
     SerializerError, ValueError
         If a chunk is missing, or the folder holds no array.
     """
-    if complete and not _is_forked():
+    if complete and not _is_forked() and is_ours(path):
         kind = "zarr" if (path / ".zarray").exists() else "zarr3"
         try:
             link = _Link(path)
@@ -320,7 +308,8 @@ class _Link:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = os.path.abspath(path)
+        # By the disk, not by the text: what lies behind a link has another folder above it.
+        self.path = os.path.realpath(path) if ".." in path.parts else os.path.abspath(path)
         if os.sep == "\\" or not _is_odd(self.path):
             return
         folder = tempfile.mkdtemp(prefix="databacked-")

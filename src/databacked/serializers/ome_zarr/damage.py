@@ -13,6 +13,30 @@ from typing import Any
 import numpy as np
 
 from databacked.errors import SerializerError
+from databacked.types import Json
+
+
+def fill_of(dtype: np.dtype[Any]) -> Json:
+    """Return the fill value of our arrays as JSON has it: the largest of the type, or NaN.
+
+    Programs that edit through zarr delete a chunk that holds nothing else; were it zero, wiping a
+    mask's plane clean would damage the image.
+    """
+    match dtype.kind:
+        case "f":
+            return "NaN"
+        case "b":
+            return True
+        case _:
+            return int(np.iinfo(dtype).max)
+
+
+def is_ours(path: Path) -> bool:
+    """Whether an array has the fill value of ours, so that a missing chunk of it is damage."""
+    try:
+        return _grid(path).is_ours
+    except (OSError, ValueError, KeyError, TypeError):
+        return True  # whoever opens it will say what is wrong
 
 
 def require_whole(path: Path) -> None:
@@ -24,6 +48,8 @@ def require_whole(path: Path) -> None:
                 size = os.fstat(opened.fileno()).st_size
                 whole = grid.is_whole(opened, size, index)
         except FileNotFoundError:
+            if not grid.is_ours:
+                continue
             raise _missing(file) from None
         if not whole:
             raise SerializerError(f"{file} is cut, or no chunk of this image.")
@@ -32,7 +58,8 @@ def require_whole(path: Path) -> None:
 def missing_in(path: Path) -> SerializerError | None:
     """Return what to raise if a file of an array is missing."""
     try:
-        files = _grid(path).files(path)
+        grid = _grid(path)
+        files = grid.files(path) if grid.is_ours else ()
         return next((_missing(file) for _, file in files if not os.path.exists(file)), None)
     except (OSError, ValueError, KeyError, TypeError):
         return None  # whoever opens it will say what is wrong
@@ -52,6 +79,9 @@ class _Grid:
     prefix: str
     separator: str
     itemsize: int
+    is_ours: bool
+    """Whether its fill value is ours: to others a chunk that is not there is one of theirs."""
+
     codec: str
     """``raw``, ``blosc``, or another one, of which only the file that holds it is known."""
 
@@ -86,10 +116,10 @@ class _Grid:
             slice(0, -(-(length - start) // chunk))
             for length, start, chunk in zip(self.shape, starts, self.chunks, strict=True)
         )
-        if (entries[within] == _NOT_THERE).any():
+        if self.is_ours and (entries[within] == _NOT_THERE).any():
             return -1
         there = entries[entries[..., 0] != _NOT_THERE]
-        return int(there.sum(axis=-1).max()) + nbytes
+        return int(there.sum(axis=-1).max(initial=0)) + nbytes
 
 
 _NOT_THERE = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -109,9 +139,11 @@ def _grid(path: Path) -> _Grid:
             "",
             said.get("dimension_separator", "."),
             dtype.itemsize,
+            said.get("fill_value") == fill_of(dtype),
             "other" if said.get("filters") else kind,
         )
     said = json.loads((path / "zarr.json").read_bytes())
+    dtype = np.dtype(said["data_type"])
     files = tuple(said["chunk_grid"]["configuration"]["chunk_shape"])
     names = [codec["name"] for codec in said["codecs"]]
     sharded = names[0] == "sharding_indexed"
@@ -126,6 +158,7 @@ def _grid(path: Path) -> _Grid:
         files if sharded else None,
         "" if old else f"c{separator}",
         separator,
-        np.dtype(said["data_type"]).itemsize,
+        dtype.itemsize,
+        said.get("fill_value") == fill_of(dtype),
         kind,
     )

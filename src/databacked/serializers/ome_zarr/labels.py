@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,13 +71,17 @@ _LONGEST = 200
 """Bytes of a folder's name: disks allow 255, some of which copies of it may need."""
 
 
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def require_fit(name: str, label: Facts, image: Facts) -> None:
     """Raise unless a label image has a name, and as many pixels as the image along its axes."""
+    check_texts({"name": name}, "OME-Zarr")
     odd = set(name) & {"/", "\\", "\0"} or name.startswith(".") or name in _TAKEN
     if not name or odd or len(os.fsencode(name)) > _LONGEST:
         raise SerializerError(f"a name of a folder was expected, and {name!r} came.")
-    check_texts({"name": name}, "OME-Zarr")
-    if same := [one for one in image.labels if one != name and one.lower() == name.lower()]:
+    if same := [one for one in image.labels if one != name and _folded(one) == _folded(name)]:
         raise SerializerError(f"on many disks it would be the same folder as {same[0]!r}.")
     if label.labels:
         raise SerializerError("it holds label images of its own.")

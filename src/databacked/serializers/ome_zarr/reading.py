@@ -70,7 +70,7 @@ class Opened:
             if order is not None and len(order) != self.pixels.ndim:
                 raise ValueError(f"axes {order} for an array of shape {self.pixels.shape}")
             channels = ome.get("omero", {}).get("channels", ())
-            texts = [str(one.get("label", "")) for one in channels]
+            texts = [str(one.get("label") or "") for one in channels]
             sizes, there = (None, None) if order is None else _places(order, axes, multiscale)
             self.labels = _labels(path)
             """Names of the label images in it."""
@@ -135,6 +135,9 @@ def _labels(path: Path) -> tuple[str, ...]:
     folder = path / LABELS
     if not folder.is_dir():
         return ()
+    said = any((folder / name).exists() for name in ("zarr.json", ".zattrs"))
+    if not said and not any(one.is_dir() for one in folder.iterdir()):
+        return ()  # an empty group need not say anything
     attributes = _attributes(folder)
     names = attributes.get("ome", attributes).get("labels", ())
     return tuple(str(name) for name in names)

@@ -157,7 +157,7 @@ class ArrayToOmeZarr(Serializer):
         self.shards = shards if isinstance(shards, bool) else _lengths("shards", shards)
         self.pyramid = pyramid
         self.labels = labels
-        self.windows = None if windows is None else tuple((low, high) for low, high in windows)
+        self.windows = None if windows is None else _pairs(windows)
         self.compression = compression
         self.channel_colors = colours_of(channel_colors)
         self.time_interval = interval_of(time_interval)
@@ -335,6 +335,16 @@ def _described(facts: Facts, layout: Layout) -> Description:
         layout.chunks,
         translation=facts.translation,
     )
+
+
+def _pairs(windows: Any) -> tuple[tuple[float, float], ...]:
+    """Return windows in Python's numbers: those of numpy are none of JSON."""
+    try:
+        return tuple((np.asarray(a).item(), np.asarray(b).item()) for a, b in windows)
+    except (TypeError, ValueError):
+        raise SerializerError(
+            f"windows={windows!r}: (low, high) a channel were expected."
+        ) from None
 
 
 def _lengths(name: str, given: Any) -> tuple[int, ...] | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from databacked.serializers.blocks import Region, bounds_of
+from databacked.serializers.blocks import Region, bounds_of, computed
 from databacked.serializers.images import Facts, reduced
 from databacked.serializers.ome_zarr.arrays import Layout, Writes
 from databacked.serializers.ome_zarr.layout import rounded
@@ -48,10 +48,10 @@ def write_levels(
         with Writes() as writes:
             for part in _parts(layout, source, steps):
                 wanted = tuple(
-                    slice(one.start * step, one.stop * step)
-                    for one, step in zip(part, steps, strict=True)
+                    slice(one.start * step, min(one.stop * step, length))
+                    for one, step, length in zip(part, steps, source.shape, strict=True)
                 )
-                block = np.asarray(source[wanted])
+                block = computed(source, wanted)
                 if steps != same:
                     block = reduced(block, steps, mean=mean)
                 if spans is not None and not level:
