@@ -211,6 +211,62 @@ def test_a_label_image_that_was_deleted_is_missed(project):
         run()
 
 
+def cropped(folder: Path) -> None:
+    group: Any = zarr.open_group(folder, mode="r+")
+    group.create_array("0", data=NUCLEI[:, :9], overwrite=True)
+
+
+def fractions(folder: Path) -> None:
+    group: Any = zarr.open_group(folder, mode="r+")
+    group.create_array("0", data=NUCLEI * 0.5, overwrite=True)
+
+
+def gone(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (cropped, "'nuclei' has shape .*: save it with the same axes"),
+        (fractions, "'nuclei' holds float64: save it as integers"),
+        (gone, "label images nuclei are missing"),
+    ],
+)
+def test_labels_that_cannot_be_used_fail_their_item_and_stay(project, edit, told):
+    """They are no damage of the image: what somebody saved is not moved aside."""
+    run = segmented()
+    run()
+    folder = project / "kept/a.ome.zarr/labels/nuclei"
+    edit(folder)
+    there = sorted(str(one) for one in (project / "kept/a.ome.zarr").rglob("*"))
+    with pytest.raises(FlowFailed, match=told):
+        run()
+    assert sorted(str(one) for one in (project / "kept/a.ome.zarr").rglob("*")) == there
+
+
+def test_other_labels_painted_on_flags_are_not_merged(project):
+    @task(result=LocalResult("kept", ArrayToOmeZarr(labels=True)), target="a.ome.zarr")
+    def flags():
+        return NUCLEI > 0
+
+    @task(keep=True)
+    def total(x):
+        return int(np.asarray(x).sum())
+
+    @flow(quiet=True)
+    def run():
+        return total(flags())
+
+    before = run()
+    array: Any = zarr.open_group(project / "kept/a.ome.zarr", mode="r+")["0"]
+    array[0, :3, :3] = 1
+    assert run() != before
+    array[0, 3:9, :3] = 2
+    with pytest.raises(FlowFailed, match="more values than two"):
+        run()
+
+
 def test_an_image_that_is_not_kept_carries_its_label_images(project):
     """The same words as for a kept one; what one reader does to them no other one sees."""
 

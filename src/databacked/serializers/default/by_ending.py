@@ -181,6 +181,8 @@ class ArrayToDefaultWriter(Serializer):
 
     def correction(self, path: Path, recorded: Description) -> Correction:
         """Say how a file that was saved by hand is read; a table also as spreadsheets save it."""
+        if _ending(path) in _ZARR:
+            return self._of_images(_ending(path)).correction(path, recorded)  # type: ignore[no-any-return]
         if _ending(path) == ".csv" and recorded.shape is not None:
             form: dict[str, Any] = {**dialect_of(path.read_bytes(), recorded)}
             if texts := numbers_for_texts(self.read_corrected(path, form), recorded):

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from databacked.errors import SerializerError
 from databacked.serializers.images import DIM_ORDERS, sizes_of, translation_of
 from databacked.serializers.ome_zarr.arrays import Array, open_array
@@ -102,19 +104,31 @@ class Opened:
             elif number:
                 self.level(number)
         for name in self.labels:
-            label = Opened(self.path / LABELS / name, None)
-            label.check()
-            if self.is_complete and not self._fits(label.description):
-                raise SerializerError(
-                    f"{label.path} has shape {label.description.shape}, which does not fit the "
-                    f"image of shape {self.description.shape}."
-                )
+            self.label(name).check()
 
-    def _fits(self, label: Description) -> bool:
-        """Whether a label image has as many pixels as the image, along each of its axes."""
-        lengths = dict(zip(self.description.dim_order or "", self.pixels.shape, strict=False))
-        pairs = zip(label.dim_order or "", label.shape or (), strict=False)
-        return all(lengths.get(axis) == length for axis, length in pairs)
+    def label(self, name: str) -> Opened:
+        """Open a label image that lies in it."""
+        return Opened(self.path / LABELS / name, None)
+
+    def wrong_labels(self) -> str:
+        """Say why its labels cannot be used as somebody saved them; nothing if they can."""
+        if self.is_bool and len(np.unique(self.pixels[...])) > 2:
+            return "it holds more values than two, and its pixels are True and False"
+        for name in self.labels:
+            label = self.label(name)
+            held = label.description
+            if wrong := label.wrong_labels():
+                return f"its label image {name!r}: {wrong}"
+            if np.dtype(held.dtype).kind not in "iub":
+                return f"its label image {name!r} holds {held.dtype}: save it as integers"
+            lengths = dict(zip(self.description.dim_order or "", self.pixels.shape, strict=False))
+            pairs = zip(held.dim_order or "", held.shape or (), strict=False)
+            if self.is_complete and any(lengths.get(axis) != n for axis, n in pairs):
+                return (
+                    f"its label image {name!r} has shape {held.shape}, and the image "
+                    f"{self.description.shape}: save it with the same axes"
+                )
+        return ""
 
 
 def _attributes(path: Path) -> dict[str, Any]:
@@ -140,7 +154,7 @@ def _labels(path: Path) -> tuple[str, ...]:
         return ()  # an empty group need not say anything
     attributes = _attributes(folder)
     names = attributes.get("ome", attributes).get("labels", ())
-    return tuple(str(name) for name in names)
+    return tuple(str(name) for name in names if (folder / str(name)).is_dir())
 
 
 def _places(

@@ -21,7 +21,7 @@ from databacked.fingerprint.files import tree_hash
 from databacked.fingerprint.hashes import hash_file
 from databacked.serializers.base import Serializer
 from databacked.serializers.blocks import staged
-from databacked.serializers.corrections import Conformed
+from databacked.serializers.corrections import Conformed, Correction
 from databacked.serializers.images import (
     Facts,
     check_texts,
@@ -314,6 +314,13 @@ class ArrayToOmeZarr(Serializer):
         """Return an array that reads the chunks which are asked for."""
         image = Opened(path, self.dim_order)
         return Conformed(image.pixels, {"dtype": "bool"}) if image.is_bool else image.pixels
+
+    def correction(self, path: Path, recorded: Description) -> Correction:
+        """Say how a folder that was edited by hand is read; its labels have to be labels."""
+        found = super().correction(path, recorded)
+        if not found.problem and (wrong := Opened(path, self.dim_order).wrong_labels()):
+            return replace(found, problem=wrong)
+        return found
 
     def inside(self, path: Path, name: str) -> tuple[Serializer, Path]:
         """Return what reads a label image of an image, and its folder."""
