@@ -21,7 +21,7 @@ from databacked import (
     last_run,
     task,
 )
-from databacked.errors import FlowFailed, SerializerError
+from databacked.errors import FlowFailed, ResultChangedError, SerializerError
 from databacked.testing.serializers import check_serializer
 
 from .models import require_valid
@@ -289,6 +289,23 @@ def test_an_image_that_is_not_kept_carries_its_label_images(project):
         return [wiped(made), counted(made)]
 
     assert run() == [0, int(NUCLEI.sum())]
+
+
+@pytest.mark.parametrize("ending", [".ome.zarr", ".ome.tiff", ".npy"])
+def test_an_old_handle_does_not_read_new_pixels(project, ending):
+    """Not of a part either that nobody asked for before its result was replaced."""
+
+    @task(result=LocalResult("kept"), target=f"a{ending}")
+    def made(n):
+        return np.full((3, 40, 50), n, "uint16")
+
+    old = made(1)
+    assert old[0].max() == 1
+    made(2)
+    with pytest.raises(ResultChangedError, match="is no longer the file"):
+        old[1]
+    with pytest.raises(ResultChangedError, match="is no longer the file"):
+        old.dask[1].compute()
 
 
 def test_a_label_image_is_an_input_like_any_other(project):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import threading
 import weakref
@@ -348,12 +349,14 @@ class BackedArray(Backed, LikeNumpy):
         """Return what indexes the pixels, after a look that the file is still the one meant."""
         if self._value is not None:
             return self._value
-        opened = self._opened  # another thread may give it back meanwhile
-        if opened is None:
+        found = self._opened  # another thread may give it back meanwhile
+        inode = _inode(self._path)
+        if found is None or found[0] != inode:  # what took its place has another number
             self._check()
-            opened = self._opened = _with_descriptors(self._serializer.open, Path(self._path))
+            opened = _with_descriptors(self._serializer.open, Path(self._path))
+            found = self._opened = inode, opened
             _readers.add(self)
-        return opened
+        return found[1]
 
     def __getitem__(self, key: Any) -> Any:
         # A copy: a view of a mapped file would hold it open.
@@ -440,6 +443,13 @@ class _Indexed:
 
     def __getitem__(self, key: Any) -> Any:
         return self._array[key]
+
+
+def _inode(path: str) -> int:
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return -1
 
 
 def _plain(value: Any) -> Any:
