@@ -510,13 +510,8 @@ def sizes_of(sizes: Any) -> PhysicalPixelSizes | None:
         f"physical_pixel_sizes={sizes!r}: three sizes in micrometres (Z, Y, X) were expected, "
         "None where nobody knows."
     )
-    if isinstance(sizes, str | bytes | Mapping | Set):
-        raise wrong
-    try:
-        found = tuple(None if size is None else _length(size) for size in sizes)
-    except (TypeError, ValueError, OverflowError):
-        raise wrong from None
-    if len(found) != 3 or any(size is not None and not 0 < size < np.inf for size in found):
+    found = _along_zyx(sizes, wrong)
+    if any(size is not None and not 0 < size < np.inf for size in found):
         raise wrong
     return PhysicalPixelSizes(*found) if any(found) else None
 
@@ -529,15 +524,23 @@ def translation_of(translation: Any) -> Translation | None:
         f"translation={translation!r}: where the first pixel lies along Z, Y and X was expected, "
         "in micrometres (in pixels where no pixel size is known), None for the beginning."
     )
-    if isinstance(translation, str | bytes | Mapping | Set):
-        raise wrong
-    try:
-        found = tuple(None if one is None else _length(one) for one in translation)
-    except (TypeError, ValueError, OverflowError):
-        raise wrong from None
-    if len(found) != 3 or any(one is not None and not abs(one) < np.inf for one in found):
+    found = _along_zyx(translation, wrong)
+    if any(one is not None and not abs(one) < np.inf for one in found):
         raise wrong
     return Translation(*(one or None for one in found)) if any(found) else None
+
+
+def _along_zyx(given: Any, wrong: SerializerError) -> tuple[float | None, ...]:
+    """Return three numbers or None, for Z, Y and X; raises what is given unless they are."""
+    if isinstance(given, str | bytes | Mapping | Set):
+        raise wrong
+    try:
+        found = tuple(None if one is None else _length(one) for one in given)
+    except (TypeError, ValueError, OverflowError):
+        raise wrong from None
+    if len(found) != 3:
+        raise wrong
+    return found
 
 
 def _length(size: Any) -> float:
